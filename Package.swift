@@ -1,0 +1,135 @@
+// swift-tools-version: 6.2
+// Targets and their arrows: read this first. The list of permitted arrows is repeated in
+// Tests/SwerveCoreTests/ArrowTests.swift, which fails on one that is not in it.
+//
+//   SWERVE_INNER=1     only the inner rooms (no HTTP, hub or command, none of their packages): a fast inner loop
+//   SWERVE_PORTABLE=1  no x86 kernels: what arm64 and older CPUs get
+
+import PackageDescription
+
+let isInner = Context.environment["SWERVE_INNER"] == "1"
+let isPortable = Context.environment["SWERVE_PORTABLE"] == "1"
+
+let swift: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+let kernels: [CSetting] = isPortable ? [.define("SWERVE_PORTABLE")] : []
+
+var packages: [Package.Dependency] = [
+  .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+  .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+]
+
+var targets: [Target] = [
+  // C: kernels, the operating system's odds and ends, the embedded model's bytes.
+  .target(name: "CSwerveKernels", cSettings: kernels),
+  .target(name: "CSwervePlatform"),
+  .target(name: "CSwerveStoryModel", exclude: ["model"]),
+
+  // Words everyone shares.
+  .target(name: "SwerveCore", swiftSettings: swift),
+
+  // Layer 4, 3, 2 and the room of strings.
+  .target(name: "SwerveHardware", dependencies: ["SwerveCore", "CSwerveKernels", "CSwervePlatform"], swiftSettings: swift),
+  .target(name: "SwerveInference", dependencies: ["SwerveCore", "SwerveHardware"], swiftSettings: swift),
+  .target(
+    name: "SwerveScheduling",
+    dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
+  .target(name: "SwerveText", dependencies: ["SwerveCore"], swiftSettings: swift),
+
+  // The loop that joins them.
+  .target(
+    name: "SwerveEngine",
+    dependencies: [
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "CSwervePlatform", "CSwerveStoryModel",
+      .product(name: "Logging", package: "swift-log"),
+    ], swiftSettings: swift),
+
+  .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+  .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
+  .testTarget(
+    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CSwerveKernels"], swiftSettings: swift),
+  .testTarget(
+    name: "SwerveInferenceTests", dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore"],
+    exclude: ["Fixtures"], swiftSettings: swift),
+  .testTarget(
+    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore"], swiftSettings: swift),
+  .testTarget(
+    name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
+  .testTarget(
+    name: "SwerveEngineTests", dependencies: ["SwerveEngine", "SwerveCore", "CAllocationCounter"], swiftSettings: swift),
+]
+
+var products: [Product] = []
+
+if !isInner {
+  packages += [
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+  ]
+  let log = Target.Dependency.product(name: "Logging", package: "swift-log")
+  let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+  let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+  let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+  targets += [
+    // Layer 1: from bytes to requests, from tokens to bytes.
+    .target(
+      name: "SwerveAccess",
+      dependencies: [
+        "SwerveCore", log, nio, crypto, lifecycle,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Metrics", package: "swift-metrics"),
+      ], swiftSettings: swift),
+    // From a model's name to a folder on this machine.
+    .target(
+      name: "SwerveHub",
+      dependencies: [
+        "SwerveCore", log, nio, crypto,
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ], swiftSettings: swift),
+    // The public library.
+    .target(name: "Swerve", dependencies: ["SwerveCore", "SwerveEngine", "SwerveHub", log], swiftSettings: swift),
+    // The command: one file a subcommand.
+    .target(
+      name: "SwerveCommand",
+      dependencies: [
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, lifecycle,
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Yams", package: "Yams"),
+      ], swiftSettings: swift),
+    .executableTarget(name: "swerve-main", dependencies: ["SwerveCommand"], path: "Sources/swerve", swiftSettings: swift),
+
+    .testTarget(
+      name: "SwerveAccessTests",
+      dependencies: [
+        "SwerveAccess", "SwerveCore", .product(name: "HummingbirdTesting", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"), nio, log,
+      ], swiftSettings: swift),
+    .testTarget(
+      name: "SwerveHubTests",
+      dependencies: [
+        "SwerveHub", "SwerveCore", nio, crypto, log, .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ], swiftSettings: swift),
+    .testTarget(name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveCore"], swiftSettings: swift),
+  ]
+  products += [
+    .library(name: "Swerve", targets: ["Swerve"]),
+    .executable(name: "swerve", targets: ["swerve-main"]),
+  ]
+}
+
+let package = Package(
+  name: "swerve", platforms: [.macOS(.v15)], products: products, dependencies: packages, targets: targets, cLanguageStandard: .gnu17)

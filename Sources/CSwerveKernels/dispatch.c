@@ -1,0 +1,1 @@
+#include "swerve_kernels.h"

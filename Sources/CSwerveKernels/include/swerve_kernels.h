@@ -1,0 +1,3 @@
+#ifndef SWERVE_KERNELS_H
+#define SWERVE_KERNELS_H
+#endif

@@ -1,0 +1,3 @@
+import SwerveCommand
+
+await SwerveMain.run()
