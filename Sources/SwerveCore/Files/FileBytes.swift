@@ -1,0 +1,72 @@
+// Files of a model: bytes in memory, wherever they came from (a folder, or the binary itself).
+// This room maps and names bytes; it must not interpret them. Start with ModelFiles.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// Read-only bytes that live as long as this object: a memory-mapped file, or memory of the binary itself.
+///
+/// Mapping costs no read; pages come in when touched and stay shared with the page cache. A file that another process
+/// truncates while it is mapped raises SIGBUS on access, as everywhere.
+///
+/// `@unchecked Sendable` holds because the memory is mapped read-only and both fields never change after `init`.
+public final class FileBytes: @unchecked Sendable {
+  public let buffer: UnsafeRawBufferPointer
+  private let isMapped: Bool
+
+  public var count: Int { buffer.count }
+
+  /// Maps the file at `path`. Throws a sentence that names the file and the reason.
+  public init(mapping path: String) throws(FileError) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw FileError(path: path, reason: String(cString: strerror(errno))) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileError(path: path, reason: String(cString: strerror(errno))) }
+    guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(path: path, reason: "not a regular file") }
+    let length = Int(status.st_size)
+    guard length > 0 else {
+      self.buffer = UnsafeRawBufferPointer(start: nil, count: 0)
+      self.isMapped = false
+      return
+    }
+    guard let start = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
+      throw FileError(path: path, reason: String(cString: strerror(errno)))
+    }
+    self.buffer = UnsafeRawBufferPointer(start: start, count: length)
+    self.isMapped = true
+  }
+
+  /// Wraps memory that is never freed, such as the binary's read-only data.
+  public init(immortal buffer: UnsafeRawBufferPointer) {
+    self.buffer = buffer
+    self.isMapped = false
+  }
+
+  deinit {
+    if isMapped { munmap(UnsafeMutableRawPointer(mutating: buffer.baseAddress), buffer.count) }
+  }
+
+  /// Tells the kernel that these pages will not be read again, so that resident memory does not hold a second copy of
+  /// weights that were packed. Only whole pages inside `range` are dropped; reading them again is correct, and slow.
+  public func dropPages(in range: Range<Int>) {
+    guard let base = buffer.baseAddress else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let first = (Int(bitPattern: base) + range.lowerBound + page - 1) / page * page
+    let last = (Int(bitPattern: base) + range.upperBound) / page * page
+    if last > first { madvise(UnsafeMutableRawPointer(bitPattern: first), last - first, MADV_DONTNEED) }
+  }
+}
+
+/// A file that cannot be read: which one and why.
+public struct FileError: Error, Equatable, CustomStringConvertible {
+  public var path: String
+  public var reason: String
+
+  public var description: String { "cannot read \(path): \(reason)" }
+}
