@@ -1,0 +1,73 @@
+import SwerveCore
+import SwerveScheduling
+
+/// What the engine thread is told. Cancellation is a message like any other.
+enum InboxMessage: Sendable {
+  case submit(WaitingRequest)
+  /// The client left: free everything of this request.
+  case cancel(RequestID)
+  /// The publisher found a stop string: the sequence is over.
+  case finish(SequenceID, FinishReason)
+  case resetPrefixCache(@Sendable (Bool) -> Void)
+  /// Finish or abort nothing; leave the loop once everything before this message was handled.
+  case stop
+}
+
+/// What the publisher thread is told.
+enum PublisherMessage: Sendable {
+  /// Sent before the request itself goes to the engine thread, so outputs never arrive for an unknown request.
+  case register(RequestRecord)
+  case step(StepOutputs)
+  /// The request was cancelled or failed; no more outputs will come.
+  case drop(RequestID, RequestError?)
+  /// Every request ends with this error; nothing runs any more.
+  case failAll(RequestError)
+  case stop
+}
+
+/// One hand-over from the engine thread: everything a step produced. Emptied and handed back by the publisher.
+struct StepOutputs: Sendable {
+  var outputs: [SequenceOutput] = []
+  var samples: [Sample] = []
+  var alternatives: [TokenLogprob] = []
+  var promptLogprobs: [PromptLogprob] = []
+  /// Sequences of the step, to resolve the indices in `promptLogprobs`.
+  var sequences: [SequenceID] = []
+  /// Tokens computed in the step and the time it took.
+  var tokenCount = 0
+  var seconds = 0.0
+  /// When the step ended.
+  var now = EngineInstant(nanoseconds: 0)
+
+  mutating func removeAll() {
+    outputs.removeAll(keepingCapacity: true)
+    samples.removeAll(keepingCapacity: true)
+    alternatives.removeAll(keepingCapacity: true)
+    promptLogprobs.removeAll(keepingCapacity: true)
+    sequences.removeAll(keepingCapacity: true)
+  }
+}
+
+/// A moment on the engine's monotonic clock.
+struct EngineInstant: Sendable, Comparable {
+  var nanoseconds: UInt64
+
+  static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
+
+  func seconds(since earlier: Self) -> Double {
+    nanoseconds > earlier.nanoseconds ? Double(nanoseconds - earlier.nanoseconds) * 1e-9 : 0
+  }
+}
+
+/// The source of time, handed in so that tests can turn it by hand.
+struct EngineClock: Sendable {
+  var now: @Sendable () -> EngineInstant
+
+  static let monotonic = EngineClock {
+    let elapsed = origin.duration(to: ContinuousClock.now)
+    let (seconds, attoseconds) = elapsed.components
+    return EngineInstant(nanoseconds: UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000))
+  }
+
+  private static let origin = ContinuousClock.now
+}
