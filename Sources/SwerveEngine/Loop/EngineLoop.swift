@@ -42,15 +42,14 @@ struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     while isRunning { step() }
   }
 
-  /// One step: drain → schedule → execute (and sample) → apply → publish.
+  /// One step: drain → schedule → execute, sample and apply → publish.
   mutating func step() {
     drain(waits: !scheduler.hasWork)
-    let start = clock.now()
-    scheduler.schedule(into: &plan)
-    guard execute() else { return }
     var outputs = spareOutputs()
-    scheduler.apply(plan, result, into: &outputs.outputs)
-    publish(&outputs, since: start)
+    outputs.start = clock.now()
+    scheduler.schedule(into: &plan)
+    execute(into: &outputs.outputs)
+    publish(&outputs)
   }
 
   // MARK: In
@@ -59,35 +58,37 @@ struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     inbox.take(into: &messages, waits: waits)
     for message in messages {
       switch message {
-      case .submit(let request): scheduler.add(request)
+      case .submit(let request): add(request)
       case .cancel(let request):
-        scheduler.cancel(request)
+        _ = scheduler.cancel(request: request)
         publisher.post(.drop(request, nil))
-      case .finish(let sequence, let reason): scheduler.finish(sequence, reason)
+      case .finish(let sequence): _ = scheduler.finish(sequence)
       case .resetPrefixCache(let answer): answer(scheduler.resetPrefixCache())
       case .stop: isRunning = false
       }
     }
   }
 
+  private mutating func add(_ request: WaitingRequest) {
+    do {
+      try scheduler.add(request)
+    } catch {
+      publisher.post(.drop(request.request, .badRequest("\(error)", param: "prompt")))
+    }
+  }
+
   // MARK: Run
 
   /// Runs the plan. A failing step ends its sequences with an error and leaves the loop running.
-  private mutating func execute() -> Bool {
+  private mutating func execute(into outputs: inout [SequenceOutput]) {
     result.removeAll()
-    if plan.isEmpty { return true }
     do {
-      try executor.execute(plan, into: &result)
-      return true
+      if !plan.isEmpty { try executor.execute(plan, into: &result) }
+      scheduler.apply(plan, result, into: &outputs)
     } catch {
-      var failed: Set<RequestID> = []
-      for sequence in plan.sequences { failed.insert(sequence.sequence.request) }
-      for request in failed {
-        scheduler.cancel(request)
-        publisher.post(.drop(request, RequestError(.internalError, "The step that computed this request failed: \(error)")))
-      }
-      board.update(statistics: statistics(), now: clock.now())
-      return false
+      board.record(failure: "\(error)")
+      result.removeAll()
+      scheduler.fail(plan, into: &outputs)
     }
   }
 
@@ -98,11 +99,10 @@ struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     return emptied.popLast() ?? StepOutputs()
   }
 
-  private mutating func publish(_ outputs: inout StepOutputs, since start: EngineInstant) {
+  private mutating func publish(_ outputs: inout StepOutputs) {
     let now = clock.now()
     totals.steps += plan.sequences.isEmpty ? 0 : 1
     outputs.tokenCount = plan.tokens.count
-    outputs.seconds = now.seconds(since: start)
     outputs.now = now
     board.update(statistics: statistics(), now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {

@@ -7,7 +7,7 @@ enum InboxMessage: Sendable {
   /// The client left: free everything of this request.
   case cancel(RequestID)
   /// The publisher found a stop string: the sequence is over.
-  case finish(SequenceID, FinishReason)
+  case finish(SequenceID)
   case resetPrefixCache(@Sendable (Bool) -> Void)
   /// Finish or abort nothing; leave the loop once everything before this message was handled.
   case stop
@@ -33,11 +33,13 @@ struct StepOutputs: Sendable {
   var promptLogprobs: [PromptLogprob] = []
   /// Sequences of the step, to resolve the indices in `promptLogprobs`.
   var sequences: [SequenceID] = []
-  /// Tokens computed in the step and the time it took.
+  /// Tokens computed in the step.
   var tokenCount = 0
-  var seconds = 0.0
-  /// When the step ended.
+  /// When the step began and ended.
+  var start = EngineInstant(nanoseconds: 0)
   var now = EngineInstant(nanoseconds: 0)
+
+  var seconds: Double { now.seconds(since: start) }
 
   mutating func removeAll() {
     outputs.removeAll(keepingCapacity: true)

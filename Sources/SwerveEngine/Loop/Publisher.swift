@@ -71,21 +71,26 @@ struct Publisher: ~Copyable {
     // A request that was dropped may still have a token under way.
     guard let place = requests.index(forKey: id) else { return }
     let index = Int(output.sequence.index)
-    if requests.values[place].firstScheduled == nil {
-      requests.values[place].firstScheduled = EngineInstant(
-        nanoseconds: step.now.nanoseconds &- UInt64(step.seconds * 1e9))
+    if output.isFirstScheduled && requests.values[place].firstScheduled == nil {
+      requests.values[place].firstScheduled = step.start
     }
     guard !requests.values[place].choices[index].isFinished else { return }
-    start(place, output)
+    if output.finish == .error {
+      drop(id, RequestError(.internalError, "The step that computed this request failed; try again."))
+      inbox.post(.cancel(id))
+      return
+    }
 
     let delta: ChoiceDelta
     if let token = output.token {
+      start(place, output)
       recordToken(place, index, now: step.now)
       let sample = output.sampleIndex >= 0 ? step.samples[Int(output.sampleIndex)] : nil
       delta = requests.values[place].choices[index].append(
         token, logprobs: logprobs(of: sample, in: step, params: requests.values[place].params), finish: output.finish)
-      if delta.finish == .stop && output.finish == nil { inbox.post(.finish(output.sequence, .stop)) }
+      if delta.finish == .stop && output.finish == nil { inbox.post(.finish(output.sequence)) }
     } else if let finish = output.finish {
+      start(place, output)
       delta = requests.values[place].choices[index].finish(finish)
     } else {
       return

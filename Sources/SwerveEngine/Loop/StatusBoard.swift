@@ -12,8 +12,10 @@ final class StatusBoard: Sendable {
   private let state = Mutex(State())
   private let watchdogSeconds: Double
   private let clock: EngineClock
+  private let onFailure: @Sendable (String) -> Void
 
-  init(watchdogSeconds: Double, clock: EngineClock) {
+  init(watchdogSeconds: Double, clock: EngineClock, onFailure: @escaping @Sendable (String) -> Void) {
+    self.onFailure = onFailure
     self.watchdogSeconds = watchdogSeconds
     self.clock = clock
   }
@@ -24,6 +26,9 @@ final class StatusBoard: Sendable {
       $0.lastStep = now
     }
   }
+
+  /// A step failed: the log of whoever serves shows why.
+  func record(failure: String) { onFailure(failure) }
 
   func set(_ health: EngineHealth) {
     let now = clock.now()
