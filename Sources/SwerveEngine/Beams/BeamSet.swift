@@ -1,30 +1,30 @@
 // Beam search as a pure state machine (BeamSet) and its driver over ordinary requests (Engine+BeamSearch).
 // It must not touch blocks: shared prefixes are the prefix cache's business.
 
-import SwerveCore
+package import SwerveCore
 
 /// The hypotheses of one beam search. A score is the sum of log-probabilities ÷ (generated tokens, end token
 /// included)^lengthPenalty, as in the reference implementation; at each step the `2 × width` best continuations of all
 /// running beams are candidates, and one that ends the sequence is kept only if it ranks among the first `width`.
-struct BeamSet {
-  struct Beam: Equatable {
-    var tokens: [TokenID]
+package struct BeamSet {
+  package struct Beam: Equatable {
+    package var tokens: [TokenID]
     /// Sum of the log-probabilities of `tokens`.
-    var sum: Float
+    package var sum: Float
     /// The token that ended it, when one did (it is the last of `tokens`).
-    var endToken: TokenID?
+    package var endToken: TokenID?
   }
 
-  let width: Int
-  let maxTokens: Int
-  let lengthPenalty: Float
-  let stopsEarly: Bool
-  private(set) var running: [Beam]
+  package let width: Int
+  package let maxTokens: Int
+  package let lengthPenalty: Float
+  package let stopsEarly: Bool
+  package private(set) var running: [Beam]
   /// Finished beams with their scores, best first, at most `width`.
-  private(set) var finished: [(beam: Beam, score: Float)] = []
-  private(set) var isDone = false
+  package private(set) var finished: [(beam: Beam, score: Float)] = []
+  package private(set) var isDone = false
 
-  init(width: Int, maxTokens: Int, lengthPenalty: Float, stopsEarly: Bool) {
+  package init(width: Int, maxTokens: Int, lengthPenalty: Float, stopsEarly: Bool) {
     self.width = width
     self.maxTokens = maxTokens
     self.lengthPenalty = lengthPenalty
@@ -32,14 +32,14 @@ struct BeamSet {
     self.running = [Beam(tokens: [], sum: 0)]
   }
 
-  func score(_ sum: Float, tokens: Int) -> Float {
+  package func score(_ sum: Float, tokens: Int) -> Float {
     // Foundation-free power: exact for the common penalty of 1.
     lengthPenalty == 1 ? sum / Float(tokens) : sum / Self.power(Float(tokens), lengthPenalty)
   }
 
   /// Advances every running beam by one token. `continuations[i]` are the likeliest next tokens of `running[i]`
   /// (at least `2 × width` of them unless the vocabulary is smaller), with log-probabilities after processing.
-  mutating func advance(_ continuations: [[(token: TokenID, logprob: Float)]], endTokens: Set<TokenID>) {
+  package mutating func advance(_ continuations: [[(token: TokenID, logprob: Float)]], endTokens: Set<TokenID>) {
     var candidates: [(beam: Int, token: TokenID, sum: Float)] = []
     for (index, beam) in running.enumerated() {
       for next in continuations[index] { candidates.append((index, next.token, beam.sum + next.logprob)) }
@@ -65,7 +65,7 @@ struct BeamSet {
   }
 
   /// The winners, best first: finished beams, then running ones where too few finished.
-  func best(_ count: Int) -> [(beam: Beam, score: Float)] {
+  package func best(_ count: Int) -> [(beam: Beam, score: Float)] {
     var all = finished
     if all.count < count {
       all += running.map { ($0, score($0.sum, tokens: max(1, $0.tokens.count))) }.sorted { $0.1 > $1.1 }

@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// `post` never waits for the receiver. In steady state neither side allocates: the receiver hands its emptied array
 /// back with every `take`, and the two arrays swap places.
-final class Mailbox<Message: Sendable>: Sendable {
+package final class Mailbox<Message: Sendable>: Sendable {
   private struct State {
     var messages: [Message] = []
     var isWaiting = false
@@ -18,11 +18,11 @@ final class Mailbox<Message: Sendable>: Sendable {
   private let state = Mutex(State())
   private let arrival = DispatchSemaphore(value: 0)
 
-  init(capacity: Int = 64) {
+  package init(capacity: Int = 64) {
     state.withLock { $0.messages.reserveCapacity(capacity) }
   }
 
-  func post(_ message: sending Message) {
+  package func post(_ message: sending Message) {
     let wake = state.withLock { state in
       state.messages.append(message)
       defer { state.isWaiting = false }
@@ -33,7 +33,7 @@ final class Mailbox<Message: Sendable>: Sendable {
 
   /// Moves all messages into `messages` (emptied first). Waits for the first one when `waits`; otherwise answers with
   /// none when there is none.
-  func take(into messages: inout [Message], waits: Bool) {
+  package func take(into messages: inout [Message], waits: Bool) {
     messages.removeAll(keepingCapacity: true)
     while true {
       let isDone = state.withLock { state in

@@ -6,11 +6,16 @@
 /// While a stop string may still begin in the last characters, those characters are held back: `longest − 1` Unicode
 /// scalars, so that nothing after a match was ever sent. With `keepsMatch` the matched string itself belongs to the
 /// output and nothing needs to be held back. The earliest match wins; of matches at one place the first in the list.
-struct StopStrings {
+package struct StopStrings {
   /// What became visible, and the stop string that ended the text.
-  struct Outcome: Equatable {
-    var visible: String
-    var match: String?
+  package struct Outcome: Equatable {
+    package var visible: String
+    package var match: String?
+
+    package init(visible: String, match: String?) {
+      self.visible = visible
+      self.match = match
+    }
   }
 
   private let stops: [[Unicode.Scalar]]
@@ -22,17 +27,17 @@ struct StopStrings {
   /// Of `pending`, how many were already released (only with `keepsMatch`, where they stay for the search).
   private var released = 0
 
-  init(_ stops: [String], keepsMatch: Bool) {
+  package init(_ stops: [String], keepsMatch: Bool) {
     self.names = stops
     self.stops = stops.map { Array($0.unicodeScalars) }
     self.keepsMatch = keepsMatch
     self.longest = self.stops.map(\.count).max() ?? 0
   }
 
-  var isEmpty: Bool { stops.isEmpty }
+  package var isEmpty: Bool { stops.isEmpty }
 
   /// Adds text. With `isChecking` false (before `minTokens`) the text passes and cannot take part in a match.
-  mutating func append(_ text: String, isChecking: Bool = true) -> Outcome {
+  package mutating func append(_ text: String, isChecking: Bool = true) -> Outcome {
     if stops.isEmpty { return Outcome(visible: text, match: nil) }
     if !isChecking {
       let visible = flush() + text
@@ -50,7 +55,7 @@ struct StopStrings {
   }
 
   /// The text held back, when the choice ends for another reason.
-  mutating func flush() -> String {
+  package mutating func flush() -> String {
     defer {
       pending.removeAll()
       released = 0

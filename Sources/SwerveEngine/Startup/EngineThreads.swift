@@ -1,0 +1,131 @@
+import SwerveCore
+import SwerveHardware
+import SwerveInference
+import SwerveScheduling
+import SwerveText
+
+/// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
+struct EngineThreads: Sendable {
+  let plan: StartPlan
+  let clock: EngineClock
+  let observer: (any EngineObserver)?
+  let inbox = Mailbox<InboxMessage>()
+  let publisher = Mailbox<PublisherMessage>()
+  let spares = Mailbox<StepOutputs>(capacity: 4)
+  let board: StatusBoard
+  let end = ThreadEnd(threads: 2)
+
+  /// What the engine thread tells about itself when it is ready.
+  struct Loaded: Sendable {
+    var deviceDetail: String
+    var weightBytes: Int
+    var warnings: [String]
+    var seconds: Double
+  }
+
+  init(
+    plan: StartPlan, clock: EngineClock, observer: (any EngineObserver)?,
+    onFailure: @escaping @Sendable (String) -> Void
+  ) {
+    self.plan = plan
+    self.clock = clock
+    self.observer = observer
+    self.board = StatusBoard(
+      watchdogSeconds: plan.configuration.watchdogSeconds, clock: clock, onFailure: onFailure)
+  }
+
+  /// Loads on the new thread and runs the loop there until `stop`.
+  func startEngineThread(
+    onProgress: @escaping @Sendable (Double) -> Void
+  ) async throws(EngineStartError) -> Loaded {
+    let result = await withCheckedContinuation { (ready: CheckedContinuation<Result<Loaded, EngineStartError>, Never>) in
+      startThread("swerve-engine") {
+        self.runEngine(onProgress: onProgress) { ready.resume(returning: $0) }
+        self.end.threadEnded()
+      }
+    }
+    return try result.get()
+  }
+
+  func startPublisherThread(tokenizer: Tokenizer?) {
+    startThread("swerve-publish") {
+      var publisher = Publisher(
+        mailbox: self.publisher, spares: self.spares, inbox: self.inbox, tokenizer: tokenizer, observer: self.observer,
+        clock: self.clock)
+      publisher.run()
+      self.end.threadEnded()
+    }
+  }
+
+  private func runEngine(
+    onProgress: @escaping @Sendable (Double) -> Void, ready: (Result<Loaded, EngineStartError>) -> Void
+  ) {
+    let begin = clock.now()
+    do {
+      let device = try makeDevice()
+      let runner = try makeRunner(device, onProgress: onProgress)
+      var totals = EngineStatistics()
+      totals.weightBytes = runner.weightBytes
+      totals.kvBytes = plan.sizing.kvBytes
+      totals.loadSeconds = clock.now().seconds(since: begin)
+      let loaded = Loaded(
+        deviceDetail: "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.elementType.rawValue)",
+        weightBytes: runner.weightBytes, warnings: runner.warnings, seconds: totals.loadSeconds)
+      var loop = EngineLoop(
+        scheduler: try Scheduler(configuration: schedulerConfiguration), executor: InlineExecutor(runner: runner),
+        inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals)
+      ready(.success(loaded))
+      loop.run()
+      publisher.post(.stop)
+    } catch let error as EngineStartError {
+      ready(.failure(error))
+    } catch {
+      ready(.failure(.configuration(["\(error)"])))
+    }
+  }
+
+  private func makeDevice() throws(EngineStartError) -> CPUDevice {
+    var kernels: KernelSet?
+    if let name = plan.configuration.kernelSet {
+      guard let known = KernelSet(rawValue: name) else {
+        let names = KernelSet.available.map(\.rawValue).joined(separator: ", ")
+        throw .configuration(["SWERVE_CPU_KERNELS=\(name) is unknown; this CPU has \(names)."])
+      }
+      kernels = known
+    }
+    do {
+      return try CPUDevice(
+        configuration: CPUConfiguration(threadCount: plan.configuration.threads, kernels: kernels))
+    } catch {
+      throw .device("\(error)")
+    }
+  }
+
+  private func makeRunner(
+    _ device: CPUDevice, onProgress: @escaping @Sendable (Double) -> Void
+  ) throws(EngineStartError) -> ModelRunner {
+    do {
+      return try ModelRunner(
+        plan.model, files: plan.files, device: device, plan: plan.memoryPlan, blockCount: plan.sizing.blockCount,
+        dummySeed: plan.configuration.loadFormat == .dummy ? UInt64(bitPattern: Int64(plan.configuration.seed)) : nil,
+        onProgress: onProgress)
+    } catch let error as HardwareError {
+      throw .memory("\(error)")
+    } catch {
+      throw .model("\(error)")
+    }
+  }
+
+  private var schedulerConfiguration: SchedulerConfiguration {
+    let configuration = plan.configuration
+    var scheduler = SchedulerConfiguration(
+      maxBatchedTokens: configuration.resolvedMaxBatchedTokens, maxSequences: configuration.resolvedMaxSequences,
+      blockSize: configuration.blockSize, blockCount: plan.sizing.blockCount,
+      maxModelLength: plan.sizing.maxModelLength)
+    scheduler.enablePrefixCaching = configuration.enablePrefixCaching
+    scheduler.enableChunkedPrefill = configuration.enableChunkedPrefill
+    scheduler.longPrefillThreshold = configuration.longPrefillThreshold
+    scheduler.watermark = configuration.watermark
+    return scheduler
+  }
+}
