@@ -21,7 +21,7 @@ package struct RunningSequence: Sendable {
   /// Output tokens before which terminators do not count.
   var minNewTokens: Int32 = 0
   /// The last known token: the row of a decode step.
-  var lastToken: TokenID = 0
+  package var lastToken: TokenID = 0
   /// Step whose plan contains the sequence; a result of any other step does not concern it.
   var plannedStep: UInt64 = 0
   /// Prompt tokens found in the prefix cache when it was first admitted.

@@ -88,12 +88,13 @@ package struct Scheduler: ~Copyable {
   /// Why a request of that size can never run here, or nil when it can.
   package func refusal(promptTokens: Int, maxTokens: Int?) -> SchedulingError? {
     if promptTokens < 1 { return .emptyPrompt }
+    if let maxTokens, maxTokens < 0 { return .negativeMaxTokens(maxTokens) }
     let room = maxTokens == 0 ? 0 : 1
     let modelLimit = configuration.maxModelLength - room
     if promptTokens > modelLimit { return .promptTooLong(tokens: promptTokens, limit: modelLimit) }
     // The most tokens that are ever computed for it: the last output token is not.
     let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
-    let computed = promptTokens + max(output - 1, 0)
+    let computed = promptTokens + max(output, 1) - 1
     let blocks = configuration.blocks(for: computed)
     if blocks > configuration.blockCount {
       return .exceedsPool(blocks: blocks, available: configuration.blockCount, blockSize: configuration.blockSize)
@@ -122,7 +123,7 @@ package struct Scheduler: ~Copyable {
         request: request.request, prompt: request.promptTokens, sampling: request.sampling, key: key,
         choices: Int32(request.n), skipPrefixCacheRead: request.skipPrefixCacheRead,
         wantsPromptLogprobs: request.wantsPromptLogprobs, saltHash: BlockHash(salt: request.prefixSalt),
-        maxNewTokens: Int32(max(room, 0)), minNewTokens: Int32(clamping: params.minTokens),
+        maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
         unfinished: Int32(request.n)))
     waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
   }
