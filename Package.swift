@@ -56,7 +56,8 @@ var targets: [Target] = [
     name: "SwerveInferenceTests", dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore"],
     exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore"], swiftSettings: swift),
+    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
