@@ -15,11 +15,11 @@ jobs=${SWERVE_JOBS:-$(nproc 2>/dev/null || echo 2)}
 say "format"
 swift format lint --strict --recursive Sources Tests Examples Package.swift
 
-say "release build, with its tests"
-swift build -c release --build-tests --disable-testable-imports --jobs "$jobs"
+say "release build"
+swift build -c release --product swerve --jobs "$jobs"
 
 say "tests"
-swift test -c release --skip-build --disable-testable-imports
+swift test -c release --disable-testable-imports --jobs "$jobs"
 
 say "tests without the x86 kernels (what other architectures get)"
 SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/portable --disable-testable-imports --jobs "$jobs" \
