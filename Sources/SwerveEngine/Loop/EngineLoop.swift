@@ -1,9 +1,9 @@
-import SwerveCore
-import SwerveScheduling
+package import SwerveCore
+package import SwerveScheduling
 
 /// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
 /// leaves it, so nothing here is locked or `Sendable`.
-struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
+package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var scheduler: Scheduler
   private var executor: Executor
   private let inbox: Mailbox<InboxMessage>
@@ -20,7 +20,7 @@ struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var totals = EngineStatistics()
   private var isRunning = true
 
-  init(
+  package init(
     scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
     totals: EngineStatistics
@@ -38,12 +38,12 @@ struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   }
 
   /// Steps until told to stop; parks only when there is nothing to run.
-  mutating func run() {
+  package mutating func run() {
     while isRunning { step() }
   }
 
   /// One step: drain → schedule → execute, sample and apply → publish.
-  mutating func step() {
+  package mutating func step() {
     drain(waits: !scheduler.hasWork)
     var outputs = spareOutputs()
     outputs.start = clock.now()

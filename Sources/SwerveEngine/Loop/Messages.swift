@@ -1,8 +1,8 @@
-import SwerveCore
-import SwerveScheduling
+package import SwerveCore
+package import SwerveScheduling
 
 /// What the engine thread is told. Cancellation is a message like any other.
-enum InboxMessage: Sendable {
+package enum InboxMessage: Sendable {
   case submit(WaitingRequest)
   /// The client left: free everything of this request.
   case cancel(RequestID)
@@ -14,7 +14,7 @@ enum InboxMessage: Sendable {
 }
 
 /// What the publisher thread is told.
-enum PublisherMessage: Sendable {
+package enum PublisherMessage: Sendable {
   /// Sent before the request itself goes to the engine thread, so outputs never arrive for an unknown request.
   case register(RequestRecord)
   case step(StepOutputs)
@@ -26,22 +26,24 @@ enum PublisherMessage: Sendable {
 }
 
 /// One hand-over from the engine thread: everything a step produced. Emptied and handed back by the publisher.
-struct StepOutputs: Sendable {
-  var outputs: [SequenceOutput] = []
-  var samples: [Sample] = []
-  var alternatives: [TokenLogprob] = []
-  var promptLogprobs: [PromptLogprob] = []
+package struct StepOutputs: Sendable {
+  package var outputs: [SequenceOutput] = []
+  package var samples: [Sample] = []
+  package var alternatives: [TokenLogprob] = []
+  package var promptLogprobs: [PromptLogprob] = []
   /// Sequences of the step, to resolve the indices in `promptLogprobs`.
-  var sequences: [SequenceID] = []
+  package var sequences: [SequenceID] = []
   /// Tokens computed in the step.
-  var tokenCount = 0
+  package var tokenCount = 0
   /// When the step began and ended.
-  var start = EngineInstant(nanoseconds: 0)
-  var now = EngineInstant(nanoseconds: 0)
+  package var start = EngineInstant(nanoseconds: 0)
+  package var now = EngineInstant(nanoseconds: 0)
 
-  var seconds: Double { now.seconds(since: start) }
+  package init() {}
 
-  mutating func removeAll() {
+  package var seconds: Double { now.seconds(since: start) }
+
+  package mutating func removeAll() {
     outputs.removeAll(keepingCapacity: true)
     samples.removeAll(keepingCapacity: true)
     alternatives.removeAll(keepingCapacity: true)
@@ -51,21 +53,25 @@ struct StepOutputs: Sendable {
 }
 
 /// A moment on the engine's monotonic clock.
-struct EngineInstant: Sendable, Comparable {
-  var nanoseconds: UInt64
+package struct EngineInstant: Sendable, Comparable {
+  package var nanoseconds: UInt64
 
-  static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
+  package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
 
-  func seconds(since earlier: Self) -> Double {
+  package static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
+
+  package func seconds(since earlier: Self) -> Double {
     nanoseconds > earlier.nanoseconds ? Double(nanoseconds - earlier.nanoseconds) * 1e-9 : 0
   }
 }
 
 /// The source of time, handed in so that tests can turn it by hand.
-struct EngineClock: Sendable {
-  var now: @Sendable () -> EngineInstant
+package struct EngineClock: Sendable {
+  package var now: @Sendable () -> EngineInstant
 
-  static let monotonic = EngineClock {
+  package init(now: @escaping @Sendable () -> EngineInstant) { self.now = now }
+
+  package static let monotonic = EngineClock {
     let elapsed = origin.duration(to: ContinuousClock.now)
     let (seconds, attoseconds) = elapsed.components
     return EngineInstant(nanoseconds: UInt64(seconds) * 1_000_000_000 + UInt64(attoseconds / 1_000_000_000))

@@ -1,33 +1,33 @@
-import SwerveCore
-import SwerveText
+package import SwerveCore
+package import SwerveText
 
 /// A request as the publisher knows it: where its events go and what they need. Built by the front, owned by the
 /// publisher thread from `register` on.
-struct RequestRecord: Sendable {
-  let id: RequestID
+package struct RequestRecord: Sendable {
+  package let id: RequestID
   /// The id that clients and logs see.
-  let name: String
-  let params: SamplingParams
-  let promptTokens: [TokenID]
-  let promptText: String?
-  let arrival: EngineInstant
-  let stream: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
-  var choices: [ChoiceAssembly]
+  package let name: String
+  package let params: SamplingParams
+  package let promptTokens: [TokenID]
+  package let promptText: String?
+  package let arrival: EngineInstant
+  package let stream: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
+  package var choices: [ChoiceAssembly]
   /// Collected while the prompt is computed; `[0]` stays nil.
-  var promptLogprobs: [PositionLogprobs?]?
+  package var promptLogprobs: [PositionLogprobs?]?
 
   // Filled by the publisher.
-  var hasStarted = false
-  var openChoices: Int
-  var cachedTokens = 0
-  var preemptions = 0
-  var generatedTokens = 0
-  var firstScheduled: EngineInstant?
-  var firstToken: EngineInstant?
-  var lastToken: [EngineInstant?]
-  var finish = FinishReason.abort
+  package var hasStarted = false
+  package var openChoices: Int
+  package var cachedTokens = 0
+  package var preemptions = 0
+  package var generatedTokens = 0
+  package var firstScheduled: EngineInstant?
+  package var firstToken: EngineInstant?
+  package var lastToken: [EngineInstant?]
+  package var finish = FinishReason.abort
 
-  init(
+  package init(
     id: RequestID, name: String, params: SamplingParams, promptTokens: [TokenID], promptText: String?,
     arrival: EngineInstant, stream: AsyncThrowingStream<GenerationEvent, any Error>.Continuation,
     tokenizer: Tokenizer?, endTokens: Set<TokenID>
@@ -48,7 +48,7 @@ struct RequestRecord: Sendable {
   }
 
   /// The life of the request in the shape that observers take.
-  func statistics(now: EngineInstant) -> RequestStatistics {
+  package func statistics(now: EngineInstant) -> RequestStatistics {
     var life = RequestStatistics(id: name)
     life.promptTokens = promptTokens.count
     life.cachedTokens = cachedTokens

@@ -1,8 +1,8 @@
-import SwerveCore
+package import SwerveCore
 import Synchronization
 
 /// What other threads may see of the engine: its statistics and whether it moves. One small lock a step.
-final class StatusBoard: Sendable {
+package final class StatusBoard: Sendable {
   private struct State {
     var statistics = EngineStatistics()
     var health = EngineHealth.loading
@@ -14,13 +14,13 @@ final class StatusBoard: Sendable {
   private let clock: EngineClock
   private let onFailure: @Sendable (String) -> Void
 
-  init(watchdogSeconds: Double, clock: EngineClock, onFailure: @escaping @Sendable (String) -> Void) {
+  package init(watchdogSeconds: Double, clock: EngineClock, onFailure: @escaping @Sendable (String) -> Void) {
     self.onFailure = onFailure
     self.watchdogSeconds = watchdogSeconds
     self.clock = clock
   }
 
-  func update(statistics: EngineStatistics, now: EngineInstant) {
+  package func update(statistics: EngineStatistics, now: EngineInstant) {
     state.withLock {
       $0.statistics = statistics
       $0.lastStep = now
@@ -28,9 +28,9 @@ final class StatusBoard: Sendable {
   }
 
   /// A step failed: the log of whoever serves shows why.
-  func record(failure: String) { onFailure(failure) }
+  package func record(failure: String) { onFailure(failure) }
 
-  func set(_ health: EngineHealth) {
+  package func set(_ health: EngineHealth) {
     let now = clock.now()
     state.withLock {
       // Death is final: a later drain must not hide it.
@@ -40,9 +40,9 @@ final class StatusBoard: Sendable {
     }
   }
 
-  var statistics: EngineStatistics { state.withLock { $0.statistics } }
+  package var statistics: EngineStatistics { state.withLock { $0.statistics } }
 
-  var health: EngineHealth {
+  package var health: EngineHealth {
     let now = clock.now()
     return state.withLock { state in
       let hasWork = state.statistics.runningRequests + state.statistics.waitingRequests > 0

@@ -1,29 +1,31 @@
-import SwerveCore
-import SwerveHardware
-import SwerveInference
-import SwerveScheduling
-import SwerveText
+package import SwerveCore
+package import SwerveHardware
+package import SwerveInference
+package import SwerveScheduling
+package import SwerveText
 
 /// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
-struct EngineThreads: Sendable {
-  let plan: StartPlan
-  let clock: EngineClock
-  let observer: (any EngineObserver)?
-  let inbox = Mailbox<InboxMessage>()
-  let publisher = Mailbox<PublisherMessage>()
-  let spares = Mailbox<StepOutputs>(capacity: 4)
-  let board: StatusBoard
-  let end = ThreadEnd(threads: 2)
+package struct EngineThreads: Sendable {
+  package let plan: StartPlan
+  package let clock: EngineClock
+  package let observer: (any EngineObserver)?
+  package let inbox = Mailbox<InboxMessage>()
+  package let publisher = Mailbox<PublisherMessage>()
+  package let spares = Mailbox<StepOutputs>(capacity: 4)
+  package let board: StatusBoard
+  package let end = ThreadEnd(threads: 2)
 
   /// What the engine thread tells about itself when it is ready.
-  struct Loaded: Sendable {
-    var deviceDetail: String
-    var weightBytes: Int
-    var warnings: [String]
-    var seconds: Double
+  package struct Loaded: Sendable {
+    package var deviceDetail = ""
+    package var weightBytes = 0
+    package var warnings: [String] = []
+    package var seconds = 0.0
+
+    package init() {}
   }
 
-  init(
+  package init(
     plan: StartPlan, clock: EngineClock, observer: (any EngineObserver)?,
     onFailure: @escaping @Sendable (String) -> Void
   ) {
@@ -35,7 +37,7 @@ struct EngineThreads: Sendable {
   }
 
   /// Loads on the new thread and runs the loop there until `stop`.
-  func startEngineThread(
+  package func startEngineThread(
     onProgress: @escaping @Sendable (Double) -> Void
   ) async throws(EngineStartError) -> Loaded {
     let result = await withCheckedContinuation { (ready: CheckedContinuation<Result<Loaded, EngineStartError>, Never>) in
@@ -47,7 +49,7 @@ struct EngineThreads: Sendable {
     return try result.get()
   }
 
-  func startPublisherThread(tokenizer: Tokenizer?) {
+  package func startPublisherThread(tokenizer: Tokenizer?) {
     startThread("swerve-publish") {
       var publisher = Publisher(
         mailbox: self.publisher, spares: self.spares, inbox: self.inbox, tokenizer: tokenizer, observer: self.observer,
@@ -60,20 +62,9 @@ struct EngineThreads: Sendable {
   private func runEngine(
     onProgress: @escaping @Sendable (Double) -> Void, ready: (Result<Loaded, EngineStartError>) -> Void
   ) {
-    let begin = clock.now()
     do {
-      let device = try makeDevice()
-      let runner = try makeRunner(device, onProgress: onProgress)
-      var totals = EngineStatistics()
-      totals.weightBytes = runner.weightBytes
-      totals.kvBytes = plan.sizing.kvBytes
-      totals.loadSeconds = clock.now().seconds(since: begin)
-      let loaded = Loaded(
-        deviceDetail: "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.elementType.rawValue)",
-        weightBytes: runner.weightBytes, warnings: runner.warnings, seconds: totals.loadSeconds)
-      var loop = EngineLoop(
-        scheduler: try Scheduler(configuration: schedulerConfiguration), executor: InlineExecutor(runner: runner),
-        inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals)
+      var loaded = Loaded()
+      var loop = try makeLoop(&loaded, onProgress: onProgress)
       ready(.success(loaded))
       loop.run()
       publisher.post(.stop)
@@ -82,6 +73,27 @@ struct EngineThreads: Sendable {
     } catch {
       ready(.failure(.configuration(["\(error)"])))
     }
+  }
+
+  /// Builds what the engine thread owns; must run on that thread (it becomes the kernel pool's first worker).
+  package func makeLoop(
+    _ loaded: inout Loaded, onProgress: @escaping @Sendable (Double) -> Void
+  ) throws -> EngineLoop<InlineExecutor> {
+    let begin = clock.now()
+    let device = try makeDevice()
+    let runner = try makeRunner(device, onProgress: onProgress)
+    var totals = EngineStatistics()
+    totals.weightBytes = runner.weightBytes
+    totals.kvBytes = plan.sizing.kvBytes
+    totals.loadSeconds = clock.now().seconds(since: begin)
+    loaded.deviceDetail =
+      "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.elementType.rawValue)"
+    loaded.weightBytes = runner.weightBytes
+    loaded.warnings = runner.warnings
+    loaded.seconds = totals.loadSeconds
+    return EngineLoop(
+      scheduler: try Scheduler(configuration: schedulerConfiguration), executor: InlineExecutor(runner: runner),
+      inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals)
   }
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {

@@ -1,13 +1,13 @@
-import SwerveCore
-import SwerveText
+package import SwerveCore
+package import SwerveText
 
 /// One choice on its way to the client: tokens in, deltas out.
 ///
 /// Text is whole characters, never taken back, and stops where a stop string begins. Tokens of a delta may have their
 /// text in a later one (a partial character, a possible stop string): the concatenation is what counts.
-struct ChoiceAssembly: Sendable {
-  private(set) var tokenCount = 0
-  private(set) var isFinished = false
+package struct ChoiceAssembly: Sendable {
+  package private(set) var tokenCount = 0
+  package private(set) var isFinished = false
   private var detokenizer: IncrementalDetokenizer?
   private var stops: StopStrings
   private let params: SamplingParams
@@ -16,7 +16,7 @@ struct ChoiceAssembly: Sendable {
 
   /// - Parameters:
   ///   - endTokens: end-of-sequence ids; their stop reason is null and their text is never shown.
-  init(params: SamplingParams, promptTokens: [TokenID], tokenizer: Tokenizer?, endTokens: Set<TokenID>) {
+  package init(params: SamplingParams, promptTokens: [TokenID], tokenizer: Tokenizer?, endTokens: Set<TokenID>) {
     self.params = params
     self.endTokens = endTokens
     self.stops = StopStrings(params.stop, keepsMatch: params.includeStopStringInOutput)
@@ -28,7 +28,7 @@ struct ChoiceAssembly: Sendable {
   }
 
   /// Adds one sampled token. `finish` is the scheduler's verdict; a stop string found here overrules it.
-  mutating func append(_ token: TokenID, logprobs: PositionLogprobs?, finish: FinishReason?) -> ChoiceDelta {
+  package mutating func append(_ token: TokenID, logprobs: PositionLogprobs?, finish: FinishReason?) -> ChoiceDelta {
     tokenCount += 1
     var delta = ChoiceDelta(index: 0, tokens: [token])
     if let logprobs {
@@ -49,7 +49,7 @@ struct ChoiceAssembly: Sendable {
   }
 
   /// Ends the choice without another token: prompt scoring, abort, failure of the step.
-  mutating func finish(_ reason: FinishReason) -> ChoiceDelta {
+  package mutating func finish(_ reason: FinishReason) -> ChoiceDelta {
     var delta = ChoiceDelta(index: 0)
     close(&delta, reason)
     return delta
