@@ -43,12 +43,20 @@ static void fill_x86(void) {
     tables[SWERVE_AVX512BF16].multiply[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply;
     available[SWERVE_AVX512BF16] = true;
   }
+  if (has_amx()) {
+    tables[SWERVE_AMX] = tables[SWERVE_AVX512];
+    tables[SWERVE_AMX].multiply[SWERVE_BFLOAT16] = swerve_amx_multiply;
+    available[SWERVE_AMX] = true;
+  }
 }
 #endif
 
 static void fill(void) {
   tables[SWERVE_SCALAR] = swerve_scalar_kernels;
   available[SWERVE_SCALAR] = true;
+  tables[SWERVE_AMX_EMULATED] = swerve_scalar_kernels;
+  tables[SWERVE_AMX_EMULATED].multiply[SWERVE_BFLOAT16] = swerve_amx_emulated_multiply;
+  available[SWERVE_AMX_EMULATED] = true;
 #if SWERVE_X86
   fill_x86();
 #endif
