@@ -61,7 +61,7 @@ package struct ModelConfiguration: Sendable {
     try Self.refuseUnsupported(reader)
 
     vocabularySize = try reader.integer("vocab_size", in: 1...(1 << 24))
-    hiddenSize = try reader.integer("hidden_size", in: 1...(1 << 17))
+    hiddenSize = try reader.integer("hidden_size", in: 1...65_536)
     intermediateSize = try reader.integer("intermediate_size", in: 1...(1 << 20))
     layerCount = try reader.integer("num_hidden_layers", in: 1...1024)
     headCount = try reader.integer("num_attention_heads", in: 1...1024)
@@ -76,7 +76,7 @@ package struct ModelConfiguration: Sendable {
       throw reader.fail(
         "num_attention_heads", "(\(headCount)) must divide hidden_size (\(hiddenSize)) where head_dim is not given")
     }
-    headDim = try reader.integer("head_dim", in: 2...1024, default: defaults.headDim ?? max(2, hiddenSize / headCount))
+    headDim = try reader.integer("head_dim", in: 2...512, default: defaults.headDim ?? max(2, hiddenSize / headCount))
     guard headDim % 2 == 0 else { throw reader.fail("head_dim", "must be even, not \(headDim)") }
     normEpsilon = Float(try reader.number("rms_norm_eps", in: 0...1, default: defaults.normEpsilon))
 
