@@ -16,7 +16,7 @@ struct Forward: ~Copyable {
 
   init(
     configuration: ModelConfiguration, weights: ModelWeights, device: CPUDevice, attention: any AttentionPort,
-    activations: consuming Activations
+    activations: Activations
   ) {
     self.configuration = configuration
     self.weights = weights

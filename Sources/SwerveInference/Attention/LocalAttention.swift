@@ -52,9 +52,14 @@ package final class LocalAttention: AttentionPort {
         ))
     }
     rowCount = plan.tokens.count
-    full?.prepare(sequences: sequences.span, blocks: plan.blocks.span)
-    windowed?.prepare(sequences: sequences.span, blocks: plan.blocks.span)
+    if let full { prepare(full, plan) }
+    if let windowed { prepare(windowed, plan) }
     return StepHandle(plan: plan.id)
+  }
+
+  private func prepare(_ batch: AttentionBatch, _ plan: borrowing StepPlan) {
+    let sequences = self.sequences
+    batch.prepare(sequences: sequences.span, blocks: plan.blocks.span)
   }
 
   package func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) {

@@ -3,7 +3,7 @@ import SwerveHardware
 
 /// Everything a step writes between its tokens and its logits, allocated once. R = most rows of a step, A = the run's
 /// activation type. Pages are taken from the system when a step first reaches them.
-struct Activations: ~Copyable {
+struct Activations {
   private let buffers: [BufferBox]
 
   /// f32 [R, hidden]: the residual stream

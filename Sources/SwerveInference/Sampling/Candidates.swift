@@ -90,6 +90,42 @@ struct Candidates {
     count = min(count, max(wanted, 0))
   }
 
+  /// Takes exactly these tokens (each inside the row), sorted from the largest.
+  mutating func take(_ tokens: [TokenID], from logits: LogitsRow) {
+    count = min(tokens.count, keys.count)
+    for place in 0..<count {
+      let token = Int(tokens[place].rawValue)
+      keys[place] = Self.key(logits[token], token: token)
+    }
+    sortDescending(first: count)
+  }
+
+  /// Writes the rank in the whole row (1 = most likely) of each of the few sorted candidates. One pass over the row,
+  /// with a binary search for the tokens that count. At most `binCount` candidates.
+  func fillRanks(_ logits: LogitsRow, write: (_ place: Int, _ rank: Int32) -> Void) {
+    guard count > 0 else { return }
+    let above = UnsafeMutableBufferPointer(rebasing: histogram[..<count])
+    above.update(repeating: 0)
+    let least = keys[count - 1]
+    for token in logits.indices {
+      let key = Self.key(logits[token], token: token)
+      guard key > least else { continue }
+      // The first candidate below this token; it and all after it stand one place further down.
+      var low = 0
+      var high = count - 1
+      while low < high {
+        let middle = (low + high) / 2
+        if keys[middle] < key { high = middle } else { low = middle + 1 }
+      }
+      above[low] += 1
+    }
+    var rank: Int32 = 1
+    for place in 0..<count {
+      rank += Int32(above[place])
+      write(place, rank)
+    }
+  }
+
   /// How many tokens stand before this one in the order: its rank less one.
   static func countAbove(_ token: Int, in logits: LogitsRow) -> Int {
     let value = logits[token]

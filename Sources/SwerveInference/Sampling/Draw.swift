@@ -2,7 +2,7 @@
 /// resolves every token of a large vocabulary.
 enum Draw {
   /// From the first `count` candidates in their order.
-  static func token(_ uniform: Double, of candidates: borrowing Candidates, count: Int, maximum: Float) -> Int? {
+  static func token(_ uniform: Double, of candidates: Candidates, count: Int, maximum: Float) -> Int? {
     guard count > 0 else { return nil }
     var total = 0.0
     for place in 0..<count { total += exponential(Double(candidates[place].logit) - Double(maximum)) }

@@ -1,8 +1,11 @@
+import SwerveCore
+import SwerveHardware
+
 /// What one pass of the device over a row of logits found, in pieces of `width` tokens. Pieces let a draw from the whole
 /// vocabulary find its token without a second pass, and the sums are always taken in the order of the pieces.
 struct RowStatistics {
   /// Tokens per piece.
-  static let width = 512
+  static let width = 1024
 
   /// [pieces] largest logit of each piece.
   let maxima: UnsafeBufferPointer<Float>
@@ -45,5 +48,51 @@ struct RowStatistics {
   var logSumExp: Double {
     let maximum = self.maximum
     return Double(maximum) + logarithm(totalMass(below: maximum))
+  }
+}
+
+/// Statistics of a tile of rows, filled by the device. Allocated once.
+///
+/// A tile's rows are padded to whole pieces with −∞, so that rows × pieces is one matrix to the device.
+final class TileStatistics {
+  private let pieces: Int
+  private let maxima: UnsafeMutableBufferPointer<Float>
+  private let logSums: UnsafeMutableBufferPointer<Float>
+  private let places: UnsafeMutableBufferPointer<Int32>
+
+  init(rows: Int, pieces: Int) {
+    self.pieces = pieces
+    maxima = .allocate(capacity: rows * pieces)
+    logSums = .allocate(capacity: rows * pieces)
+    places = .allocate(capacity: rows * pieces)
+    maxima.initialize(repeating: 0)
+    logSums.initialize(repeating: 0)
+    places.initialize(repeating: 0)
+  }
+
+  deinit {
+    maxima.deallocate()
+    logSums.deallocate()
+    places.deallocate()
+  }
+
+  /// Bytes of a tile's statistics.
+  static func byteCount(rows: Int, pieces: Int) -> Int { rows * pieces * 12 }
+
+  /// Reads a tile f32 [rows, pieces × width] without gaps between rows.
+  func update(_ tile: Tensor, device: CPUDevice) {
+    let cut = Tensor(
+      pointer: tile.pointer, type: .float32, rows: tile.rows * pieces, columns: RowStatistics.width)
+    var indices = places.mutableSpan
+    var largest = maxima.mutableSpan
+    var sums = logSums.mutableSpan
+    device.maximaAndLogSumExp(cut, indices: &indices, maxima: &largest, logSumExps: &sums)
+  }
+
+  func row(_ row: Int) -> RowStatistics {
+    let range = row * pieces..<(row + 1) * pieces
+    return RowStatistics(
+      maxima: UnsafeBufferPointer(rebasing: maxima[range]), logSums: UnsafeBufferPointer(rebasing: logSums[range]),
+      places: UnsafeBufferPointer(rebasing: places[range]))
   }
 }

@@ -18,6 +18,8 @@ package struct SamplerSlot {
   let bias: [BiasedToken]
   /// Sorted, unique, inside the vocabulary; nil = all are allowed.
   let allowed: [TokenID]?
+  /// Tokens whose log-probabilities are reported instead of the most likely ones; inside the vocabulary.
+  let listed: [TokenID]?
   let isGreedy: Bool
   /// Whether any stage before temperature can change a logit.
   let changesLogits: Bool
@@ -41,6 +43,7 @@ package struct SamplerSlot {
       .map { BiasedToken(token: $0.key, value: min(max($0.value, -100), 100)) }
       .sorted { $0.token < $1.token }
     allowed = params.allowedTokenIDs.map { ids in Set(ids.filter { vocabulary.contains($0.rawValue) }).sorted() }
+    listed = params.logprobTokenIDs.map { ids in ids.filter { vocabulary.contains($0.rawValue) } }
 
     let penalised = params.repetitionPenalty != 1 || params.presencePenalty != 0 || params.frequencyPenalty != 0
     changesLogits =
@@ -53,6 +56,7 @@ package struct SamplerSlot {
       generated.append(contentsOf: output)
     }
     prompt = params.promptLogprobs == nil ? [] : Array(admission.tokens[..<promptTokens])
+    precondition(prompt.allSatisfy { vocabulary.contains($0.rawValue) }, "a prompt token outside the vocabulary")
     if penalised {
       var counts = TokenCounts(capacity: promptTokens + max(room, output.count))
       for token in admission.tokens[..<promptTokens] where vocabulary.contains(token.rawValue) {

@@ -3,7 +3,7 @@
 enum TopP {
   /// Number of leading `candidates` (sorted) to keep when the whole distribution has `total` mass relative to `maximum`;
   /// nil where the candidates together do not reach p.
-  static func count(_ p: Float, of candidates: borrowing Candidates, maximum: Float, total: Double) -> Int? {
+  static func count(_ p: Float, of candidates: Candidates, maximum: Float, total: Double) -> Int? {
     let needed = Double(p) * total
     var sum = 0.0
     for place in 0..<candidates.count {
