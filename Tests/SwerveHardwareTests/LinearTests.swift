@@ -51,7 +51,7 @@ import Testing
         }
         let allowed = tolerance.sum * size + 1e-30
         try #require(abs(Double(wide[row, output]) - sum) <= allowed, "row \(row) output \(output)")
-        try #require(abs(Double(narrow[row, output]) - sum) <= allowed + tolerance.round * abs(sum))
+        try #require(abs(Double(narrow[row, output]) - sum) <= allowed + tolerance.round * abs(sum) + tolerance.least)
         let old = Double(before[row][output])
         try #require(abs(Double(residual[row, output]) - sum - old) <= allowed + 1.2e-7 * (abs(old) + abs(sum)))
       }

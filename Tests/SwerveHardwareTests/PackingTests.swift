@@ -27,7 +27,8 @@ import Testing
     #expect(dropped == parts.count)
     #expect(packed.outputs == 73)
     let out = Rows(.float32, 73, 40)
-    device.embed((0..<73).map { TokenID($0) }.span, table: packed, into: out.tensor)
+    let tokens = (0..<73).map { TokenID($0) }
+    device.embed(tokens.span, table: packed, into: out.tensor)
     var row = 0
     for part in parts {
       for r in 0..<part.tensor.rows {

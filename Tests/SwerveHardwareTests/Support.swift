@@ -30,16 +30,17 @@ let testedSets: [KernelSet] = {
 let allTypes = ElementType.allCases
 
 /// How far a kernel set may be from the double-precision reference, by type: `sum` times the sum of absolute terms, plus
-/// `round` times the result where it is stored in the type.
+/// `round` times the result, or `least` near zero, where it is stored in the type.
 struct Tolerance {
   var sum: Double
   var round: Double
+  var least = 0.0
 
   static func of(_ type: ElementType) -> Tolerance {
     switch type {
     case .float32: Tolerance(sum: 2e-6, round: 1.2e-7)
     case .bfloat16: Tolerance(sum: 2e-6, round: 1.0 / 256)
-    case .float16: Tolerance(sum: 2e-6, round: 1.0 / 2048)
+    case .float16: Tolerance(sum: 2e-6, round: 1.0 / 2048, least: 0x1p-25)
     }
   }
 }
@@ -73,7 +74,7 @@ func bits(_ x: Float, _ type: ElementType) -> UInt16 {
   if x.isNaN { return sign | 0x7e00 }
   if x.isInfinite { return sign | 0x7c00 }
   if x.magnitude < 0x1p-14 { return sign | UInt16(x.magnitude * 0x1p24) }
-  return sign | UInt16((b & 0x7fff_ffff) - 0x3800_0000 >> 13)
+  return sign | UInt16(((b & 0x7fff_ffff) - 0x3800_0000) >> 13)
 }
 
 /// Device memory with a tensor over it, for tests: kept alive by the value.

@@ -30,7 +30,7 @@ enum {
 typedef struct swerve_kernels swerve_kernels;
 
 /* The set's table, or NULL where this build or this CPU has not got it. Idempotent, any thread; for AMX it asks the
- * kernel for permission to use tile registers, which holds for all threads of the process started later. */
+ * operating system for permission to use tile registers, once, for the whole process. */
 const swerve_kernels *swerve_kernels_for(int set);
 
 /* Scratch that each worker must hand to a task: 64-byte aligned. */
