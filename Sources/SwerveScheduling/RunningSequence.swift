@@ -22,7 +22,8 @@ package struct RunningSequence: Sendable {
   var minNewTokens: Int32 = 0
   /// The last known token: the row of a decode step.
   package var lastToken: TokenID = 0
-  /// Step whose plan contains the sequence; a result of any other step does not concern it.
+  /// Step whose plan contains the sequence and was not applied yet; a result of any other one does not concern it. 0 =
+  /// none.
   var plannedStep: UInt64 = 0
   /// Prompt tokens found in the prefix cache when it was first admitted.
   var cachedTokens: Int32 = 0

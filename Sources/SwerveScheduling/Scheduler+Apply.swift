@@ -5,7 +5,8 @@ extension Scheduler {
   /// end give back blocks and slot. `outputs` is replaced: one entry per sequence of the plan that has a token, ended, or
   /// ran for the first time.
   ///
-  /// Sequences cancelled since the plan was made are skipped. A sequence that should have a sample and has none ends with
+  /// Sequences cancelled since the plan was made are skipped, and so is a plan that is not the last one or was applied
+  /// before. A sequence that should have a sample and has none ends with
   /// `error`. No allocation once `outputs` has its capacity.
   package mutating func apply(
     _ plan: borrowing StepPlan, _ result: borrowing StepResult, into outputs: inout [SequenceOutput]
@@ -18,6 +19,7 @@ extension Scheduler {
       let hasSample = cursor < result.samples.count && Int(result.samples[cursor].sequenceIndex) == index
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
+      running[slot].plannedStep = 0
       running[slot].computedTokens = step.contextTokens + step.rowCount
       if configuration.enablePrefixCaching { sealBlocks(step.slot) }
       var output = output(of: step, at: index)

@@ -18,6 +18,8 @@ package struct WaitingRequest: Sendable {
   /// Compute every prompt token although it may be cached. What is computed is still cached for others.
   package var skipPrefixCacheRead: Bool
   /// Every prompt position must be computed once: the first choice does not read the prefix cache; the others may.
+  /// A position can be reported more than once, with the same value: by other choices that compute the prompt's last
+  /// tokens, and after a preemption in the middle of the prompt.
   package var wantsPromptLogprobs: Bool
 
   package init(

@@ -288,6 +288,20 @@ import Testing
     #expect(harness.outputs.map(\.sampleIndex) == [1])
   }
 
+  @Test func `a result counts once and for its own plan only`() throws {
+    let harness = try Harness(configuration())
+    try harness.add(1, tokens(0..<6))
+    try harness.step()
+    harness.apply()
+    #expect(harness.outputs.isEmpty)
+    let (oldPlan, oldResult) = (harness.plan, harness.result)
+    harness.scheduler.schedule(into: &harness.plan)
+    harness.scheduler.apply(oldPlan, oldResult, into: &harness.outputs)
+    #expect(harness.outputs.isEmpty)
+    #expect(harness.tokens(1).count == 1)
+    try harness.check()
+  }
+
   @Test func `finishing is for sequences that started and have not ended`() throws {
     let harness = try Harness(configuration(budget: 4))
     try harness.add(1, tokens(0..<6), n: 2)
@@ -346,9 +360,6 @@ import Testing
   }
 
   @Test func `a policy decides who is admitted and who gives way`() throws {
-    struct ByPriority: SchedulingPolicy {
-      func precedes(_ a: SchedulingKey, _ b: SchedulingKey) -> Bool { a.priority < b.priority }
-    }
     let harness = try Harness(configuration(blockSize: 2, blocks: 8, length: 16), policy: ByPriority())
     try harness.add(1, tokens([1, 2]), sampling(maxTokens: 10), priority: 5)
     try harness.add(2, tokens([3, 4]), sampling(maxTokens: 10), priority: 1)
@@ -358,6 +369,23 @@ import Testing
     try harness.drain()
     #expect(harness.finished[sequence(1)].map { $0.preemptions > 0 } == true)
     #expect(harness.finished[sequence(2)]?.preemptions == 0)
+  }
+
+  @Test func `blocks taken back are not given to somebody else in the same step`() throws {
+    let harness = try Harness(configuration(sequences: 2, blockSize: 2, blocks: 8, length: 16), policy: ByPriority())
+    try harness.add(1, tokens([1, 2]), sampling(maxTokens: 14), priority: 0)
+    try harness.add(3, tokens([5, 6]), sampling(maxTokens: 14), priority: 2)
+    try harness.step()
+    // Waits for a slot only: it needs a single block.
+    try harness.add(2, tokens([3, 4]), sampling(maxTokens: 1), priority: 1)
+    while harness.statistics.preemptions == 0 {
+      #expect(harness.plan.admissions.allSatisfy { $0.sequence != sequence(2) })
+      try harness.step()
+    }
+    #expect(harness.plan.admissions.isEmpty)
+    try harness.step()
+    #expect(harness.plan.admissions.map(\.sequence) == [sequence(2)])
+    try harness.drain()
   }
 
   @Test func `arrival decides even when a request is handed over late`() throws {

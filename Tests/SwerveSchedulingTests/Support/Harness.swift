@@ -105,3 +105,8 @@ final class Harness {
 func sequence(_ id: UInt64, _ choice: Int32 = 0) -> SequenceID {
   SequenceID(request: RequestID(rawValue: id), index: choice)
 }
+
+/// A second policy: the seam must not know first come first served.
+struct ByPriority: SchedulingPolicy {
+  func precedes(_ a: SchedulingKey, _ b: SchedulingKey) -> Bool { (a.priority, a.arrival) < (b.priority, b.arrival) }
+}
