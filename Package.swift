@@ -28,6 +28,7 @@ var targets: [Target] = [
   .target(name: "CSwerveKernels", cSettings: kernels),
   .target(name: "CSwervePlatform"),
   .target(name: "CSwerveStoryModel", exclude: ["model"]),
+  .target(name: "CSwerveUnicode"),
 
   // Words everyone shares.
   .target(name: "SwerveCore", swiftSettings: swift),
@@ -38,13 +39,14 @@ var targets: [Target] = [
   .target(
     name: "SwerveScheduling",
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
-  .target(name: "SwerveText", dependencies: ["SwerveCore"], swiftSettings: swift),
+  .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
   // The loop that joins them.
   .target(
     name: "SwerveEngine",
     dependencies: [
-      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
+      "CSwerveStoryModel",
       .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
 

@@ -61,7 +61,8 @@ struct Publisher: ~Copyable {
       guard requests[request]?.promptLogprobs?[Int(entry.position)] == nil else { continue }
       let alternatives = step.alternatives[
         Int(entry.firstAlternative)..<Int(entry.firstAlternative + entry.alternativeCount)]
-      requests[request]?.promptLogprobs?[Int(entry.position)] = describe(entry.chosen, alternatives)
+      let described = describe(entry.chosen, alternatives)
+      requests[request]?.promptLogprobs?[Int(entry.position)] = described
     }
     for output in step.outputs { publish(output, of: step) }
   }
@@ -161,7 +162,7 @@ struct Publisher: ~Copyable {
   }
 
   private func describe(_ chosen: TokenLogprob, _ alternatives: ArraySlice<TokenLogprob>) -> PositionLogprobs {
-    PositionLogprobs(chosen: describe(chosen), alternatives: alternatives.map(describe))
+    PositionLogprobs(chosen: describe(chosen), alternatives: alternatives.map { describe($0) })
   }
 
   private func describe(_ entry: TokenLogprob) -> TokenText {

@@ -67,7 +67,6 @@ extension Engine {
     var report = plan.report
     report.deviceDetail = loaded.deviceDetail
     report.warnings += loaded.warnings
-    report.memory.weights = loaded.weightBytes
     report.stages = [("configuration", plan.seconds), ("weights", loaded.seconds), ("tokenizer", textSeconds)]
     let preparation = Preparation(
       model: info, tokenizer: parts.tokenizer, template: parts.template,
@@ -75,7 +74,7 @@ extension Engine {
       endTokens: plan.endTokens, wallClock: WallClock.seconds)
     let rotary = plan.model.rotary
     let dependsOnLength: @Sendable (Int) -> Bool = {
-      RotaryEmbedding.prefixDependsOnPromptLength(rotary, promptTokens: $0)
+      RotaryEmbedding.prefixDependsOnPromptLength($0, rotary)
     }
     return Engine(
       model: info, report: report, preparation: preparation, inbox: threads.inbox, publisher: threads.publisher,
@@ -87,7 +86,7 @@ extension Engine {
 
   private struct TextParts: Sendable {
     var tokenizer: Tokenizer?
-    var template: ChatTemplateSet?
+    var template: ModelChatTemplate?
   }
 
   private static func loadText(
@@ -106,14 +105,14 @@ extension Engine {
     let place = configuration.tokenizerFolder.map { ModelFiles(folder: $0) } ?? files
     do {
       parts.tokenizer = try Tokenizer(files: place)
-      parts.template = try ChatTemplateSet.load(files: place)
+      parts.template = try ChatTemplate.load(files: place)
     } catch {
       throw .model("\(error)")
     }
     if let source = configuration.chatTemplate {
       do {
-        parts.template = try ChatTemplateSet(
-          source: source, specialTokens: parts.template?.specialTokens ?? JSONObject())
+        parts.template = ModelChatTemplate(
+          template: try ChatTemplate(source: source), specialTokens: parts.template?.specialTokens ?? JSONObject())
       } catch {
         throw .configuration(["--chat-template is not a template: \(error)"])
       }

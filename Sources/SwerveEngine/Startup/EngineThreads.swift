@@ -18,7 +18,6 @@ package struct EngineThreads: Sendable {
   /// What the engine thread tells about itself when it is ready.
   package struct Loaded: Sendable {
     package var deviceDetail = ""
-    package var weightBytes = 0
     package var warnings: [String] = []
     package var seconds = 0.0
 
@@ -83,12 +82,11 @@ package struct EngineThreads: Sendable {
     let device = try makeDevice()
     let runner = try makeRunner(device, onProgress: onProgress)
     var totals = EngineStatistics()
-    totals.weightBytes = runner.weightBytes
+    totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
     totals.loadSeconds = clock.now().seconds(since: begin)
     loaded.deviceDetail =
-      "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.elementType.rawValue)"
-    loaded.weightBytes = runner.weightBytes
+      "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.runner.type.rawValue)"
     loaded.warnings = runner.warnings
     loaded.seconds = totals.loadSeconds
     return EngineLoop(
@@ -118,9 +116,7 @@ package struct EngineThreads: Sendable {
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
-        plan.model, files: plan.files, device: device, plan: plan.memoryPlan, blockCount: plan.sizing.blockCount,
-        dummySeed: plan.configuration.loadFormat == .dummy ? UInt64(bitPattern: Int64(plan.configuration.seed)) : nil,
-        onProgress: onProgress)
+        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {

@@ -8,7 +8,8 @@ package struct StartPlan: Sendable {
   package let configuration: EngineConfiguration
   package let files: ModelFiles
   package let model: ModelConfiguration
-  package let elementType: ElementType
+  /// What to load and how to run it.
+  package let runner: RunnerConfiguration
   package let sizing: MemorySizing
   package let memoryPlan: MemoryPlan
   /// End-of-sequence ids.
@@ -29,29 +30,38 @@ package struct StartPlan: Sendable {
     let generation: GenerationDefaults
     do {
       model = try ModelConfiguration(files, overrides: configuration.configOverrides)
-      generation = try Self.generationDefaults(configuration, files)
+      generation = try Self.generationDefaults(configuration, files, model)
     } catch {
       throw .model("\(error)")
     }
-    elementType = Self.elementType(configuration.dtype, model)
-    endTokens = Set(generation.endTokens.isEmpty ? model.endTokens : generation.endTokens)
+    endTokens = Set(generation.endTokens)
     samplingDefaults = generation.sampling
-    let limits = RunnerLimits(
-      maxRows: configuration.resolvedMaxBatchedTokens, maxSequences: configuration.resolvedMaxSequences,
-      maxContext: min(configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil } ?? model.contextTokens, 1 << 30))
-    memoryPlan = MemoryPlan(model, type: elementType, limits: limits, blockSize: configuration.blockSize)
+    let asked = configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil }
+    runner = RunnerConfiguration(
+      model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
+      weights: configuration.loadFormat == .dummy
+        ? .random(seed: UInt64(bitPattern: Int64(configuration.seed))) : .checkpoint,
+      limits: RunnerLimits(
+        rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
+        sequences: configuration.resolvedMaxSequences, contextTokens: asked ?? model.contextTokens,
+        blockTokens: configuration.blockSize))
+    do {
+      memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
+    } catch {
+      throw .model("\(error)")
+    }
     let memory = SystemMemory.current()
     sizing = try MemorySizing.decide(
       configuration,
       .init(
-        weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.scratchBytes, blockBytes: memoryPlan.blockBytes,
+        weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.fixedBytes - memoryPlan.weightBytes, blockBytes: memoryPlan.blockBytes,
         maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens),
       memory: memory)
     var report = StartReport()
     report.memory = .init(
       total: memory.totalBytes, usedByOthers: memory.usedByOthers, weights: memoryPlan.weightBytes,
-      scratch: memoryPlan.scratchBytes, kv: sizing.kvBytes)
-    report.elementType = elementType
+      scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
+    report.elementType = runner.type
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength
@@ -61,23 +71,11 @@ package struct StartPlan: Sendable {
 
   /// The model's own sampling defaults unless told otherwise, with the overrides on top.
   private static func generationDefaults(
-    _ configuration: EngineConfiguration, _ files: ModelFiles
+    _ configuration: EngineConfiguration, _ files: ModelFiles, _ model: ModelConfiguration
   ) throws(ModelFileError) -> GenerationDefaults {
-    let place = ["auto", "vllm"].contains(configuration.generationConfig)
-      ? files : ModelFiles(folder: configuration.generationConfig)
-    var defaults = try GenerationDefaults(place)
-    if configuration.generationConfig == "vllm" { defaults.sampling = JSONObject() }
-    for (key, value) in configuration.overrideGenerationConfig { defaults.sampling[key] = value }
-    return defaults
-  }
-
-  /// `auto` keeps the checkpoint's own type.
-  private static func elementType(_ dtype: EngineConfiguration.DType, _ model: ModelConfiguration) -> ElementType {
-    switch dtype {
-    case .auto: model.checkpointType ?? .bfloat16
-    case .float32: .float32
-    case .bfloat16: .bfloat16
-    case .float16: .float16
-    }
+    let source = configuration.generationConfig
+    return try GenerationDefaults(
+      ["auto", "vllm"].contains(source) ? files : ModelFiles(folder: source), configuration: model,
+      usesFile: source != "vllm", overrides: configuration.overrideGenerationConfig)
   }
 }

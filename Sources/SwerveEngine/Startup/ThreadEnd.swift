@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Lets tasks wait for the end of the engine's threads.
-final class ThreadEnd: Sendable {
+package final class ThreadEnd: Sendable {
   private struct State {
     var remaining: Int
     var waiters: [CheckedContinuation<Void, Never>] = []
@@ -9,9 +9,9 @@ final class ThreadEnd: Sendable {
 
   private let state: Mutex<State>
 
-  init(threads: Int) { state = Mutex(State(remaining: threads)) }
+  package init(threads: Int) { state = Mutex(State(remaining: threads)) }
 
-  func threadEnded() {
+  package func threadEnded() {
     let waiters = state.withLock { state -> [CheckedContinuation<Void, Never>] in
       state.remaining -= 1
       guard state.remaining == 0 else { return [] }
@@ -21,7 +21,7 @@ final class ThreadEnd: Sendable {
     for waiter in waiters { waiter.resume() }
   }
 
-  func wait() async {
+  package func wait() async {
     await withCheckedContinuation { continuation in
       let isOver = state.withLock { state in
         if state.remaining > 0 { state.waiters.append(continuation) }

@@ -22,7 +22,7 @@ package struct ChoiceAssembly: Sendable {
     self.stops = StopStrings(params.stop, keepsMatch: params.includeStopStringInOutput)
     if let tokenizer, params.detokenize {
       self.detokenizer = IncrementalDetokenizer(
-        tokenizer: tokenizer, promptIDs: promptTokens, skipSpecialTokens: params.skipSpecialTokens,
+        tokenizer, promptIDs: promptTokens.suffix(64).map(\.rawValue), skipSpecialTokens: params.skipSpecialTokens,
         spacesBetweenSpecialTokens: params.spacesBetweenSpecialTokens)
     }
   }
@@ -38,7 +38,7 @@ package struct ChoiceAssembly: Sendable {
     }
     let isTerminator = finish == .stop
     if !isTerminator || showsTerminator(token) {
-      let text = detokenizer?.append(token) ?? ""
+      let text = detokenizer?.append(token.rawValue) ?? ""
       if take(text, into: &delta) { return delta }
     }
     if let finish {

@@ -6,7 +6,7 @@ import SwerveText
 struct Preparation: Sendable {
   let model: ModelInfo
   let tokenizer: Tokenizer?
-  let template: ChatTemplateSet?
+  let template: ModelChatTemplate?
   let defaultTemplateArguments: JSONObject
   let templateTimeout: Double
   /// End-of-sequence ids of the model.
@@ -64,27 +64,41 @@ struct Preparation: Sendable {
   }
 
   /// The conversation as the model's chat template writes it.
-  func render(_ chat: ChatPrompt) throws(RequestError) -> String {
-    var arguments = defaultTemplateArguments
-    for (key, value) in chat.templateArguments { arguments[key] = value }
+  func render(_ chat: SwerveCore.ChatPrompt) throws(RequestError) -> String {
+    let templates = try templates(for: chat)
+    // Special tokens first, then the server's arguments, then the request's: later ones win.
+    var variables = templates.specialTokens
+    for arguments in [defaultTemplateArguments, chat.templateArguments] {
+      for (key, value) in arguments { variables[key] = value }
+    }
+    let conversation = Conversation(
+      messages: chat.messages, tools: chat.tools, documents: chat.documents,
+      addGenerationPrompt: chat.addGenerationPrompt,
+      continueFinalMessage: chat.continueFinalMessage ? .content : nil, variables: variables)
     do {
-      let templates: ChatTemplateSet
-      if let source = chat.template {
-        templates = try ChatTemplateSet(source: source, specialTokens: template?.specialTokens ?? JSONObject())
-      } else if let template {
-        templates = template
-      } else {
-        throw RequestError.badRequest(
-          "This model has no chat template; use /v1/completions, or start the server with --chat-template.",
-          param: "messages")
-      }
-      return try templates.render(
-        chat, arguments: arguments, now: wallClock(), timeout: templateTimeout)
-    } catch let error as RequestError {
-      throw error
+      return try conversation.render(
+        templates.template(withTools: chat.tools != nil), now: TemplateDate(epoch: wallClock()),
+        limits: TemplateLimits(seconds: templateTimeout))
     } catch {
       throw .badRequest("The chat template refuses this conversation: \(error)", param: "messages")
     }
+  }
+
+  private func templates(for chat: SwerveCore.ChatPrompt) throws(RequestError) -> ModelChatTemplate {
+    if let source = chat.template {
+      do {
+        return ModelChatTemplate(
+          template: try ChatTemplate(source: source), specialTokens: template?.specialTokens ?? JSONObject())
+      } catch {
+        throw .badRequest("chat_template is not a template: \(error)", param: "chat_template")
+      }
+    }
+    guard let template else {
+      throw .badRequest(
+        "This model has no chat template; use /v1/completions, or start the server with --chat-template.",
+        param: "messages")
+    }
+    return template
   }
 
   // MARK: Limits
