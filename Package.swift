@@ -51,7 +51,8 @@ var targets: [Target] = [
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CSwerveKernels"], swiftSettings: swift),
+    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveInferenceTests", dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore"],
     exclude: ["Fixtures"], swiftSettings: swift),
