@@ -1,8 +1,8 @@
 import SwerveCore
 
 extension Scheduler {
-  /// Gives slots and blocks to waiting sequences, in order, as long as tokens, slots and blocks last. The first one that
-  /// does not fit holds up those behind it: nobody is overtaken for being large.
+  /// Gives slots and blocks to waiting sequences, in order, as long as tokens, slots and blocks last. The first one
+  /// that does not fit holds up those behind it: nobody is overtaken for being large.
   mutating func admit(into plan: inout StepPlan, budget: inout Int) {
     var position = 0
     while position < waiting.count && budget > 0, let slot = freeSlots.last {

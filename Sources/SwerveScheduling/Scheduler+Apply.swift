@@ -1,9 +1,9 @@
 package import SwerveCore
 
 extension Scheduler {
-  /// Takes over what a step produced: its tokens are computed, full blocks become findable, sequences that reached their
-  /// end give back blocks and slot. `outputs` is replaced: one entry per sequence of the plan that has a token, ended, or
-  /// ran for the first time.
+  /// Takes over what a step produced: its tokens are computed, full blocks become findable, sequences that reached
+  /// their end give back blocks and slot. `outputs` is replaced: one entry per sequence of the plan that has a token,
+  /// ended, or ran for the first time.
   ///
   /// Sequences cancelled since the plan was made are skipped, and so is a plan that is not the last one or was applied
   /// before. A sequence that should have a sample and has none ends with
@@ -39,7 +39,8 @@ extension Scheduler {
     counters.steps += 1
   }
 
-  /// Ends all sequences of a step that failed, each with `error`. Nothing the step wrote is used. The scheduler goes on.
+  /// Ends all sequences of a step that failed, each with `error`. Nothing the step wrote is used. The scheduler goes
+  /// on.
   package mutating func fail(_ plan: borrowing StepPlan, into outputs: inout [SequenceOutput]) {
     begin(&outputs)
     for index in 0..<plan.sequences.count {
@@ -92,8 +93,8 @@ extension Scheduler {
     return before + 1 >= running[slot].maxNewTokens ? .length : nil
   }
 
-  /// Makes blocks that are now full findable. Where another sequence computed the same content first, its block takes the
-  /// place of ours: keys and values do not depend on the batch, so they are equal, and one copy is enough.
+  /// Makes blocks that are now full findable. Where another sequence computed the same content first, its block takes
+  /// the place of ours: keys and values do not depend on the batch, so they are equal, and one copy is enough.
   private mutating func sealBlocks(_ slot: SlotID) {
     let index = Int(slot.rawValue)
     let full = running[index].computedTokens / Int32(configuration.blockSize)

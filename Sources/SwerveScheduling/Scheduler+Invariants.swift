@@ -43,12 +43,17 @@ extension Scheduler {
     for slot in order {
       for position in 0..<tables.count(slot) {
         let block = Int(tables[slot, position].rawValue)
-        guard holders.indices.contains(block) else { return "slot \(slot.rawValue) holds block \(block), which is none" }
+        guard holders.indices.contains(block) else {
+          return "slot \(slot.rawValue) holds block \(block), which is none"
+        }
         holders[block] += 1
       }
     }
-    for block in 0..<pool.blockCount where pool.referenceCount(of: BlockID(block)) != holders[block] {
-      return "block \(block) counts \(pool.referenceCount(of: BlockID(block))) holders and stands in \(holders[block]) tables"
+    for block in 0..<pool.blockCount {
+      let counted = pool.referenceCount(of: BlockID(block))
+      if counted != holders[block] {
+        return "block \(block) counts \(counted) holders and stands in \(holders[block]) tables"
+      }
     }
     return nil
   }
@@ -76,7 +81,9 @@ extension Scheduler {
         if position < sealed {
           if !cache.contains(block) { return "\(name): sealed block \(block.rawValue) is not cached" }
           let before = position == 0 ? nil : tables[slot, position - 1]
-          if cache.parent(of: block) != before { return "\(name): block \(block.rawValue) does not follow the one before it" }
+          if cache.parent(of: block) != before {
+            return "\(name): block \(block.rawValue) does not follow the one before it"
+          }
         } else if cache.contains(block) || pool.referenceCount(of: block) != 1 {
           return "\(name): block \(block.rawValue) is still written to and shared"
         }
@@ -105,7 +112,8 @@ extension Scheduler {
       block = pool.freeBlock(after: free)
     }
     for index in 0..<pool.blockCount where cache.contains(BlockID(index)) {
-      guard let parent = cache.parent(of: BlockID(index)), let parentPlace = places[Int(parent.rawValue)] else { continue }
+      guard let parent = cache.parent(of: BlockID(index)) else { continue }
+      guard let parentPlace = places[Int(parent.rawValue)] else { continue }
       guard let own = places[index], own < parentPlace else {
         return "cached block \(parent.rawValue) is evicted before block \(index), which follows it"
       }
@@ -143,13 +151,17 @@ extension Scheduler {
     for (index, group) in groups.all {
       let runs = runningCounts[index] ?? 0
       let waits = waitingCounts[index] ?? 0
-      if group.running != runs { return "request \(group.request.rawValue): \(runs) choices run, \(group.running) counted" }
+      let name = "request \(group.request.rawValue)"
+      if group.running != runs { return "\(name): \(runs) choices run, \(group.running) counted" }
       if group.unfinished != runs + waits {
-        return "request \(group.request.rawValue): \(runs) choices run, \(waits) wait, \(group.unfinished) are unfinished"
+        return "\(name): \(runs) choices run, \(waits) wait, \(group.unfinished) are unfinished"
       }
-      if groups.index(of: group.request) != index { return "request \(group.request.rawValue) is not found by its id" }
-      if let leader = group.leader, running[Int(leader.rawValue)].group != index || !running[Int(leader.rawValue)].isActive {
-        return "request \(group.request.rawValue): slot \(leader.rawValue) leads it and belongs to another"
+      if groups.index(of: group.request) != index { return "\(name) is not found by its id" }
+      if let leader = group.leader {
+        let sequence = running[Int(leader.rawValue)]
+        if sequence.group != index || !sequence.isActive {
+          return "\(name): slot \(leader.rawValue) leads it and belongs to another"
+        }
       }
     }
     if runningRequests != runningCounts.count {

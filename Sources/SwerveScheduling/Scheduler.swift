@@ -1,6 +1,6 @@
 // The scheduling room: which tokens are computed this step, and in which blocks of the KV store.
 // It must not see a tensor, a string, a clock, a thread or a device: numbers in, a StepPlan out.
-// Start with Scheduler: add → schedule → (the step runs elsewhere) → apply. KV/ counts blocks, Policies/ orders requests.
+// Start with Scheduler: add → schedule → (the step runs) → apply. KV/ counts blocks, Policies/ orders requests.
 
 package import SwerveCore
 
@@ -9,8 +9,9 @@ package import SwerveCore
 /// A step is a number of tokens per sequence; prefill, chunked prefill, decode and recomputation after a preemption are
 /// the same thing. Within the token budget: first the sequences that need one token, then running prompts, then
 /// admissions, each in the policy's order. A sequence is admitted when the pool holds all its known tokens, so prompts
-/// never run out of blocks half-way; when output tokens do, the last sequence in the policy's order gives its blocks back
-/// and waits at its place in the queue. Its tokens are kept and recomputed, so it continues as if nothing had happened.
+/// never run out of blocks half-way; when output tokens do, the last sequence in the policy's order gives its blocks
+/// back and waits at its place in the queue. Its tokens are kept and recomputed, so it continues as if nothing had
+/// happened.
 ///
 /// The step being executed is fixed by its plan: requests may be added, cancelled or finished between `schedule` and
 /// `apply`; results of sequences that are gone are ignored.
@@ -128,7 +129,8 @@ package struct Scheduler: ~Copyable {
     waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
   }
 
-  /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was there.
+  /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was
+  /// there.
   @discardableResult
   package mutating func cancel(request: RequestID) -> Bool {
     guard let group = groups.index(of: request) else { return false }
@@ -154,8 +156,8 @@ package struct Scheduler: ~Copyable {
     return true
   }
 
-  /// Ends one sequence (a stop string was found in its text) and gives back its blocks and slot at once. Answers whether
-  /// it was running or preempted; a choice that has not started, or is finished, is not.
+  /// Ends one sequence (a stop string was found in its text) and gives back its blocks and slot at once. Answers
+  /// whether it was running or preempted; a choice that has not started, or is finished, is not.
   @discardableResult
   package mutating func finish(_ sequence: SequenceID) -> Bool {
     guard let group = groups.index(of: sequence.request) else { return false }

@@ -19,8 +19,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var longPrefillThreshold = 0
   /// Share of blocks that stay free when a sequence is admitted beside others, 0 ..< 1: room for those to grow.
   package var watermark = 0.0
-  /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show that
-  /// a collision does no harm.
+  /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
+  /// that a collision does no harm.
   package var blockHashBits = 128
 
   package init(maxBatchedTokens: Int, maxSequences: Int, blockSize: Int, blockCount: Int, maxModelLength: Int) {
@@ -45,8 +45,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     guard found.isEmpty else { return found }
     if maxSequences * maxBlocksPerSequence > 1 << 28 {
       found.append(
-        "\(maxSequences) sequences of \(maxBlocksPerSequence) blocks need more block table entries than the \(1 << 28) the "
-          + "scheduler has; use fewer sequences, larger blocks or a shorter context.")
+        "\(maxSequences) sequences of \(maxBlocksPerSequence) blocks need more block table entries than the "
+          + "\(1 << 28) the scheduler has; use fewer sequences, larger blocks or a shorter context.")
     }
     if blockCount * blockSize > 1 << 32 {
       found.append("The scheduler counts at most \(1 << 32) KV tokens, not \(blockCount) blocks of \(blockSize).")

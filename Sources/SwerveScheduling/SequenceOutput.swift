@@ -9,8 +9,8 @@ package struct SequenceOutput: Sendable, Hashable {
   package var sampleIndex: Int32 = -1
   /// Index into `StepPlan.sequences`, which prompt log-probabilities refer to.
   package var sequenceIndex: Int32
-  /// `stop` (a terminator, the token), `length` (max tokens or the context is full), `error` (the step failed or brought
-  /// no sample). nil = goes on. The sequence is gone from the scheduler when set.
+  /// `stop` (a terminator, the token), `length` (max tokens or the context is full), `error` (the step failed or
+  /// brought no sample). nil = goes on. The sequence is gone from the scheduler when set.
   package var finish: FinishReason?
   /// Whether this is the sequence's first step ever: its time in the queue ended when the step was scheduled.
   package var isFirstScheduled: Bool

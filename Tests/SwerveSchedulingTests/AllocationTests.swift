@@ -6,8 +6,16 @@ import Testing
 @Suite struct AllocationTests {
   /// 256 sequences decode across many block borders: blocks are taken, filled, hashed and cached, and nothing is
   /// allocated on the heap.
-  @Test(arguments: [true, false]) func `a decode step allocates nothing`(caching: Bool) throws {
-    guard allocation_count() >= 0 else { return }
+  #if DEBUG
+    private static let isOptimized = false
+  #else
+    private static let isOptimized = true
+  #endif
+
+  @Test(
+    .enabled(if: isOptimized && allocation_count() >= 0, "unoptimised code boxes temporaries; only Linux counts"),
+    arguments: [true, false])
+  func `a decode step allocates nothing`(caching: Bool) throws {
     var numbers = configuration(budget: 8_192, sequences: 256, blockSize: 16, blocks: 4_096, length: 1_024)
     numbers.enablePrefixCaching = caching
     var scheduler = try Scheduler(configuration: numbers)

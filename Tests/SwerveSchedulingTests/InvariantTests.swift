@@ -21,7 +21,9 @@ import Testing
     Fault("a leaked reference", "holders and stands in") { $0.pool.retain($0.tables[SlotID(0), 0]) },
     Fault("a reference too few", "holders and stands in") { $0.pool.release($0.tables[SlotID(0), 0], keeping: true) },
     Fault("a block taken and lost", "holders and stands in") { _ = $0.pool.allocate() },
-    Fault("a table with another's block", "holders and stands in") { $0.tables[SlotID(0), 2] = $0.tables[SlotID(1), 2] },
+    Fault("a table with another's block", "holders and stands in") {
+      $0.tables[SlotID(0), 2] = $0.tables[SlotID(1), 2]
+    },
     Fault("a block nobody has", "which is none") { $0.tables[SlotID(0), 2] = BlockID(9_999) },
     Fault("a shared block that is still written to", "still written to and shared") {
       let block = $0.tables[SlotID(1), 2]
@@ -44,7 +46,10 @@ import Testing
       $0.running[0].computedTokens = $0.running[0].knownTokens
     },
     Fault("a block sealed too many", "are full") { $0.running[0].sealedBlocks += 1 },
-    Fault("a lost token", "tokens kept") { $0.running[0].generatedTokens += 1; $0.running[0].promptTokens -= 1 },
+    Fault("a lost token", "tokens kept") {
+      $0.running[0].generatedTokens += 1
+      $0.running[0].promptTokens -= 1
+    },
     Fault("a wrong last token", "tokens kept") { $0.running[0].lastToken = -7 },
     Fault("a slot gone idle", "is not active") { $0.running[0].isActive = false },
     Fault("an order turned round", "wrong order") {

@@ -3,8 +3,8 @@ import SwerveCore
 import SwerveScheduling
 import Testing
 
-/// Random arrivals with shared prefixes, cancellations, finishes, failing steps and shortages, on pools from comfortable
-/// to hopeless. Each request must give exactly the tokens it gives alone.
+/// Random arrivals with shared prefixes, cancellations, finishes, failing steps and shortages, on pools from
+/// comfortable to hopeless. Each request must give exactly the tokens it gives alone.
 @Suite struct RandomOperationTests {
   /// `SWERVE_TEST_SEED` repeats a run.
   private static let seed: UInt64 =
@@ -101,7 +101,9 @@ private final class Episode {
       case 0..<18: try add(&totals)
       case 18..<21: cancelAny()
       case 21..<24: finishAny()
-      case 24: _ = harness.resetPrefixCache(); totals.resets += 1
+      case 24:
+        harness.resetPrefixCache()
+        totals.resets += 1
       default: try step(&totals)
       }
     }
@@ -126,9 +128,9 @@ private final class Episode {
     let prompt = base.prefix(shared) + (0..<own).map { _ in TokenID(Int.random(in: 0..<61, using: &generator)) }
     let maxTokens = generator.chance(15) ? nil : generator.chance(8) ? 0 : Int.random(in: 1...20, using: &generator)
     let terminators: [TokenID] = generator.chance(50) ? [3, 17, 40] : []
+    let minTokens = generator.chance(30) ? Int.random(in: 0...(maxTokens ?? 5), using: &generator) : 0
     let state = sampling(
-      maxTokens: maxTokens, minTokens: generator.chance(30) ? Int.random(in: 0...(maxTokens ?? 5), using: &generator) : 0,
-      terminators: terminators, seed: generator.next())
+      maxTokens: maxTokens, minTokens: minTokens, terminators: terminators, seed: generator.next())
     let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
     let salt: [UInt8] = generator.chance(20) ? [9] : []
     let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
@@ -212,7 +214,9 @@ private final class Episode {
         let got = harness.tokens(id, choice)
         if request.truncated.contains(choice) {
           totals.truncated += 1
-          if !alone.tokens.starts(with: got) { throw RunnerFault(description: "\(id).\(choice): \(got) begins no \(alone)") }
+          if !alone.tokens.starts(with: got) {
+            throw RunnerFault(description: "\(id).\(choice): \(got) does not begin \(alone)")
+          }
         } else {
           totals.verified += 1
           if got != alone.tokens || harness.reason(id, choice) != alone.finish {

@@ -439,7 +439,9 @@ import Testing
     let harness = try Harness(configuration())
     try harness.add(1, tokens([1]), sampling(maxTokens: .max, minTokens: .max))
     try harness.add(2, tokens([1]), sampling(maxTokens: 1, minTokens: .min), priority: .min, arrival: .max)
-    #expect(throws: SchedulingError.negativeMaxTokens(.min)) { try harness.add(4, tokens([1]), sampling(maxTokens: .min)) }
+    #expect(throws: SchedulingError.negativeMaxTokens(.min)) {
+      try harness.add(4, tokens([1]), sampling(maxTokens: .min))
+    }
     try harness.add(3, tokens([-5, Int(Int32.max)]), sampling(maxTokens: 2), priority: .max)
     #expect(throws: SchedulingError.self) { try harness.add(4, tokens([1]), n: .max) }
     try harness.drain()
@@ -450,7 +452,9 @@ import Testing
     var numbers = configuration(budget: 0, sequences: -1)
     numbers.watermark = .nan
     #expect(numbers.problems().count == 2)
-    #expect(throws: SchedulingError.invalidConfiguration(numbers.problems())) { _ = try Scheduler(configuration: numbers) }
+    #expect(throws: SchedulingError.invalidConfiguration(numbers.problems())) {
+      _ = try Scheduler(configuration: numbers)
+    }
     var others = configuration()
     others.watermark = .nan
     others.blockHashBits = 0

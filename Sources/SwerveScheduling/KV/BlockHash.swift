@@ -3,9 +3,9 @@ package import SwerveCore
 /// The identity of a full block within its chain: a digest of the salt, of every token before the block and of the
 /// block's own tokens. 128 bits, the same in every process, so that it can name blocks outside this one.
 ///
-/// Two chains get the same value with probability 2⁻¹²⁸ × pairs: about 10⁻²⁰ among a billion blocks. The mixing is fast,
-/// not cryptographic, so within the process nothing rests on it: `PrefixCache` compares tokens and parents on every hit,
-/// and a collision, also one made on purpose, costs a comparison and never gives wrong keys and values.
+/// Two chains get the same value with probability 2⁻¹²⁸ × pairs: about 10⁻²⁰ among a billion blocks. The mixing is
+/// fast, not cryptographic, so within the process nothing rests on it: `PrefixCache` compares tokens and parents on
+/// every hit, and a collision, also one made on purpose, costs a comparison and never gives wrong keys and values.
 package struct BlockHash: Hashable, Sendable {
   package var low: UInt64
   package var high: UInt64

@@ -6,8 +6,8 @@ package import SwerveCore
 /// A look-up finds candidates by their chained hash and then compares the block's own tokens and its parent (a block
 /// already verified, or the salt's hash for a first block), so a hit is always right, whatever the hash does.
 ///
-/// Invariant: the parent of a cached block is cached. It holds because whoever holds a block holds its parents, tables are
-/// released from their end, and so a parent is always evicted after its children.
+/// Invariant: the parent of a cached block is cached. It holds because whoever holds a block holds its parents, tables
+/// are released from their end, and so a parent is always evicted after its children.
 ///
 /// Storage is allocated once: per block 4 bytes × (tokens + 1 + 2 … 4 buckets) + 33.
 package struct PrefixCache: ~Copyable {
@@ -62,7 +62,9 @@ package struct PrefixCache: ~Copyable {
   }
 
   /// The cached block that holds `tokens` (one block of them) after `parent`, or after the salt with `parentHash`.
-  package func find(hash: BlockHash, parent: BlockID?, parentHash: BlockHash, tokens wanted: Span<TokenID>) -> BlockID? {
+  package func find(
+    hash: BlockHash, parent: BlockID?, parentHash: BlockHash, tokens wanted: Span<TokenID>
+  ) -> BlockID? {
     let parentIndex = parent?.rawValue ?? Self.none
     var at = Int(truncatingIfNeeded: hash.low) & bucketMask
     while buckets[at] != Self.none {

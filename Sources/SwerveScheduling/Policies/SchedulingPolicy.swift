@@ -1,13 +1,13 @@
 // Orders in which requests are served: one file a policy.
-// A policy compares two keys and decides nothing else: what fits a step, and who is preempted, is the scheduler's business.
+// A policy compares two keys and decides nothing else: what fits a step and who is preempted is the scheduler's.
 // Start with FirstComeFirstServed.
 
 /// An order of requests. It decides who is admitted first, whose prompt is computed first and, read backwards, who is
 /// preempted first.
 ///
-/// `precedes` must be a strict weak order and must not change its answer for two keys while both are scheduled. Keys that
-/// it holds equal are ordered by when they were added, then by choice. It is asked when a sequence enters the queue or a
-/// slot, never in a plain decode step.
+/// `precedes` must be a strict weak order and must not change its answer for two keys while both are scheduled. Keys
+/// that it holds equal are ordered by when they were added, then by choice. It is asked when a sequence enters the
+/// queue or a slot, never in a plain decode step.
 package protocol SchedulingPolicy: Sendable {
   func precedes(_ a: SchedulingKey, _ b: SchedulingKey) -> Bool
 }

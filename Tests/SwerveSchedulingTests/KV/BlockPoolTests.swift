@@ -32,7 +32,10 @@ import Testing
 
   @Test func `a block with two holders is freed by the second release`() {
     var pool = BlockPool(blockCount: 2)
-    guard let block = pool.allocate() else { Issue.record("no block"); return }
+    guard let block = pool.allocate() else {
+      Issue.record("no block")
+      return
+    }
     pool.retain(block)
     pool.release(block, keeping: true)
     let heldFree = pool.freeCount
