@@ -58,14 +58,14 @@ extension KernelBenchmark {
     return made
   }
 
-  /// Seconds of one product, the mean over the layers of the median pass.
+  /// Seconds of one product, the mean over the layers of a pass.
   private func measure(_ product: Product, rows: Int, type: ElementType) throws(HardwareError) -> KernelReport.Line {
     let first = product.weights[0]
     let x = try device.allocate(byteCount: rows * first.inputs * type.byteCount)
     let y = try device.allocate(byteCount: rows * first.outputs * 4)
     let input = x.tensor(type, rows: rows, columns: first.inputs)
     let output = y.tensor(product.isFloat ? .float32 : type, rows: rows, columns: first.outputs)
-    let seconds = median {
+    let seconds = typical {
       for weight in product.weights { device.linear(input, weight, epilogue: product.epilogue, into: output) }
     }
     let elements = Double(first.blockCount * 16 * first.inputs)
@@ -97,7 +97,7 @@ extension KernelBenchmark {
       let width = s.queryHeads * s.headDim
       let q = try device.allocate(byteCount: count * rows * width * type.byteCount)
       let queries = q.tensor(type, rows: count * rows, columns: width)
-      let seconds = median {
+      let seconds = typical {
         for layer in 0..<s.layers {
           device.attention(q: queries, cache: cache, layer: layer, batch: batch, scale: 0.125, into: queries)
         }
