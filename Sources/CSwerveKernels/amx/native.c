@@ -41,7 +41,7 @@ TILE_FUNCTION void fetch(const char *w, size_t stride) {
   for (int i = 0; i < 16; i++) _mm_prefetch(w + 4096 + (size_t)i * stride, _MM_HINT_T0);
 }
 
-#define TILES unit *tiles
+#define TILES unit *tiles __attribute__((unused))
 #define TILES_ARGUMENT tiles
 #define CONFIGURE(r0, r1, depth) configure(tiles, r0, r1, depth)
 #define ZERO(t) _tile_zero(t)

@@ -72,14 +72,23 @@ static void narrow_f16(void *out, const float *in, size_t n) {
       y + i, m, _mm512_cvtps_ph(load(m, in + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-/* Four accumulators over vectors 0, 1, 2, 3, 0, ... */
+/* Four sums over vectors 0, 1, 2, 3, 0, ...; the rest of a row goes to the first. */
 static float sum_squares(const float *x, size_t n) {
-  __m512 a[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps()};
-  EACH16(n) {
-    const __m512 v = load(m, x + i);
-    a[i / 16 % 4] = _mm512_fmadd_ps(v, v, a[i / 16 % 4]);
+  __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
+  size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const __m512 p = _mm512_loadu_ps(x + i), q = _mm512_loadu_ps(x + i + 16);
+    const __m512 r = _mm512_loadu_ps(x + i + 32), s = _mm512_loadu_ps(x + i + 48);
+    a = _mm512_fmadd_ps(p, p, a);
+    b = _mm512_fmadd_ps(q, q, b);
+    c = _mm512_fmadd_ps(r, r, c);
+    d = _mm512_fmadd_ps(s, s, d);
   }
-  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a[0], a[1]), _mm512_add_ps(a[2], a[3])));
+  for (; i < n; i += 16) {
+    const __m512 v = load(n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1), x + i);
+    a = _mm512_fmadd_ps(v, v, a);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
 }
 
 static void add(float *out, const float *x, size_t n) {
@@ -173,7 +182,7 @@ static double sum_exp(const float *x, float shift, size_t n) {
 void swerve_avx512_fill(swerve_kernels *t) {
   *t = (swerve_kernels){
     .multiply = {swerve_avx512_multiply_f32, swerve_avx512_multiply_bf16, swerve_avx512_multiply_f16},
-    .panel_small = 8,
+    .panel_small = 4,
     .panel = 4,
     .widen = {swerve_scalar_kernels.widen[0], widen_bf16, widen_f16},
     .narrow = {swerve_scalar_kernels.narrow[0], narrow_bf16, narrow_f16},
