@@ -56,7 +56,8 @@ var targets: [Target] = [
     name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
     swiftSettings: swift),
   .testTarget(
-    name: "SwerveInferenceTests", dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore"],
+    name: "SwerveInferenceTests",
+    dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore", "CAllocationCounter"],
     exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
     name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],

@@ -158,12 +158,16 @@ package final class ModelRunner {
 
   private func finishTile(_ residual: Tensor, into result: inout StepResult) {
     guard !rows.isEmpty else { return }
-    let rows = self.rows
-    let logits = head.compute(
-      rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon, device: device)
+    let logits = computeTile(residual)
     sampler.run(tasks, logits: logits, work: head.work.first(rows.count), result: &result)
-    // The tile's storage is kept.
-    self.rows.removeAll(keepingCapacity: true)
+    rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
+  }
+
+  /// On its own so that its reference to the rows' storage has gone before that is emptied for reuse.
+  private func computeTile(_ residual: Tensor) -> Tensor {
+    let rows = self.rows
+    return head.compute(
+      rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon, device: device)
   }
 }

@@ -27,7 +27,7 @@ struct OutputHead {
     vocabularySize = c.vocabularySize
     hidden = try make(.float32, c.hiddenSize)
     normed = try make(type, c.hiddenSize)
-    let padded = Sampler.pieces(c.vocabularySize) * RowStatistics.width
+    let padded = Sampler.paddedWidth(c.vocabularySize)
     logits = try make(.float32, padded)
     work = try make(.float32, padded)
     for row in 0..<tileRows {
@@ -39,14 +39,14 @@ struct OutputHead {
 
   /// Rows of a tile: 40 MiB of logits, at least 16 rows, no more than there can be sequences (in whole row tiles).
   static func tileRows(vocabularySize: Int, sequences: Int) -> Int {
-    let rowBytes = Sampler.pieces(vocabularySize) * RowStatistics.width * 4
+    let rowBytes = Sampler.paddedWidth(vocabularySize) * 4
     let fitting = max(16, (40 << 20) / rowBytes / 16 * 16)
     return min(fitting, (sequences + 15) / 16 * 16)
   }
 
   /// Bytes `init` allocates.
   static func byteCount(_ c: ModelConfiguration, type: ElementType, tileRows: Int) -> Int {
-    let padded = Sampler.pieces(c.vocabularySize) * RowStatistics.width
+    let padded = Sampler.paddedWidth(c.vocabularySize)
     return tileRows * (c.hiddenSize * (4 + type.byteCount) + 2 * padded * 4)
   }
 

@@ -89,8 +89,8 @@ struct WeightLoader {
     switch source {
     case .random(let seed):
       return try device.packRandom(
-        rows: rows, columns: columns, seed: seed &+ matrices &* 0x9E37_79B9_7F4A_7C15, scale: 0.02, type: type,
-        layout: layout, segments: segments, withBias: hasBias)
+        rows: rows, columns: columns, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: type, layout: layout,
+        segments: segments, withBias: hasBias)
     case .checkpoint(let checkpoint):
       let tensors = try names.map { try Self.tensor($0, in: checkpoint) }
       let biases =
@@ -104,6 +104,13 @@ struct WeightLoader {
       for tensor in tensors { tensor.dropPages() }
       return packed
     }
+  }
+
+  /// A seed of its own for each matrix: neighbours must not be shifted copies of one another.
+  private static func seed(_ seed: UInt64, matrix: UInt64) -> UInt64 {
+    let words = Philox(seed: seed).block(
+      SIMD4(UInt32(truncatingIfNeeded: matrix), UInt32(truncatingIfNeeded: matrix >> 32), 0, 1))
+    return UInt64(words[0]) << 32 | UInt64(words[1])
   }
 
   private mutating func loadNorm(_ name: String, _ count: Int, norms: UnsafeMutableRawPointer) throws -> Tensor {

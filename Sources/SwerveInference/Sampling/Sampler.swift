@@ -2,8 +2,8 @@
 // a row's token depends on that row, its request and its position alone.
 // Start with Sampler, then Choice.
 
-import SwerveCore
-import SwerveHardware
+package import SwerveCore
+package import SwerveHardware
 
 /// Chooses the tokens of a step, and reports log-probabilities.
 ///
@@ -13,25 +13,33 @@ import SwerveHardware
 ///
 /// State is kept by slot. Rows are independent and run on all threads of the device; a step allocates nothing, but for
 /// admissions and for lists of alternatives longer than any before.
-final class Sampler {
+package final class Sampler {
   /// One row of a tile and what it is for.
-  struct Task {
-    var slot: Int
+  package struct Task {
+    package var slot: Int
     /// Place in `StepResult.samples` or `.promptLogprobs`.
-    var result: Int
+    package var result: Int
     /// The prompt token whose log-probability is wanted; nil = a token is chosen.
-    var promptToken: TokenID?
+    package var promptToken: TokenID?
     /// Range reserved in `StepResult.alternatives`.
-    var firstAlternative = 0
-    var alternativeCount = 0
-    var wantsLogprobs: Bool
+    package var firstAlternative = 0
+    package var alternativeCount = 0
+    package var wantsLogprobs: Bool
+
+    package init(slot: Int, result: Int, promptToken: TokenID? = nil, alternativeCount: Int, wantsLogprobs: Bool) {
+      self.slot = slot
+      self.result = result
+      self.promptToken = promptToken
+      self.alternativeCount = alternativeCount
+      self.wantsLogprobs = wantsLogprobs
+    }
   }
 
-  let vocabularySize: Int
+  package let vocabularySize: Int
   private let device: CPUDevice
   private let contextTokens: Int
   /// [maxSequences]; nil = free.
-  private(set) var slots: [SamplerSlot?]
+  package private(set) var slots: [SamplerSlot?]
   private let raw: TileStatistics
   private let processed: TileStatistics
   /// [tile rows] 1 / temperature
@@ -43,7 +51,7 @@ final class Sampler {
 
   /// - Parameter tileRows: most rows of a tile. Memory: about 12 bytes a token of the vocabulary and thread, touched as
   ///   needed.
-  init(
+  package init(
     vocabularySize: Int, sequences: Int, contextTokens: Int, tileRows: Int, device: CPUDevice
   ) throws(HardwareError) {
     self.vocabularySize = vocabularySize
@@ -61,6 +69,9 @@ final class Sampler {
 
   static func pieces(_ vocabularySize: Int) -> Int { (vocabularySize + RowStatistics.width - 1) / RowStatistics.width }
 
+  /// Floats of a row of a tile: the vocabulary and its padding, which must hold −∞.
+  package static func paddedWidth(_ vocabularySize: Int) -> Int { pieces(vocabularySize) * RowStatistics.width }
+
   static func laneBytes(_ vocabularySize: Int) -> Int {
     (Candidates.byteCount(vocabularySize: vocabularySize) + vocabularySize * 4 + 63) / 64 * 64
   }
@@ -72,15 +83,15 @@ final class Sampler {
 
   // MARK: Slots
 
-  func release(_ slot: SlotID) { slots[Int(slot.rawValue)] = nil }
+  package func release(_ slot: SlotID) { slots[Int(slot.rawValue)] = nil }
 
-  func admit(_ admission: Admission) {
+  package func admit(_ admission: Admission) {
     slots[Int(admission.slot.rawValue)] = SamplerSlot(
       admission, vocabularySize: vocabularySize, contextTokens: contextTokens)
   }
 
   /// Places that a row's list of alternatives needs.
-  func alternatives(_ slot: borrowing SamplerSlot, isPrompt: Bool) -> Int {
+  package func alternatives(_ slot: borrowing SamplerSlot, isPrompt: Bool) -> Int {
     let params = slot.sampling.params
     if !isPrompt, params.logprobs != nil, let listed = slot.listed { return min(listed.count, vocabularySize) }
     guard let wanted = isPrompt ? params.promptLogprobs : params.logprobs else { return 0 }
@@ -93,7 +104,7 @@ final class Sampler {
   ///
   /// - Parameter work: a second tile of the same shape, used where raw logits must survive the processing; the first one
   ///   is overwritten otherwise.
-  func run(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
+  package func run(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
     let wantsLogprobs = tasks.contains { $0.wantsLogprobs }
     if wantsLogprobs { raw.update(logits, device: device) }
     let samples = tasks.contains { $0.promptToken == nil }
@@ -101,9 +112,7 @@ final class Sampler {
     if samples {
       let changes = tasks.contains { slots[$0.slot]?.changesLogits ?? false }
       if changes || wantsLogprobs {
-        runLanes(tasks) { sampler, tasks, lane, row in
-          sampler.process(tasks[row], row: row, from: logits, in: processing, lane: lane)
-        }
+        runLanes(tasks, raw: logits, processing: processing, output: nil)
       }
       prepareStatistics(tasks, processing)
     }
@@ -111,9 +120,7 @@ final class Sampler {
       result.promptLogprobs.withUnsafeMutableBufferPointer { prompts in
         result.alternatives.withUnsafeMutableBufferPointer { alternatives in
           let output = Output(samples: samples, prompts: prompts, alternatives: alternatives)
-          runLanes(tasks) { sampler, tasks, lane, row in
-            sampler.finish(tasks[row], row: row, raw: logits, processed: processing, lane: lane, output: output)
-          }
+          runLanes(tasks, raw: logits, processing: processing, output: output)
         }
       }
     }
@@ -204,33 +211,40 @@ final class Sampler {
       start: start.bindMemory(to: Float.self, capacity: vocabularySize), count: vocabularySize)
   }
 
-  private typealias RowBody = (_ sampler: Sampler, _ tasks: [Task], _ lane: Int, _ row: Int) -> Void
-
-  /// What a lane needs, handed through the pool as a pointer. The closure and the arrays outlive the call because
-  /// `runLanes` waits for all lanes.
+  /// One pass over the rows of a tile, handed through the pool as a pointer: what it is and what it works on. It outlives
+  /// the call because `runLanes` waits for all lanes. No closure: one would be allocated.
   private struct LaneJob {
     var sampler: Unmanaged<Sampler>
-    var tasks: [Task]
+    var tasks: UnsafeBufferPointer<Task>
     var lanes: Int
-    var body: RowBody
+    var raw: Tensor
+    var processing: Tensor
+    /// nil = the stages before temperature.
+    var output: Output?
   }
 
-  /// Calls `body` for every row; lane i takes rows i, i + lanes, … so that each lane owns its scratch.
-  private func runLanes(_ tasks: [Task], _ body: RowBody) {
-    let lanes = min(laneCount, tasks.count)
-    withoutActuallyEscaping(body) { body in
-      var job = LaneJob(sampler: .passUnretained(self), tasks: tasks, lanes: lanes, body: body)
+  /// Runs a pass over every row; lane i takes rows i, i + lanes, … so that each lane owns its scratch.
+  private func runLanes(_ tasks: [Task], raw: Tensor, processing: Tensor, output: Output?) {
+    tasks.withUnsafeBufferPointer { tasks in
+      let lanes = min(laneCount, tasks.count)
+      var job = LaneJob(
+        sampler: .passUnretained(self), tasks: tasks, lanes: lanes, raw: raw, processing: processing, output: output)
       withUnsafePointer(to: &job) { pointer in
         device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
           guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
-          let job = holder.assumingMemoryBound(to: LaneJob.self)
-          let sampler = job.pointee.sampler.takeUnretainedValue()
-          for lane in begin..<end {
-            for row in stride(from: lane, to: job.pointee.tasks.count, by: job.pointee.lanes) {
-              job.pointee.body(sampler, job.pointee.tasks, lane, row)
-            }
-          }
+          let job = holder.assumingMemoryBound(to: LaneJob.self).pointee
+          for lane in begin..<end { job.sampler._withUnsafeGuaranteedRef { $0.run(job, lane: lane) } }
         }
+      }
+    }
+  }
+
+  private func run(_ job: borrowing LaneJob, lane: Int) {
+    for row in stride(from: lane, to: job.tasks.count, by: job.lanes) {
+      if let output = job.output {
+        finish(job.tasks[row], row: row, raw: job.raw, processed: job.processing, lane: lane, output: output)
+      } else {
+        process(job.tasks[row], row: row, from: job.raw, in: job.processing, lane: lane)
       }
     }
   }
