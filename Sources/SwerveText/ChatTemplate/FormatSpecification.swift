@@ -71,7 +71,7 @@ struct FormatSpecification {
     case .text(let text): return try string(text)
     case .int(let number): return try type.map { "eEfFgG%".contains($0) } == true ? float(Double(number)) : integer(number)
     case .bool(let flag):
-      if type == nil || type == "s" { return try string(JinjaPrinter.text(value)) }
+      if source.isEmpty { return try JinjaPrinter.text(value) }
       return try type.map { "eEfFgG%".contains($0) } == true ? float(flag ? 1 : 0) : integer(flag ? 1 : 0)
     case .double(let number): return try float(number)
     default:

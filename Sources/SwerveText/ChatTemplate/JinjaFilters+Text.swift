@@ -46,7 +46,7 @@ extension JinjaRenderer {
     case .escape, .e: return source.escaped
     case .forceescape: return source.isMarkup ? source : source.escaped
     case .striptags: return Self.stripTags(source)
-    case .pprint: return try JinjaPrinter.representation(value)
+    case .pprint: return try JinjaPrinter.pretty(value)
     default: return source
     }
   }

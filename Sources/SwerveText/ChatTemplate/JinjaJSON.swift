@@ -25,7 +25,8 @@ extension JinjaRenderer {
   }
 }
 
-private struct JSONDumper {
+/// Writes values as `json.dumps` does.
+struct JSONDumper {
   var out: [UInt8] = []
   var isASCII = false
   var indent: [UInt8]?
@@ -92,6 +93,14 @@ private struct JSONDumper {
     guard let indent else { return }
     out.append(0x0A)
     for _ in 0..<level { out += indent }
+  }
+
+  /// A string literal in ASCII: no reader takes any of its characters for a line break.
+  static func asciiLiteral(_ text: String) -> [UInt8] {
+    var dumper = JSONDumper()
+    dumper.isASCII = true
+    dumper.write(JinjaText(text))
+    return dumper.out
   }
 
   private static func spelled(_ number: Double) -> String {

@@ -175,6 +175,7 @@ struct JinjaLexer {
   }
 
   private mutating func skipComment() throws(TemplateError) {
+    if place == bytes.count { return }
     guard let close = source.find("#}", in: place..<bytes.count) else {
       throw .syntax("Missing end of comment tag", line: line)
     }
@@ -192,6 +193,7 @@ struct JinjaLexer {
   }
 
   private mutating func readRaw() throws(TemplateError) {
+    if place == bytes.count { return }
     isLineStart = bytes[place - 1] == 0x0A
     var from = place
     while let tag = source.find("{%", in: from..<bytes.count) {

@@ -2,6 +2,16 @@
 struct JinjaPrinter {
   private(set) var bytes: [UInt8] = []
   private var depth = 0
+  /// Dictionaries whose keys are all strings are printed in the order of their keys.
+  private var sortsMembers = false
+
+  /// What `pprint` gives for a value that fits one line; longer ones are not broken into lines.
+  static func pretty(_ value: JinjaValue) throws(TemplateError) -> JinjaText {
+    var printer = JinjaPrinter()
+    printer.sortsMembers = true
+    try printer.write(value)
+    return JinjaText(bytes: printer.bytes)
+  }
 
   static func text(_ value: JinjaValue) throws(TemplateError) -> JinjaText {
     switch value {
@@ -63,8 +73,17 @@ struct JinjaPrinter {
     depth -= 1
   }
 
-  mutating func members(_ members: [(JinjaValue, JinjaValue)]) throws(TemplateError) {
+  mutating func members(_ unsorted: [(JinjaValue, JinjaValue)]) throws(TemplateError) {
     try descend()
+    var members = unsorted
+    if sortsMembers {
+      let named = unsorted.compactMap { member in
+        if case .text(let key) = member.0 { (key, member) } else { nil }
+      }
+      if named.count == members.count {
+        members = named.sorted { $0.0.bytes.lexicographicallyPrecedes($1.0.bytes) }.map(\.1)
+      }
+    }
     append("{")
     for (place, member) in members.enumerated() {
       if place > 0 { append(", ") }

@@ -225,11 +225,8 @@ extension JinjaRenderer {
     case .tuple(let list): return .tuple(try JinjaList(Self.cut(list.items, start, stop, step)))
     case .text(let text): return .text(Self.cut(text, start, stop, step))
     case .object(let range as JinjaRange):
-      let places = Self.places(range.length, start, stop, step)
-      guard let first = places.first else { return .object(try JinjaRange(start: 0, stop: 0, step: 1)) }
-      let stride = range.step &* (places.count > 1 ? places[1] - places[0] : 1)
-      return .object(
-        try JinjaRange(start: range[first], stop: range[first] &+ stride &* places.count, step: stride))
+      let (first, end) = Self.bounds(range.length, start, stop, step)
+      return .object(try JinjaRange(start: range[first], stop: range[end], step: range.step &* step))
     case .dict: throw .typeError("unhashable type: 'slice'")
     default: throw .typeError("'\(value.typeName)' object is not subscriptable")
     }
@@ -245,18 +242,18 @@ extension JinjaRenderer {
     return number
   }
 
+  /// First position a slice selects from `count` elements, and the one where it has ended.
+  private static func bounds(_ count: Int, _ start: Int?, _ stop: Int?, _ step: Int) -> (first: Int, end: Int) {
+    func clamp(_ index: Int, _ low: Int, _ high: Int) -> Int { max(low, min(index < 0 ? index &+ count : index, high)) }
+    if step > 0 { return (clamp(start ?? 0, 0, count), clamp(stop ?? count, 0, count)) }
+    return (start.map { clamp($0, -1, count - 1) } ?? count - 1, stop.map { clamp($0, -1, count - 1) } ?? -1)
+  }
+
   /// Positions a slice selects from `count` elements.
   static func places(_ count: Int, _ start: Int?, _ stop: Int?, _ step: Int) -> [Int] {
-    func clamp(_ index: Int, _ low: Int, _ high: Int) -> Int { max(low, min(index < 0 ? index &+ count : index, high)) }
-    if step > 0 {
-      let first = clamp(start ?? 0, 0, count)
-      let end = clamp(stop ?? count, 0, count)
-      return first < end ? Array(Swift.stride(from: first, to: end, by: step)) : []
-    }
-    let first = start.map { clamp($0, -1, count - 1) } ?? count - 1
-    let end = stop.map { clamp($0, -1, count - 1) } ?? -1
-    let backwards = max(step, -count - 1)
-    return first > end ? Array(Swift.stride(from: first, to: end, by: backwards)) : []
+    let (first, end) = bounds(count, start, stop, step)
+    let stride = max(-count - 1, min(step, count + 1))
+    return (step > 0 ? first < end : first > end) ? Array(Swift.stride(from: first, to: end, by: stride)) : []
   }
 
   private static func cut(_ items: [JinjaValue], _ start: Int?, _ stop: Int?, _ step: Int) -> [JinjaValue] {

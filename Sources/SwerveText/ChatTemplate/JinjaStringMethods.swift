@@ -27,12 +27,9 @@ extension JinjaRenderer {
     case .join:
       let values = try arguments.bind(name, ["iterable"], required: 1)
       return .text(try join(try (values[0] ?? .none).elements(), separator: text, convertsItems: false))
-    case .upper: return .text(text.uppercased)
-    case .lower: return .text(text.lowercased)
-    case .casefold: return .text(text.caseFolded)
-    case .title: return .text(text.titled)
-    case .capitalize: return .text(text.capitalized)
-    case .swapcase: return .text(text.caseSwapped)
+    case .upper, .lower, .casefold, .title, .capitalize, .swapcase:
+      _ = try arguments.bind(name, [])
+      return .text(Self.recased(text, method))
     case .find, .rfind, .index, .rindex, .count: return try search(method, text, arguments)
     case .partition, .rpartition: return try partition(text, arguments, fromRight: method == .rpartition)
     case .removeprefix, .removesuffix:
@@ -60,6 +57,17 @@ extension JinjaRenderer {
     default:
       _ = try arguments.bind(name, [])
       return .bool(Self.question(method, text))
+    }
+  }
+
+  private static func recased(_ text: JinjaText, _ method: JinjaMethodName) -> JinjaText {
+    switch method {
+    case .upper: text.uppercased
+    case .lower: text.lowercased
+    case .casefold: text.caseFolded
+    case .title: text.titled
+    case .capitalize: text.capitalized
+    default: text.caseSwapped
     }
   }
 
@@ -232,7 +240,7 @@ extension JinjaRenderer {
       while place < end, text.scalar(at: place).isPythonSpace { place += JinjaText.width(of: text.bytes[place]) }
       if place >= end { return ranges }
       if ranges.count >= limit {
-        ranges.append(place..<text.trimmedRange(left: false, right: true) { $0.isPythonSpace }.upperBound)
+        ranges.append(place..<end)
         return ranges
       }
       let start = place
@@ -253,7 +261,7 @@ extension JinjaRenderer {
       }
       if end == 0 { return ranges.reversed() }
       if ranges.count >= limit {
-        ranges.append(text.trimmedRange(left: true, right: false) { $0.isPythonSpace }.lowerBound..<end)
+        ranges.append(0..<end)
         return ranges.reversed()
       }
       var start = end

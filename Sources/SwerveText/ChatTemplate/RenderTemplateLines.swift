@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 /// One line in, one line out: the protocol of `swerve render-template --jsonl`.
 package enum RenderTemplateLines {
@@ -11,13 +11,12 @@ package enum RenderTemplateLines {
   package static func answer(
     _ line: [UInt8], now: TemplateDate, limits: TemplateLimits = TemplateLimits()
   ) -> [UInt8] {
-    var answer = JSONObject()
     do {
-      answer["text"] = .string(try render(JSON(parsing: line), now: now, limits: limits))
+      let text = try render(JSON(parsing: line), now: now, limits: limits)
+      return Array("{\"text\": ".utf8) + JSONDumper.asciiLiteral(text) + Array("}".utf8)
     } catch {
-      answer["error"] = .string("\(error)")
+      return Array("{\"error\": ".utf8) + JSONDumper.asciiLiteral("\(error)") + Array("}".utf8)
     }
-    return JSON.object(answer).bytes
   }
 
   private static func render(_ request: JSON, now: TemplateDate, limits: TemplateLimits) throws -> String {
