@@ -28,6 +28,7 @@ var targets: [Target] = [
   .target(name: "CSwerveKernels", cSettings: kernels),
   .target(name: "CSwervePlatform"),
   .target(name: "CSwerveStoryModel", exclude: ["model"]),
+  .target(name: "CSwerveUnicode"),
 
   // Words everyone shares.
   .target(name: "SwerveCore", swiftSettings: swift),
@@ -38,7 +39,7 @@ var targets: [Target] = [
   .target(
     name: "SwerveScheduling",
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
-  .target(name: "SwerveText", dependencies: ["SwerveCore"], swiftSettings: swift),
+  .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
   // The loop that joins them.
   .target(
@@ -47,6 +48,10 @@ var targets: [Target] = [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "CSwervePlatform", "CSwerveStoryModel",
       .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
+
+  .executableTarget(
+    name: "tokenizer-benchmark", dependencies: ["SwerveText", "SwerveCore"], path: "Benchmarks/tokenizer",
+    exclude: ["compare.py"], swiftSettings: swift),
 
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
