@@ -50,6 +50,10 @@ var targets: [Target] = [
       .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
 
+  .executableTarget(
+    name: "tokenizer-benchmark", dependencies: ["SwerveText", "SwerveCore"], path: "Benchmarks/tokenizer",
+    exclude: ["compare.py"], swiftSettings: swift),
+
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
