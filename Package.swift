@@ -79,6 +79,8 @@ if !isInner {
   ]
   let log = Target.Dependency.product(name: "Logging", package: "swift-log")
   let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+  let http1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+  let posix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
   let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
   let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
   targets += [
@@ -95,7 +97,7 @@ if !isInner {
     .target(
       name: "SwerveHub",
       dependencies: [
-        "SwerveCore", log, nio, crypto,
+        "SwerveCore", log, nio, http1, posix, crypto,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ], swiftSettings: swift),
     // The public library.
@@ -104,7 +106,7 @@ if !isInner {
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1, lifecycle,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Yams", package: "Yams"),
@@ -120,8 +122,7 @@ if !isInner {
     .testTarget(
       name: "SwerveHubTests",
       dependencies: [
-        "SwerveHub", "SwerveCore", nio, crypto, log, .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
+        "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
     .testTarget(name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveCore"], swiftSettings: swift),
   ]
