@@ -1,0 +1,3 @@
+import ArgumentParser
+import Yams
+package enum SwerveMain { package static func run() async {} }
