@@ -72,6 +72,7 @@ if !isInner {
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -91,6 +92,9 @@ if !isInner {
       dependencies: [
         "SwerveCore", log, nio, crypto, lifecycle,
         .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Metrics", package: "swift-metrics"),
       ], swiftSettings: swift),
@@ -107,7 +111,8 @@ if !isInner {
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1, posix, lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1, posix,
+        lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -127,7 +132,8 @@ if !isInner {
       dependencies: [
         "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
-    .testTarget(name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveCore"], swiftSettings: swift),
+    .testTarget(
+      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
   ]
   products += [
     .library(name: "Swerve", targets: ["Swerve"]),
