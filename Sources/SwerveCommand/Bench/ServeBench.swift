@@ -5,6 +5,7 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
+import NIOHTTP1
 import SwerveCore
 import Synchronization
 
@@ -239,43 +240,5 @@ struct ServeBench {
     var buffer = [CChar](repeating: 0, count: 32)
     let count = strftime(&buffer, buffer.count, "%Y%m%d-%H%M%S", &parts)
     return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-  }
-}
-
-/// Lets a number of tasks in at a time; the others wait in the order they came.
-final class Gate: Sendable {
-  private struct State {
-    var free: Int
-    var waiting: [CheckedContinuation<Void, Never>] = []
-    var next = 0
-  }
-  private let state: Mutex<State>
-
-  init(limit: Int) { state = Mutex(State(free: max(1, limit))) }
-
-  func enter() async {
-    await withCheckedContinuation { continuation in
-      let isIn = state.withLock { state in
-        if state.free > 0 {
-          state.free -= 1
-          return true
-        }
-        state.waiting.append(continuation)
-        return false
-      }
-      if isIn { continuation.resume() }
-    }
-  }
-
-  func leave() {
-    let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
-      guard state.next < state.waiting.count else {
-        state.free += 1
-        return nil
-      }
-      defer { state.next += 1 }
-      return state.waiting[state.next]
-    }
-    next?.resume()
   }
 }

@@ -61,7 +61,7 @@ package struct Wiring: Sendable {
 /// The text room's programs over JSON lines: tokenize, detokenize, render-template. `tokenizerFolder` nil = the embedded
 /// model's. Each answers a function from a line to its reply; a fault in one line is that line's `error`.
 package protocol TextLines: Sendable {
-  func tokenizer(folder: String?) throws -> @Sendable (String) -> String
-  func detokenizer(folder: String?) throws -> @Sendable (String) -> String
-  func renderer() throws -> @Sendable (String) -> String
+  func tokenizer(folder: String?) throws -> @Sendable ([UInt8]) -> [UInt8]
+  func detokenizer(folder: String?) throws -> @Sendable ([UInt8]) -> [UInt8]
+  func renderer() throws -> @Sendable ([UInt8]) -> [UInt8]
 }
