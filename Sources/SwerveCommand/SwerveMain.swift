@@ -9,6 +9,7 @@
   import Darwin
 #endif
 import ArgumentParser
+import SwerveAccess
 import SwerveCore
 import SwerveHub
 
@@ -42,6 +43,7 @@ package enum SwerveMain {
     switch error {
     case is HubError, is ModelFileError, is FileError: return .model
     case is FlagError: return .usage
+    case is ServerError: return .address
     default: return .internalError
     }
   }

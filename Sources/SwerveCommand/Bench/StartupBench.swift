@@ -22,7 +22,7 @@ struct StartupBench {
     for place in 0..<total {
       if place < bench.iterationsCold, let folder = configuration.modelFolder { Self.dropFromPageCache(folder) }
       let start = Clock.now()
-      let engine = try await engines.start(configuration) { _ in }
+      let engine = try await engines.start(configuration, observer: nil) { _ in }
       let seconds = Clock.now() - start
       await engine.stop()
       if place < bench.iterationsCold { cold.append(seconds) } else if place >= bench.iterationsCold + warmups {

@@ -21,7 +21,7 @@ extension CommandContext {
     let display = ProgressDisplay("loading \(configuration.modelName)", unit: .percent, console: console)
     defer { display.finish() }
     let start = Clock.now()
-    let engine = try await wiring.engines.start(configuration) { display.update(fraction: $0) }
+    let engine = try await wiring.engines.start(configuration, observer: nil) { display.update(fraction: $0) }
     return (engine, Clock.now() - start)
   }
 

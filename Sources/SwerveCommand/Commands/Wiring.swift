@@ -23,10 +23,11 @@ package struct StartedEngine: Sendable {
 
 /// Makes engines. The command knows no other way to one, so its tests run with a fake.
 package protocol EngineProvider: Sendable {
-  /// Loads the model of a configuration whose names are resolved to folders. `progress` gets the share that is loaded,
-  /// 0…1. Throws errors that `exitCode` knows.
+  /// Loads the model of a configuration whose names are resolved to folders. `observer` hears of steps and requests;
+  /// `progress` gets the share that is loaded, 0…1. Throws errors that `exitCode` knows.
   func start(
-    _ configuration: EngineConfiguration, progress: @escaping @Sendable (Double) -> Void
+    _ configuration: EngineConfiguration, observer: (any EngineObserver)?,
+    progress: @escaping @Sendable (Double) -> Void
   ) async throws -> StartedEngine
 
   /// The memory table, without loading.
