@@ -20,7 +20,8 @@ enum ChatTemplateFixtures {
   }()
 
   static func bytes(_ name: String) throws -> [UInt8] {
-    Array(try FileBytes(mapping: folder + "/" + name).buffer)
+    let file = try FileBytes(mapping: folder + "/" + name)
+    return withExtendedLifetime(file) { Array(file.buffer) }
   }
 
   static func template(_ name: String) throws -> String {

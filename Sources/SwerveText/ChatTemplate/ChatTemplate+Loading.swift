@@ -87,7 +87,8 @@ extension ChatTemplate {
 
   private static func text(_ files: ModelFiles, _ name: String) throws(ModelFileError) -> String? {
     do throws(FileError) {
-      return try files.file(name).map { String(decoding: $0.buffer, as: UTF8.self) }
+      guard let file = try files.file(name) else { return nil }
+      return withExtendedLifetime(file) { String(decoding: file.buffer, as: UTF8.self) }
     } catch {
       throw ModelFileError(file: files.path(name), reason: error.reason)
     }

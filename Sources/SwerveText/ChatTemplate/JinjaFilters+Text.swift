@@ -97,8 +97,8 @@ extension JinjaRenderer {
     let length = values[0]?.asInt ?? 255
     let end = try values[2].map { (value) throws(TemplateError) in try JinjaPrinter.text(value) } ?? "..."
     let leeway = values[3]?.asInt ?? 5
+    if length < end.count { throw assertion("expected length >= \(end.count), got \(length)") }
     let room = length - end.count
-    if room < 0 { throw assertion("expected length >= \(end.count), got \(length)") }
     if leeway < 0 { throw assertion("expected leeway >= 0, got \(leeway)") }
     let count = source.count
     if count <= length || count - length <= leeway { return source }

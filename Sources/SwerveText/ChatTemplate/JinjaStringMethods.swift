@@ -313,8 +313,8 @@ extension JinjaRenderer {
 
   static func padded(_ text: JinjaText, to width: Int, fill: JinjaText, _ method: JinjaMethodName) -> JinjaText {
     let count = text.count
+    if width <= count { return text }
     let missing = width - count
-    if missing <= 0 { return text }
     func run(_ count: Int) -> [UInt8] { Array(repeatElement(fill.bytes, count: count).joined()) }
     switch method {
     case .ljust: return JinjaText(bytes: text.bytes + run(missing), isMarkup: text.isMarkup)

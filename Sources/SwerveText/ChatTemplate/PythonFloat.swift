@@ -59,7 +59,7 @@ enum PythonFloat {
   static func rounded(_ number: Double, places: Int) -> Double {
     guard number.isFinite else { return number }
     if places > 330 { return number }
-    if places < -330 { return 0 }
+    if places < -308 { return 0 }
     if places >= 0 { return Double(printed(number, conversion: "f", precision: places)) ?? number }
     let unit = pow(10, Double(-places))
     return (number / unit).rounded(.toNearestOrEven) * unit
