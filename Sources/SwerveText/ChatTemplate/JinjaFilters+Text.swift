@@ -92,8 +92,8 @@ extension JinjaRenderer {
 
   private func truncate(_ value: JinjaValue, _ arguments: JinjaCallArguments) throws(TemplateError) -> JinjaText {
     let values = try arguments.bind("truncate", ["length", "killwords", "end", "leeway"])
-    if case .undefined(let undefined) = value { throw undefined.error }
-    let source = try text(value, "the truncated value")
+    // Nothing is short enough, also when it is undefined.
+    let source = value.isUndefined ? "" : try text(value, "the truncated value")
     let length = values[0]?.asInt ?? 255
     let end = try values[2].map { (value) throws(TemplateError) in try JinjaPrinter.text(value) } ?? "..."
     let leeway = values[3]?.asInt ?? 5

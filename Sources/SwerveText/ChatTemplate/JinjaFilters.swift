@@ -54,7 +54,6 @@ extension JinjaRenderer {
   ) throws(TemplateError) -> JinjaValue {
     switch filter {
     case .abs:
-      if case .undefined(let undefined) = value { throw undefined.error }
       if case .double(let number) = value { return .double(number.magnitude) }
       guard let number = value.asInt else { throw .typeError("bad operand type for abs(): '\(value.typeName)'") }
       return number < 0 ? try JinjaValue.int(number).negated() : .int(number)

@@ -171,10 +171,15 @@ struct JinjaResolver {
       try generate(body.statements, inner, place.inner)
       finish(body.scope, inner)
     case .breakLoop(let line):
-      if !place.isInLoop { throw .syntax("'break' outside loop", line: line) }
+      if !place.isInLoop { throw Self.notInLoop("'break' outside loop", line) }
     case .continueLoop(let line):
-      if !place.isInLoop { throw .syntax("'continue' not properly in loop", line: line) }
+      if !place.isInLoop { throw Self.notInLoop("'continue' not properly in loop", line) }
     }
+  }
+
+  /// The reference leaves this to Python's own compiler.
+  private static func notInLoop(_ message: String, _ line: Int) -> TemplateError {
+    TemplateError(kind: .python, type: "SyntaxError", message: message, line: line)
   }
 
   private mutating func generate(_ loop: JinjaForLoop, _ symbols: JinjaSymbols, _ place: Place) throws(TemplateError) {
