@@ -10,7 +10,8 @@ struct ChatTemplateLoadingTests {
     for (name, text) in contents {
       let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, text.utf8.count), alignment: 1)
       buffer.copyBytes(from: text.utf8)
-      memory[name] = FileBytes(immortal: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[0..<text.utf8.count]))
+      memory[name] = FileBytes(
+        immortal: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[0..<text.utf8.count]))
     }
     return ModelFiles(place: "<test>", memory: memory)
   }
@@ -57,7 +58,10 @@ struct ChatTemplateLoadingTests {
       ("chat_template.jinja", "a\n{% if %}", "line 2"), ("chat_template.json", "{", "not JSON"),
       ("tokenizer_config.json", #"{"chat_template": 5}"#, "string or a list"),
       ("tokenizer_config.json", #"{"chat_template": [{"name": "a"}]}"#, "\"template\""),
-      ("tokenizer_config.json", #"{"chat_template": [{"name": "a", "template": "1"}, {"name": "b", "template": "2"}]}"#, "default"),
+      (
+        "tokenizer_config.json",
+        #"{"chat_template": [{"name": "a", "template": "1"}, {"name": "b", "template": "2"}]}"#, "default"
+      ),
     ])
   func wrong(file: String, text: String, reason: String) {
     let error = #expect(throws: ModelFileError.self) { try ChatTemplate.load(files: files([file: text])) }
@@ -72,9 +76,14 @@ struct ChatTemplateContentFormatTests {
     "content is a list of parts where the template loops over it",
     arguments: [
       ("{% for message in messages %}{{ message.content }}{% endfor %}", ContentFormat.string),
-      ("{% for message in messages %}{% for part in message.content %}{{ part.text }}{% endfor %}{% endfor %}", .openai),
+      (
+        "{% for message in messages %}{% for part in message.content %}{{ part.text }}{% endfor %}{% endfor %}", .openai
+      ),
       ("{% for m in messages[1:] %}{% for p in m['content'] | list %}{{ p }}{% endfor %}{% endfor %}", .openai),
-      ("{% set rest = messages %}{% for m in rest %}{% set c = m.content %}{% for p in c %}{{ p }}{% endfor %}{% endfor %}", .openai),
+      (
+        "{% set rest = messages %}{% for m in rest %}{% set c = m.content %}{% for p in c %}{{ p }}{% endfor %}{% endfor %}",
+        .openai
+      ),
       ("{% for m in messages %}{% for call in m.tool_calls %}{{ call }}{% endfor %}{% endfor %}", .string),
       ("{% for m in other %}{% for p in m.content %}{{ p }}{% endfor %}{% endfor %}", .string),
       ("{{ messages[0].content }}", .string),
@@ -93,14 +102,14 @@ struct ChatTemplateContentFormatTests {
 }
 
 @Suite("Prompts from conversations")
-struct ChatPromptTests {
-  private func render(_ prompt: ChatPrompt, _ source: String) -> ChatTemplateOutcome {
+struct ConversationTests {
+  private func render(_ prompt: Conversation, _ source: String) -> ChatTemplateOutcome {
     ChatTemplateOutcome { try prompt.render(ChatTemplate(source: source), now: ChatTemplateFixtures.now) }
   }
 
   @Test("reasoning is there under every name templates read, thinking first")
   func reasoning() {
-    let prompt = ChatPrompt(messages: [["role": "assistant", "reasoning": "r", "content": "c"]])
+    let prompt = Conversation(messages: [["role": "assistant", "reasoning": "r", "content": "c"]])
     #expect(
       render(prompt, "{{ messages[0] | list }}{{ messages[0].reasoning_content }}")
         == .text("['thinking', 'role', 'reasoning', 'content', 'reasoning_content']r"))
@@ -109,7 +118,9 @@ struct ChatPromptTests {
   @Test("a continued message ends the prompt where it ends")
   func continued() {
     let loop = "{% for m in messages %}<{{ m.content }}>{% endfor %}"
-    var prompt = ChatPrompt(messages: [["role": "user", "content": "q"], ["role": "assistant", "content": "It is "]])
+    var prompt = Conversation(messages: [
+      ["role": "user", "content": "q"], ["role": "assistant", "content": "It is "],
+    ])
     prompt.continueFinalMessage = .content
     #expect(render(prompt, loop) == .text("<q><It is "))
     #expect(render(prompt, "{% for m in messages %}<{{ m.content | trim }}>{% endfor %}") == .text("<q><It is"))
@@ -132,7 +143,8 @@ struct ChatPromptTests {
   @Test("messages, tools and documents must be objects")
   func shapes() {
     for prompt in [
-      ChatPrompt(messages: ["x"]), ChatPrompt(messages: [], tools: ["x"]), ChatPrompt(messages: [], documents: [1]),
+      Conversation(messages: ["x"]), Conversation(messages: [], tools: ["x"]),
+      Conversation(messages: [], documents: [1]),
     ] {
       guard case .failure("python", _) = render(prompt, "") else {
         Issue.record("no error")
@@ -144,10 +156,13 @@ struct ChatPromptTests {
 
 @Suite("Dates in templates")
 struct TemplateDateTests {
-  @Test("seconds since 1970 become the civil date, before and after", arguments: [
-    (0, "1970-01-01 00:00:00 Thu 001"), (951_782_400, "2000-02-29 00:00:00 Tue 060"), (-1, "1969-12-31 23:59:59 Wed 365"),
-    (4_107_542_399, "2100-02-28 23:59:59 Sun 059"), (1_772_874_302, "2026-03-07 09:05:02 Sat 066"),
-  ])
+  @Test(
+    "seconds since 1970 become the civil date, before and after",
+    arguments: [
+      (0, "1970-01-01 00:00:00 Thu 001"), (951_782_400, "2000-02-29 00:00:00 Tue 060"),
+      (-1, "1969-12-31 23:59:59 Wed 365"),
+      (4_107_542_399, "2100-02-28 23:59:59 Sun 059"), (1_772_874_302, "2026-03-07 09:05:02 Sat 066"),
+    ])
   func civil(epoch: Int, expected: String) throws {
     let template = try ChatTemplate(source: "{{ strftime_now('%Y-%m-%d %H:%M:%S %a %j') }}")
     #expect(try template.render(context: [:], now: TemplateDate(epoch: epoch)) == expected)

@@ -227,7 +227,9 @@ extension JinjaRenderer {
       for scalar in word { joined.append(scalar: scalar) }
     }
     var out = joined
-    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&#34;", "\""), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")] {
+    for (entity, character) in [
+      ("&lt;", "<"), ("&gt;", ">"), ("&#34;", "\""), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&"),
+    ] {
       guard let replaced = try? JinjaText(bytes: out).replacing(JinjaText(entity), with: JinjaText(character)) else {
         continue
       }

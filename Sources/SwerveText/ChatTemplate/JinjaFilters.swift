@@ -114,7 +114,9 @@ extension JinjaRenderer {
     let base: Double = isBinary ? 1024 : 1000
     if size == 1 { return "1 Byte" }
     if size < base { return JinjaText("\(Int(exactly: size.rounded(.towardZero)) ?? 0) Bytes") }
-    let units = isBinary ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
+    let units =
+      isBinary
+      ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
     var unit = base
     var place = -1
     repeat {
