@@ -1,3 +1,7 @@
+// Devices, memory, packed weights, the KV store's bytes and the operations on them. This room must not know a model, a
+// request or a token's meaning, and reads no environment.
+// Start with Operations.swift (what can be computed), then CPUDevice.swift and AttentionBatch.swift.
+
 package import SwerveCore
 internal import CSwervePlatform
 internal import Synchronization

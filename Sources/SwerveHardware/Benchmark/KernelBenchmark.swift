@@ -1,3 +1,6 @@
+// The machine's limits and each kernel's share of them. It must not load a model or print.
+// Start with KernelBenchmark below; KernelReport.swift is what it returns.
+
 package import SwerveCore
 internal import CSwerveKernels
 internal import CSwervePlatform

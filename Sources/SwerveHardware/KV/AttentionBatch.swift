@@ -1,3 +1,7 @@
+// Keys and values as bytes: where they lie, who owns them, how attention over them is split into work. It must not know
+// which sequence owns a block or when one is freed.
+// Start with KVLayout.swift, then AttentionBatch below.
+
 package import SwerveCore
 internal import CSwerveKernels
 
