@@ -2,8 +2,8 @@
 // request or a token's meaning, and reads no environment.
 // Start with Operations.swift (what can be computed), then CPUDevice.swift and AttentionBatch.swift.
 
-package import SwerveCore
 internal import CSwervePlatform
+package import SwerveCore
 internal import Synchronization
 
 /// Bytes a device has handed out and not got back.
@@ -51,7 +51,8 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
   ///
   /// - Precondition: the rows lie inside the buffer.
   package func tensor(_ type: ElementType, rows: Int, columns: Int, byteOffset: Int = 0) -> Tensor {
-    precondition(byteOffset >= 0 && byteOffset + rows * columns * type.byteCount <= byteCount, "tensor outside its buffer")
+    precondition(
+      byteOffset >= 0 && byteOffset + rows * columns * type.byteCount <= byteCount, "tensor outside its buffer")
     return Tensor(pointer: pointer + byteOffset, type: type, rows: rows, columns: columns)
   }
 }

@@ -1,5 +1,5 @@
-internal import SwerveCore
 internal import CSwerveKernels
+internal import SwerveCore
 
 /// What follows a matrix product, while its sums are in registers or the first-level cache. N outputs; the bias of the
 /// weight is always added first.
@@ -36,7 +36,8 @@ extension CPUDevice {
     let job = swerve_linear_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
       bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
-      y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType, epilogue: code,
+      y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType,
+      epilogue: code,
       segments: Int32(w.segments))
     let units = (w.outputs + 15) / 16
     // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.

@@ -26,7 +26,8 @@ import Testing
     let (set, type) = kernels
     var random = Random(7)
     let device = try device(set, threads: 2)
-    let x = Rows(random.floats(shape.rows * shape.inputs), type, rows: shape.rows, columns: shape.inputs, stride: shape.inputs + 3)
+    let x = Rows(
+      random.floats(shape.rows * shape.inputs), type, rows: shape.rows, columns: shape.inputs, stride: shape.inputs + 3)
     let w = Rows(random.floats(shape.outputs * shape.inputs), type, rows: shape.outputs, columns: shape.inputs)
     let bias = Rows(random.floats(shape.outputs), .bfloat16, rows: 1, columns: shape.outputs)
     let packed = try device.pack([w.source], biases: [bias.source], type: type, segments: shape.segments)
@@ -69,7 +70,8 @@ import Testing
     let gate = Rows(random.floats(shape.outputs * shape.inputs), type, rows: shape.outputs, columns: shape.inputs)
     let up = Rows(random.floats(shape.outputs * shape.inputs), type, rows: shape.outputs, columns: shape.inputs)
     let bias = Rows(random.floats(shape.outputs), .float32, rows: 1, columns: shape.outputs)
-    let packed = try device.pack([gate.source, up.source], biases: [nil, bias.source], type: type, layout: .interleaved16)
+    let packed = try device.pack(
+      [gate.source, up.source], biases: [nil, bias.source], type: type, layout: .interleaved16)
     let y = Rows(type, shape.rows, shape.outputs)
     device.linear(x.tensor, packed, epilogue: .siluMultiply, into: y.tensor)
     for row in 0..<shape.rows {
@@ -103,7 +105,9 @@ import Testing
           let first = (count * 7) % (41 - count)
           let y = Rows(.float32, count, outputs)
           device.linear(x.tensor.rows(first..<first + count), packed, into: y.tensor)
-          for row in 0..<count { try #require(y.rowBits(row) == alone[first + row], "\(count) rows, \(threads) threads") }
+          for row in 0..<count {
+            try #require(y.rowBits(row) == alone[first + row], "\(count) rows, \(threads) threads")
+          }
         }
       }
     }
@@ -138,7 +142,7 @@ import Testing
     // A denormal factor is zero; so is a denormal product.
     #expect(try product([1, 1], [0x1p-130, 0x1p-130]) == 0)
     #expect(try product([0x1p-70, 0], [0x1p-70, 0]) == 0)
-    // 2^24 + 1 + 2^-8 rounds once, upward; the product alone is exact.
+    // 2^24 + 1 + 2^-7 rounds once, upward; the product alone is exact.
     #expect(try product([0x1p24, 0, 1 + 0x1p-7, 0], [1, 0, 1, 0]) == 0x1p24 + 2)
   }
 

@@ -1,11 +1,12 @@
-/* The matrix loop for 16-bit types without instructions of their own: both sides are widened to f32, which is exact, and
- * added in the f32 loop's order over k. */
+/* The matrix loop for 16-bit types without instructions of their own: both sides are widened to f32, which is exact,
+ * and added in the f32 loop's order over k. */
 #include "../inner.h"
 
 #if SWERVE_X86
 #include <immintrin.h>
 
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
+  apply_to = function)
 
 /* Pairs widened at once: 4 blocks x 64 pairs take 32 KiB. Up to FEW rows widen weights in registers instead. */
 enum { PIECE = 64, BLOCKS = 4, ROWS = 6, FEW = 18, FEW_PIECE = 128 };
@@ -38,8 +39,9 @@ typedef void (*split)(const void *pair, __m512 *even, __m512 *odd);
 typedef __m512 (*widen)(const void *x, __mmask16 mask);
 
 /* Rows first ..< first + count, inputs of `pairs` pairs from `step`, in f32. */
-INLINE void widen_rows(const swerve_tile *t, widen row, float *x, size_t stride, size_t first, size_t count, size_t step,
-                       size_t pairs) {
+INLINE void widen_rows(
+  const swerve_tile *t, widen row, float *x, size_t stride, size_t first, size_t count, size_t step, size_t pairs
+) {
   for (size_t i = 0; i < count; i++) {
     const char *from = (const char *)t->x + (first + i) * t->x_stride + step * 4;
     for (size_t k = 0; k < pairs * 2; k += 16) {
@@ -84,8 +86,10 @@ INLINE void multiply_many(const swerve_tile *t, split pair, widen row) {
 }
 
 /* R rows against B blocks, weights widened in registers: the same products in the same order. */
-INLINE void few_block(const swerve_tile *t, split pair, const float *x, size_t row, size_t b0, size_t step, size_t steps,
-                      const int R, const int B) {
+INLINE void few_block(
+  const swerve_tile *t, split pair, const float *x, size_t row, size_t b0, size_t step, size_t steps, const int R,
+  const int B
+) {
   __m512 a[ROWS][BLOCKS];
   const size_t bs = t->block_stride;
   const char *w = (const char *)t->w + b0 * bs + step * t->step_stride;

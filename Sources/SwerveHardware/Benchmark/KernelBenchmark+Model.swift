@@ -17,13 +17,16 @@ extension KernelBenchmark {
     let attention = s.queryHeads * s.headDim, kv = s.kvHeads * s.headDim
     let products = [
       Product(
-        name: "linear q+k+v", weights: try weights([attention, kv, kv], s.hidden, type), epilogue: .store, isFloat: true),
-      Product(name: "linear o", weights: try weights([s.hidden], attention, type), epilogue: .accumulate, isFloat: true),
+        name: "linear q+k+v", weights: try weights([attention, kv, kv], s.hidden, type), epilogue: .store, isFloat: true
+      ),
+      Product(
+        name: "linear o", weights: try weights([s.hidden], attention, type), epilogue: .accumulate, isFloat: true),
       Product(
         name: "linear gate+up", weights: try weights([s.intermediate, s.intermediate], s.hidden, type, .interleaved16),
         epilogue: .siluMultiply, isFloat: false),
       Product(
-        name: "linear down", weights: try weights([s.hidden], s.intermediate, type), epilogue: .accumulate, isFloat: true),
+        name: "linear down", weights: try weights([s.hidden], s.intermediate, type), epilogue: .accumulate,
+        isFloat: true),
       Product(
         name: "linear head", weights: try weights([s.vocabulary], s.hidden, type, layers: 1), epilogue: .store,
         isFloat: true),
@@ -98,7 +101,8 @@ extension KernelBenchmark {
     _ type: ElementType, context: Int, _ report: inout KernelReport, _ progress: (KernelReport.Line) -> Void
   ) throws(HardwareError) {
     let s = options.shape
-    let layout = try KVLayout(type: type, blockTokens: 32, headCount: s.kvHeads, headDim: s.headDim, layerCount: s.layers)
+    let layout = try KVLayout(
+      type: type, blockTokens: 32, headCount: s.kvHeads, headDim: s.headDim, layerCount: s.layers)
     let blocks = (context + layout.blockTokens - 1) / layout.blockTokens
     let sequences = 8
     let cache = try KVCache(layout: layout, blockCount: blocks * sequences, device: device)

@@ -2,9 +2,9 @@
 // or know a model.
 // Start with CPUDevice below, then KernelPool.swift and KernelSet.swift.
 
-internal import SwerveCore
 internal import CSwerveKernels
 internal import CSwervePlatform
+internal import SwerveCore
 
 /// How to use the CPUs. Read from flags by the command; nothing here reads the environment.
 package struct CPUConfiguration: Sendable, Hashable {
