@@ -1,7 +1,3 @@
-// From files to weights: safetensors, the sharded index, config.json, generation_config.json, packing for the kernels.
-// This room checks everything a file says before it believes it; it must not know how a forward pass uses a tensor.
-// Start with Checkpoint (names to bytes) and ModelConfiguration (config.json to numbers).
-
 package import SwerveCore
 
 /// The header of one safetensors file: which tensors lie where in its data.
