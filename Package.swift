@@ -28,6 +28,7 @@ var targets: [Target] = [
   .target(name: "CSwerveKernels", cSettings: kernels),
   .target(name: "CSwervePlatform"),
   .target(name: "CSwerveStoryModel", exclude: ["model"]),
+  .target(name: "CSwerveUnicode"),
 
   // Words everyone shares.
   .target(name: "SwerveCore", swiftSettings: swift),
@@ -38,15 +39,20 @@ var targets: [Target] = [
   .target(
     name: "SwerveScheduling",
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
-  .target(name: "SwerveText", dependencies: ["SwerveCore"], swiftSettings: swift),
+  .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
   // The loop that joins them.
   .target(
     name: "SwerveEngine",
     dependencies: [
-      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
+      "CSwerveStoryModel",
       .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
+
+  .executableTarget(
+    name: "tokenizer-benchmark", dependencies: ["SwerveText", "SwerveCore"], path: "Benchmarks/tokenizer",
+    exclude: ["compare.py"], swiftSettings: swift),
 
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
@@ -58,7 +64,8 @@ var targets: [Target] = [
     dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore", "CAllocationCounter"],
     exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore"], swiftSettings: swift),
+    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
