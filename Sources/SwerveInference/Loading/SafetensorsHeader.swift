@@ -79,7 +79,8 @@ package struct SafetensorsHeader: Sendable {
     }
     for (key, value) in object {
       guard let text = value.string else {
-        throw ModelFileError(file: file, reason: "__metadata__ member \(quoted(key)) must be a string, not \(value.kind)")
+        throw ModelFileError(
+          file: file, reason: "__metadata__ member \(quoted(key)) must be a string, not \(value.kind)")
       }
       metadata[key] = text
     }
@@ -145,7 +146,8 @@ package struct SafetensorsHeader: Sendable {
       }
       if entry.range.lowerBound > end {
         throw ModelFileError(
-          file: file, reason: "\(entry.range.lowerBound - end) bytes before tensor \(name) belong to no tensor: "
+          file: file,
+          reason: "\(entry.range.lowerBound - end) bytes before tensor \(name) belong to no tensor: "
             + "the header is damaged")
       }
       end = entry.range.upperBound
