@@ -45,7 +45,8 @@ var targets: [Target] = [
   .target(
     name: "SwerveEngine",
     dependencies: [
-      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
+      "CSwerveStoryModel",
       .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
 
@@ -56,12 +57,15 @@ var targets: [Target] = [
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CSwerveKernels"], swiftSettings: swift),
+    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
-    name: "SwerveInferenceTests", dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore"],
+    name: "SwerveInferenceTests",
+    dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore", "CAllocationCounter"],
     exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore"], swiftSettings: swift),
+    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
@@ -76,6 +80,8 @@ if !isInner {
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -84,6 +90,8 @@ if !isInner {
   ]
   let log = Target.Dependency.product(name: "Logging", package: "swift-log")
   let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+  let http1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+  let posix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
   let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
   let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
   targets += [
@@ -93,6 +101,9 @@ if !isInner {
       dependencies: [
         "SwerveCore", log, nio, crypto, lifecycle,
         .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Metrics", package: "swift-metrics"),
       ], swiftSettings: swift),
@@ -100,7 +111,7 @@ if !isInner {
     .target(
       name: "SwerveHub",
       dependencies: [
-        "SwerveCore", log, nio, crypto,
+        "SwerveCore", log, nio, http1, posix, crypto,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ], swiftSettings: swift),
     // The public library.
@@ -109,7 +120,10 @@ if !isInner {
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1, posix,
+        lifecycle,
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Yams", package: "Yams"),
@@ -125,10 +139,10 @@ if !isInner {
     .testTarget(
       name: "SwerveHubTests",
       dependencies: [
-        "SwerveHub", "SwerveCore", nio, crypto, log, .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
+        "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
-    .testTarget(name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveCore"], swiftSettings: swift),
+    .testTarget(
+      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
   ]
   products += [
     .library(name: "Swerve", targets: ["Swerve"]),

@@ -1,0 +1,51 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import SwerveCore
+
+/// Sends a run's events to the client as they come.
+enum StreamedAnswer {
+  /// Answers once the engine has accepted every prompt: until then a refusal still has its own status.
+  static func response(
+    _ stream: EventStream<some ChunkWriter>, of run: GenerationRun, prompts: Int, exchange: Exchange, log: RequestLog
+  ) async throws(RunFailure) -> Response {
+    let early = try await run.accepted(prompts: prompts)
+    let interval = exchange.configuration.keepAliveInterval
+    if interval > 0 { run.setKeepAlive(.seconds(interval)) }
+    let record = exchange.record
+    record.noteStreaming()
+    let body = ResponseBody { writer in
+      var sent = 0
+      // The client's status is 200 whatever happens from here on; the log tells those who stayed from those who left.
+      var status = (code: 499, reason: "Client Closed Request")
+      var stream = stream
+      defer {
+        run.close()
+        log.finished(stream, isComplete: status.code == 200)
+        record.finish(status: status.code, reason: status.reason, responseBytes: sent)
+      }
+      var events = early
+      while true {
+        var out: [UInt8] = []
+        for event in events { await stream.apply(event, to: &out) }
+        if !out.isEmpty {
+          try await writer.write(ByteBuffer(bytes: out))
+          sent += out.count
+          run.noteWrite()
+        }
+        if stream.isDone { break }
+        events = await run.mailbox.receive()
+        if events.isEmpty { throw CancellationError() }
+      }
+      if stream.isAbandoned { throw CancellationError() }
+      status = (200, "OK")
+      try await writer.finish(nil)
+    }
+    return Response(
+      status: .ok,
+      headers: [
+        .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache", .connection: "keep-alive",
+        .xAccelBuffering: "no",
+      ], body: body)
+  }
+}

@@ -1,0 +1,204 @@
+import SwerveCore
+
+/// Writes the events of one streamed answer. A value holds what a choice's later chunks need to know of its earlier ones.
+protocol ChunkWriter: Sendable {
+  /// A prompt's first output has arrived. Chat sends its role chunks here.
+  mutating func start(prompt: Int, _ info: PromptInfo, echo: PromptEcho?, usage: Usage, to out: inout [UInt8])
+  /// New output of one choice.
+  mutating func write(prompt: Int, _ delta: ChoiceDelta, usage: Usage, to out: inout [UInt8])
+  /// The chunk without choices that closes a stream which asked for usage.
+  func writeUsage(_ usage: Usage, to out: inout [UInt8])
+}
+
+/// `data: …\n\n` around one event.
+enum EventFrame {
+  static let done = Array("data: [DONE]\n\n".utf8)
+  static let keepAlive = Array(": keep-alive\n\n".utf8)
+
+  static func write(to out: inout [UInt8], _ body: (inout [UInt8]) -> Void) {
+    out.raw("data: ")
+    body(&out)
+    out.raw("\n\n")
+  }
+}
+
+/// Chunks of `/v1/chat/completions`.
+struct ChatChunkWriter: ChunkWriter {
+  let shape: AnswerShape
+  let role: String
+  let echoedText: String
+  let returnsPromptText: Bool
+  private let prefix: [UInt8]
+
+  init(shape: AnswerShape, role: String, echoedText: String, returnsPromptText: Bool) {
+    self.shape = shape
+    self.role = role
+    self.echoedText = echoedText
+    self.returnsPromptText = returnsPromptText
+    prefix = Array("data: {".utf8) + shape.head.members(object: "chat.completion.chunk")
+  }
+
+  mutating func start(prompt: Int, _ info: PromptInfo, echo: PromptEcho?, usage: Usage, to out: inout [UInt8]) {
+    for index in 0..<shape.n {
+      out += prefix
+      out.raw(#","choices":[{"index":"#)
+      out.int(index)
+      out.raw(#","delta":{"role":"#)
+      out.string(role)
+      out.raw(#","content":""},"logprobs":null,"finish_reason":null}]"#)
+      if shape.returnsTokenIDs {
+        out.raw(#","prompt_token_ids":"#)
+        out.tokens(info.promptTokens)
+      }
+      if returnsPromptText {
+        out.raw(#","prompt_text":"#)
+        out.string(orNull: info.promptText)
+      }
+      close(usage, finish: nil, to: &out)
+    }
+    guard !echoedText.isEmpty else { return }
+    for index in 0..<shape.n {
+      write(prompt: prompt, ChoiceDelta(index: index, text: echoedText), usage: usage, isEcho: true, to: &out)
+    }
+  }
+
+  mutating func write(prompt: Int, _ delta: ChoiceDelta, usage: Usage, to out: inout [UInt8]) {
+    write(prompt: prompt, delta, usage: usage, isEcho: false, to: &out)
+  }
+
+  private func write(prompt: Int, _ delta: ChoiceDelta, usage: Usage, isEcho: Bool, to out: inout [UInt8]) {
+    out += prefix
+    out.raw(#","choices":[{"index":"#)
+    out.int(delta.index)
+    out.raw(#","delta":{"#)
+    // A finish without text is an empty delta, as the reference clients expect it.
+    if !delta.text.isEmpty || delta.finish == nil {
+      out.raw(#""content":"#)
+      out.string(delta.text)
+    }
+    out.raw(#"},"logprobs":"#)
+    if let style = shape.logprobs, !isEcho, !delta.logprobs.isEmpty {
+      ChatLogprobs.write(delta.logprobs, style: style, to: &out)
+    } else {
+      out.raw("null")
+    }
+    out.raw(#","finish_reason":"#)
+    out.finish(delta.finish)
+    if delta.finish != nil {
+      out.raw(#","stop_reason":"#)
+      out.stopReason(delta.stopReason)
+    }
+    if shape.returnsTokenIDs, !isEcho {
+      out.raw(#","token_ids":"#)
+      out.tokens(delta.tokens)
+    }
+    out.raw("}]")
+    close(usage, finish: delta.finish, to: &out)
+  }
+
+  private func close(_ usage: Usage, finish: FinishReason?, to out: inout [UInt8]) {
+    if finish != nil, !shape.includesUsage, let fingerprint = shape.head.fingerprint {
+      out.raw(#","system_fingerprint":"#)
+      out.string(fingerprint)
+    }
+    if shape.includesContinuousUsage {
+      out.raw(#","usage":"#)
+      usage.write(to: &out, withCompletionDetails: true)
+    }
+    out.raw("}\n\n")
+  }
+
+  func writeUsage(_ usage: Usage, to out: inout [UInt8]) {
+    out += prefix
+    out.raw(#","choices":[]"#)
+    if let fingerprint = shape.head.fingerprint {
+      out.raw(#","system_fingerprint":"#)
+      out.string(fingerprint)
+    }
+    out.raw(#","usage":"#)
+    usage.write(to: &out, withCompletionDetails: true)
+    out.raw("}\n\n")
+  }
+}
+
+/// Chunks of `/v1/completions`. There is no role chunk; with `echo` a choice's first chunk holds the prompt as well.
+struct CompletionChunkWriter: ChunkWriter {
+  private struct Choice {
+    var isFirst = true
+    var logprobs: CompletionLogprobs?
+  }
+
+  let shape: AnswerShape
+  private let prefix: [UInt8]
+  private var choices: [Choice]
+  private var infos: [PromptInfo?]
+  private var echoes: [PromptEcho?]
+
+  init(shape: AnswerShape, prompts: Int) {
+    self.shape = shape
+    prefix = Array("data: {".utf8) + shape.head.members(object: "text_completion")
+    let choice = Choice(logprobs: shape.logprobs.map { CompletionLogprobs(style: $0) })
+    choices = Array(repeating: choice, count: prompts * shape.n)
+    infos = Array(repeating: nil, count: prompts)
+    echoes = Array(repeating: nil, count: prompts)
+  }
+
+  mutating func start(prompt: Int, _ info: PromptInfo, echo: PromptEcho?, usage: Usage, to out: inout [UInt8]) {
+    infos[prompt] = info
+    echoes[prompt] = echo
+  }
+
+  mutating func write(prompt: Int, _ delta: ChoiceDelta, usage: Usage, to out: inout [UInt8]) {
+    let place = prompt * shape.n + delta.index
+    guard choices.indices.contains(place) else { return }
+    let isFirst = choices[place].isFirst
+    choices[place].isFirst = false
+    let echo = isFirst ? echoes[prompt] : nil
+    out += prefix
+    out.raw(#","choices":[{"index":"#)
+    out.int(place)
+    out.raw(#","text":"#)
+    out.string((echo?.text ?? "") + delta.text)
+    out.raw(#","logprobs":"#)
+    let positions = (echo?.logprobs ?? []) + delta.logprobs.map { .known($0) }
+    if choices[place].logprobs != nil, !positions.isEmpty {
+      choices[place].logprobs?.write(positions, to: &out)
+    } else {
+      out.raw("null")
+    }
+    out.raw(#","finish_reason":"#)
+    out.finish(delta.finish)
+    out.raw(#","stop_reason":"#)
+    out.stopReason(delta.stopReason)
+    if shape.returnsTokenIDs {
+      if isFirst, let info = infos[prompt] {
+        out.raw(#","prompt_token_ids":"#)
+        out.tokens(info.promptTokens)
+      }
+      out.raw(#","token_ids":"#)
+      out.tokens(delta.tokens)
+    }
+    out.raw("}]")
+    if delta.finish != nil, !shape.includesUsage, let fingerprint = shape.head.fingerprint {
+      out.raw(#","system_fingerprint":"#)
+      out.string(fingerprint)
+    }
+    if shape.includesContinuousUsage {
+      out.raw(#","usage":"#)
+      usage.write(to: &out, withCompletionDetails: false)
+    }
+    out.raw("}\n\n")
+  }
+
+  func writeUsage(_ usage: Usage, to out: inout [UInt8]) {
+    out += prefix
+    out.raw(#","choices":[]"#)
+    if let fingerprint = shape.head.fingerprint {
+      out.raw(#","system_fingerprint":"#)
+      out.string(fingerprint)
+    }
+    out.raw(#","usage":"#)
+    usage.write(to: &out, withCompletionDetails: false)
+    out.raw("}\n\n")
+  }
+}

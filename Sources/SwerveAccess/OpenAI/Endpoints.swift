@@ -1,0 +1,79 @@
+import HTTPTypes
+import Hummingbird
+import SwerveCore
+
+/// `POST /v1/completions`.
+enum Completions {
+  @Sendable static func answer(_ exchange: Exchange) async throws -> Response {
+    try exchange.state.admit()
+    let asked = try CompletionRequest(
+      body: try await exchange.json(), model: exchange.engine.model, configuration: exchange.configuration)
+    let id = "cmpl-" + exchange.identifier(asked.options)
+    let log = RequestLog(id: id, state: exchange.state)
+    log.received(asked.params)
+    let run = GenerationRun(asked.requests(id: id), engine: exchange.engine)
+    exchange.attach(run, options: asked.options)
+
+    let shape = AnswerShape(asked.options, id: id, n: asked.n, logprobs: asked.logprobs, exchange.configuration)
+    let echo = asked.echo ? EchoBuilder(engine: exchange.engine, logprobs: asked.logprobs) : nil
+    if asked.options.isStreaming {
+      let writer = CompletionChunkWriter(shape: shape, prompts: asked.prompts.count)
+      let stream = EventStream(writer: writer, shape: shape, prompts: asked.prompts.count, echo: echo)
+      return try await StreamedAnswer.response(
+        stream, of: run, prompts: asked.prompts.count, exchange: exchange, log: log)
+    }
+    var answer = try await run.collect(prompts: asked.prompts.count, choices: asked.params.n)
+    log.finished(answer)
+    answer.keepBest(asked.n)
+    var echoes: [PromptEcho?] = []
+    for info in answer.infos {
+      if let echo, let info { echoes.append(await echo.echo(of: info)) } else { echoes.append(nil) }
+    }
+    let form = CompletionAnswer(shape: shape, promptLogprobs: asked.options.promptLogprobs)
+    return .json(form.write(answer, echoes: echoes))
+  }
+}
+
+/// `POST /v1/chat/completions`.
+enum ChatCompletions {
+  @Sendable static func answer(_ exchange: Exchange) async throws -> Response {
+    try exchange.state.admit()
+    let configuration = exchange.configuration
+    let asked = try ChatRequest(
+      body: try await exchange.json(), model: exchange.engine.model, configuration: configuration)
+    let id = "chatcmpl-" + exchange.identifier(asked.options)
+    let log = RequestLog(id: id, state: exchange.state)
+    log.received(asked.params)
+    let run = GenerationRun([asked.request(id: id)], engine: exchange.engine)
+    exchange.attach(run, options: asked.options)
+
+    let shape = AnswerShape(asked.options, id: id, n: asked.params.n, logprobs: asked.logprobs, configuration)
+    if asked.options.isStreaming {
+      let writer = ChatChunkWriter(
+        shape: shape, role: configuration.responseRole, echoedText: asked.echoedText,
+        returnsPromptText: asked.returnsPromptText)
+      let stream = EventStream(writer: writer, shape: shape, prompts: 1, echo: nil)
+      return try await StreamedAnswer.response(stream, of: run, prompts: 1, exchange: exchange, log: log)
+    }
+    let answer = try await run.collect(prompts: 1, choices: asked.params.n)
+    log.finished(answer)
+    let form = ChatAnswer(
+      shape: shape, role: configuration.responseRole, echoedText: asked.echoedText,
+      promptLogprobs: asked.options.promptLogprobs, returnsPromptText: asked.returnsPromptText)
+    return .json(form.write(answer))
+  }
+}
+
+extension AnswerShape {
+  init(
+    _ options: RequestOptions, id: String, n: Int, logprobs: LogprobStyle?, _ configuration: ServerConfiguration
+  ) {
+    let head = AnswerHead(
+      id: id, created: WallClock.unixSeconds(), model: options.model, fingerprint: configuration.fingerprint,
+      serviceTier: options.serviceTier)
+    self.init(
+      head: head, n: n, logprobs: logprobs, returnsTokenIDs: options.returnsTokenIDs,
+      includesUsage: options.includesUsage, includesContinuousUsage: options.includesContinuousUsage,
+      streamInterval: options.streamInterval)
+  }
+}

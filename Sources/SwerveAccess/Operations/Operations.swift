@@ -1,0 +1,40 @@
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import SwerveCore
+
+/// Routes for operators and their machines: health, version, load, metrics, cache.
+enum Operations {
+  /// 200 with an empty body while new work is accepted and the engine makes progress.
+  @Sendable static func health(_ exchange: Exchange) async throws -> Response {
+    if let error = exchange.state.unavailability { throw error }
+    return Response(status: .ok)
+  }
+
+  @Sendable static func version(_ exchange: Exchange) async throws -> Response {
+    .json(["version": .string(exchange.configuration.version)])
+  }
+
+  @Sendable static func load(_ exchange: Exchange) async throws -> Response {
+    .json(["server_load": .int(exchange.state.inFlight)])
+  }
+
+  /// Prometheus text 0.0.4, or OpenMetrics 1.0 where `Accept` names it.
+  @Sendable static func metrics(_ exchange: Exchange) async throws -> Response {
+    let accepts = exchange.request.headers[.accept] ?? ""
+    let format = accepts.contains("application/openmetrics-text") ? MetricsFormat.openMetrics : .text
+    let metrics = exchange.state.metrics
+    metrics.update(from: exchange.engine.statistics)
+    let body = ByteBuffer(string: metrics.registry.render(format))
+    return Response(status: .ok, headers: [.contentType: format.contentType], body: ResponseBody(byteBuffer: body))
+  }
+
+  @Sendable static func resetPrefixCache(_ exchange: Exchange) async throws -> Response {
+    .json(["success": .bool(await exchange.engine.resetPrefixCache())])
+  }
+
+  @Sendable static func notOffered(_ exchange: Exchange) async throws -> Response {
+    throw RequestError(
+      .notImplemented, "This server does not offer this route; it answers chat and text completions.")
+  }
+}

@@ -1,0 +1,9 @@
+import HTTPTypes
+
+extension HTTPField.Name {
+  // The names are valid tokens written here, so the initialiser cannot fail.
+  static let xAPIKey = Self("x-api-key")!
+  static let apiKey = Self("api-key")!
+  static let xRequestID = Self("X-Request-Id")!
+  static let xAccelBuffering = Self("X-Accel-Buffering")!
+}

@@ -1,0 +1,131 @@
+/// Everything that decides how an engine is built. Flags, environment and files are read by the command (or given by a
+/// library user); below it nobody reads the environment. Names follow the flags.
+public struct EngineConfiguration: Sendable {
+  // MARK: Model and loading
+
+  /// A folder, or nil for the embedded model. Hub ids are resolved to a folder before this.
+  public var modelFolder: String?
+  /// What the user asked for (`org/name`, a path, or `story`), for messages and `/v1/models`.
+  public var modelName: String = "story"
+  /// Another folder for tokenizer and chat template.
+  public var tokenizerFolder: String?
+  /// Token ids only: no tokenizer is loaded.
+  public var skipTokenizerInit = false
+  public var dtype = DType.auto
+  public var loadFormat = LoadFormat.auto
+  /// Prompt + output; nil = from the model's configuration; −1 = the largest that fits.
+  public var maxModelLength: Int?
+  /// Whether `maxModelLength` may exceed the model's own limit (`VLLM_ALLOW_LONG_MAX_MODEL_LEN`).
+  public var allowLongMaxModelLength = false
+  /// Members that replace those of `config.json`.
+  public var configOverrides = JSONObject()
+  /// `auto`, `vllm` (ignore the model's file) or a folder.
+  public var generationConfig = "auto"
+  public var overrideGenerationConfig = JSONObject()
+  /// A Jinja template that replaces the model's own.
+  public var chatTemplate: String?
+  public var defaultTemplateArguments = JSONObject()
+  /// Seconds a template may run.
+  public var templateTimeout = 30.0
+  /// Seeds requests that bring no seed; 0 = still drawn per request.
+  public var seed = 0
+
+  // MARK: Memory
+
+  /// Tokens per block: 16, 32, 64 or 128.
+  public var blockSize = 16
+  /// Share of the machine's memory this process may use when no exact size is given. (0, 1]
+  public var memoryUtilization = 0.92
+  /// Exact KV bytes; overrides the share.
+  public var kvCacheBytes: Int?
+  /// Exact number of blocks; overrides both. For tests.
+  public var kvBlocks: Int?
+  public var enablePrefixCaching = true
+
+  // MARK: Scheduling
+
+  /// Whether this is a batch run rather than a server: larger defaults for the two budgets below.
+  public var isOffline = false
+  /// Tokens per step; nil = 2048 online, 4096 offline.
+  public var maxBatchedTokens: Int?
+  /// Sequences per step; nil = 128 online, 256 offline.
+  public var maxSequences: Int?
+  /// Requests that may wait before new ones are answered 503; nil = no limit.
+  public var maxQueuedRequests: Int?
+  public var enableChunkedPrefill = true
+  /// Longest piece of one prompt per step; 0 = the token budget.
+  public var longPrefillThreshold = 0
+  /// Share of blocks kept free when admitting.
+  public var watermark = 0.0
+
+  // MARK: Device
+
+  /// Kernel threads; nil = one per allowed CPU.
+  public var threads: Int?
+  /// Name of the kernel set (`scalar`, `avx512`, `avx512bf16`, `amx`); nil = the best this CPU has.
+  public var kernelSet: String?
+
+  // MARK: Limits
+
+  public var maxLogprobs = 20
+  public var maxSequencesPerRequest = 16384
+  public var maxStopStrings = 4
+  public var maxBadWords = 128
+  /// Seconds without progress, with work waiting, after which the engine counts as stalled.
+  public var watchdogSeconds = 300.0
+
+  public enum DType: String, Sendable, CaseIterable { case auto, float32, bfloat16, float16 }
+  public enum LoadFormat: String, Sendable, CaseIterable { case auto, safetensors, dummy }
+
+  public init() {}
+
+  /// The defaults for batch work.
+  public static var offline: Self {
+    var configuration = Self()
+    configuration.isOffline = true
+    return configuration
+  }
+
+  /// The token budget of a step: at least one token for every sequence that may run.
+  public var resolvedMaxBatchedTokens: Int {
+    maxBatchedTokens ?? max(isOffline ? 4096 : 2048, maxSequences ?? 0)
+  }
+
+  /// Without an explicit number, no more than the token budget allows.
+  public var resolvedMaxSequences: Int {
+    maxSequences ?? min(isOffline ? 256 : 128, maxBatchedTokens ?? .max)
+  }
+
+  /// All problems, each one sentence that names the flag; empty when the configuration is usable.
+  public func problems() -> [String] {
+    var found: [String] = []
+    func require(_ holds: Bool, _ sentence: String) { if !holds { found.append(sentence) } }
+    require([16, 32, 64, 128].contains(blockSize), "--block-size must be 16, 32, 64 or 128, not \(blockSize).")
+    require(
+      memoryUtilization > 0 && memoryUtilization <= 1,
+      "--gpu-memory-utilization must be greater than 0 and at most 1, not \(memoryUtilization).")
+    require(kvCacheBytes ?? 1 > 0, "--kv-cache-memory-bytes must be positive.")
+    require(kvBlocks ?? 1 > 0, "--num-gpu-blocks-override must be positive.")
+    require(maxBatchedTokens ?? 1 > 0, "--max-num-batched-tokens must be positive.")
+    require(maxSequences ?? 1 > 0, "--max-num-seqs must be positive.")
+    require(maxQueuedRequests ?? 1 > 0, "--max-num-queued-reqs must be positive.")
+    require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
+    require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
+    require(threads ?? 1 > 0, "OMP_NUM_THREADS must be positive.")
+    require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
+    if let maxModelLength {
+      require(maxModelLength == -1 || maxModelLength > 0, "--max-model-len must be positive, auto or -1.")
+    }
+    if let maxBatchedTokens, let maxSequences, maxBatchedTokens < maxSequences {
+      found.append(
+        "--max-num-batched-tokens (\(maxBatchedTokens)) must be at least --max-num-seqs (\(maxSequences)): "
+          + "every running sequence needs one token a step.")
+    }
+    if !enableChunkedPrefill, let maxBatchedTokens, let maxModelLength, maxBatchedTokens < maxModelLength {
+      found.append(
+        "without chunked prefill --max-num-batched-tokens (\(maxBatchedTokens)) must be at least --max-model-len "
+          + "(\(maxModelLength)).")
+    }
+    return found
+  }
+}

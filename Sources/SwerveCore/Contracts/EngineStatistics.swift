@@ -1,0 +1,62 @@
+/// Counters and gauges of the engine at one moment. Counters only grow; they are totals since start.
+package struct EngineStatistics: Sendable, Hashable {
+  // Gauges
+  package var runningRequests = 0
+  package var waitingRequests = 0
+  package var blocksTotal = 0
+  package var blocksUsed = 0
+  package var blockSize = 0
+
+  // Counters
+  package var steps = 0
+  package var promptTokens = 0
+  package var generationTokens = 0
+  /// Prompt tokens looked up in, and found in, the prefix cache.
+  package var prefixQueriedTokens = 0
+  package var prefixHitTokens = 0
+  package var preemptions = 0
+
+  // Constant after start
+  package var weightBytes = 0
+  package var kvBytes = 0
+  package var loadSeconds = 0.0
+
+  package init() {}
+
+  /// Share of KV blocks in use, 0…1.
+  package var kvUsage: Double { blocksTotal == 0 ? 0 : Double(blocksUsed) / Double(blocksTotal) }
+}
+
+/// The life of one finished request, in seconds since it arrived. Recorded once per choice group, also for aborts.
+package struct RequestStatistics: Sendable {
+  package var id: String
+  package var promptTokens = 0
+  package var cachedTokens = 0
+  package var generationTokens = 0
+  package var n = 1
+  package var maxTokens: Int?
+  package var finish: FinishReason = .abort
+  package var preemptions = 0
+  /// Arrival → first scheduled.
+  package var queueSeconds = 0.0
+  /// First scheduled → first token.
+  package var prefillSeconds = 0.0
+  /// First token → last token.
+  package var decodeSeconds = 0.0
+  package var firstTokenSeconds: Double?
+  package var totalSeconds = 0.0
+
+  package init(id: String) { self.id = id }
+}
+
+/// Where the engine reports what happened. Called from the publisher, never from the engine thread, in order.
+/// Implementations must return quickly.
+package protocol EngineObserver: Sendable {
+  /// Seconds from arrival to first token of a request.
+  func firstToken(seconds: Double)
+  /// Seconds between two tokens of a choice.
+  func interToken(seconds: Double)
+  /// Tokens computed by one step and its duration.
+  func step(tokens: Int, seconds: Double)
+  func finished(_ request: RequestStatistics)
+}

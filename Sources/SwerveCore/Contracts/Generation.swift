@@ -1,0 +1,142 @@
+/// What a client asked, on whatever wire it came: the access layer builds it, the engine answers with a stream.
+public struct GenerationRequest: Sendable {
+  public enum Prompt: Sendable {
+    case text(String)
+    case tokens([TokenID])
+    case chat(ChatPrompt)
+  }
+
+  /// The id seen by clients and logs (`cmpl-…`, `chatcmpl-…`).
+  public var id: String
+  public var prompt: Prompt
+  public var params: SamplingParams
+  /// Whether the tokenizer adds its begin/end tokens to a text prompt.
+  public var addSpecialTokens = true
+  /// Keep that many prompt tokens; −1 = the model's limit; nil = refuse a prompt that is too long.
+  public var truncatePromptTokens: Int?
+  /// `left` keeps the last tokens, `right` the first.
+  public var truncationSide = TruncationSide.left
+  /// Lower runs earlier, where the scheduling policy looks at it.
+  public var priority = 0
+  /// Separates prefix-cache entries of tenants that must not learn from each other's timing.
+  public var cacheSalt: String?
+
+  public enum TruncationSide: String, Sendable { case left, right }
+
+  public init(id: String, prompt: Prompt, params: SamplingParams) {
+    self.id = id
+    self.prompt = prompt
+    self.params = params
+  }
+}
+
+/// A conversation to be rendered by the model's chat template.
+public struct ChatPrompt: Sendable {
+  /// OpenAI-shaped message objects in client order.
+  public var messages: [JSON]
+  public var tools: [JSON]?
+  public var documents: [JSON]?
+  public var addGenerationPrompt = true
+  public var continueFinalMessage = false
+  /// Extra template variables (`chat_template_kwargs`).
+  public var templateArguments = JSONObject()
+  /// A template that replaces the model's own (only where the server trusts its clients).
+  public var template: String?
+
+  public init(messages: [JSON]) { self.messages = messages }
+}
+
+/// Why a choice ended. Raw values are the wire's.
+public enum FinishReason: String, Sendable, Hashable {
+  case stop, length, abort, error, repetition
+  case toolCalls = "tool_calls"
+  case contentFilter = "content_filter"
+}
+
+/// What made a choice stop, where it was not the end-of-sequence token.
+public enum StopReason: Sendable, Hashable {
+  case string(String)
+  case token(TokenID)
+}
+
+/// What a request's stream carries, in this order: one `started`, any number of `delta`, then the stream ends (or throws
+/// a `RequestError`). Every choice has exactly one delta with a `finish`.
+public enum GenerationEvent: Sendable {
+  case started(PromptInfo)
+  case delta(ChoiceDelta)
+}
+
+/// Sent when the first output of any choice arrives.
+public struct PromptInfo: Sendable {
+  public var promptTokens: [TokenID]
+  /// The prompt as text: what the client sent, or the rendered template. nil where tokens were given and there is no
+  /// tokenizer.
+  public var promptText: String?
+  /// Prompt tokens whose keys and values came from the prefix cache.
+  public var cachedTokens: Int
+  /// One entry per prompt position, the first nil; nil when not asked for.
+  public var promptLogprobs: [PositionLogprobs?]?
+
+  public init(promptTokens: [TokenID], promptText: String?, cachedTokens: Int, promptLogprobs: [PositionLogprobs?]?) {
+    self.promptTokens = promptTokens
+    self.promptText = promptText
+    self.cachedTokens = cachedTokens
+    self.promptLogprobs = promptLogprobs
+  }
+}
+
+/// A token that was chosen (or stood in the prompt) and the alternatives at its position, most likely first.
+public struct PositionLogprobs: Sendable, Hashable {
+  public var chosen: TokenText
+  public var alternatives: [TokenText]
+
+  public init(chosen: TokenText, alternatives: [TokenText]) {
+    self.chosen = chosen
+    self.alternatives = alternatives
+  }
+}
+
+/// A token with its log-probability, its text as a client shows it and its raw bytes (also of partial characters).
+public struct TokenText: Sendable, Hashable {
+  public var token: TokenID
+  public var logprob: Float
+  public var rank: Int
+  public var text: String
+  public var bytes: [UInt8]
+
+  public init(token: TokenID, logprob: Float, rank: Int, text: String, bytes: [UInt8]) {
+    self.token = token
+    self.logprob = logprob
+    self.rank = rank
+    self.text = text
+    self.bytes = bytes
+  }
+}
+
+/// New output of one choice. Text is whole characters and is never taken back; tokens without text yet (a partial
+/// character, a possible stop string) come with an empty `text`.
+public struct ChoiceDelta: Sendable {
+  /// 0 ..< n
+  public var index: Int
+  public var text: String
+  public var tokens: [TokenID]
+  /// One entry per token of `tokens`; empty when not asked for.
+  public var logprobs: [PositionLogprobs]
+  public var finish: FinishReason?
+  public var stopReason: StopReason?
+  /// Sum of the raw log-probabilities of all tokens so far, where log-probabilities were asked for (or beams searched).
+  public var cumulativeLogprob: Float?
+
+  public init(
+    index: Int, text: String = "", tokens: [TokenID] = [], logprobs: [PositionLogprobs] = [],
+    finish: FinishReason? = nil, stopReason: StopReason? = nil, cumulativeLogprob: Float? = nil
+  ) {
+    self.index = index
+    self.text = text
+    self.tokens = tokens
+    self.logprobs = logprobs
+    self.finish = finish
+    self.stopReason = stopReason
+    self.cumulativeLogprob = cumulativeLogprob
+  }
+}
