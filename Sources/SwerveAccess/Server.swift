@@ -63,6 +63,9 @@ package struct Server: Service {
           try await serving.value
         } catch let error as IOError {
           throw listenError(error)
+        } catch is SocketAddressError {
+          throw ServerError.cannotListen(
+            listeningAddress(port: nil), reason: "the host name is not known; check --host.")
         }
       } onGracefulShutdown: {
         Task { await drain(group, serving) }

@@ -68,6 +68,9 @@ import Testing
     try await InProcess.run(engine, { $0.maxCompletionPrompts = 2 }) { server async throws in
       #expect(try await server.post("/v1/completions", ["prompt": ["a", "b"]]).status == 200)
       #expect(try await server.post("/v1/completions", ["prompt": ["a", "b", "c"]]).status == 400)
+      let many = try await server.post("/v1/completions", ["prompt": ["a", "b"], "n": 8193])
+      #expect(many.status == 400)
+      #expect(try many.param == "n")
     }
   }
 

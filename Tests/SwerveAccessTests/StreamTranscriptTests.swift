@@ -1,5 +1,6 @@
 import SwerveAccess
 import SwerveCore
+import Synchronization
 import Testing
 
 /// Event streams byte for byte, over a real socket. `created` and the id's random part are the only things replaced.
@@ -8,7 +9,7 @@ import Testing
   private func transcript(
     _ path: String, _ body: JSON, engine: FakeEngine, _ configure: @escaping (inout ServerConfiguration) -> Void = { _ in }
   ) async throws -> String {
-    let collected = Collected()
+    let collected = Mutex("")
     try await LiveServer.run(engine, configure) { server in
       let answer = try await server.post(path, body, ["X-Request-Id": "id"])
       #expect(answer.status == 200)
@@ -16,14 +17,9 @@ import Testing
       #expect(answer.headers["cache-control"] == "no-cache")
       #expect(answer.headers["connection"] == "keep-alive")
       #expect(answer.headers["x-accel-buffering"] == "no")
-      collected.text = answer.body
+      collected.withLock { $0 = answer.body }
     }
-    return collected.text.replacing(#/"created":\d+/#, with: #""created":0"#)
-  }
-
-  private final class Collected: @unchecked Sendable {
-    // Written inside and read after a structured scope; never at the same time.
-    var text = ""
+    return collected.withLock { $0 }.replacing(#/"created":\d+/#, with: #""created":0"#)
   }
 
   private let chat = #"data: {"id":"chatcmpl-id","object":"chat.completion.chunk","created":0,"model":"fake","choices":["#

@@ -1,5 +1,6 @@
 import SwerveCore
 import Synchronization
+import Testing
 
 /// An engine without a model: its vocabulary is the 256 bytes, its answers are scripted, and it keeps count of what was
 /// asked, what is running and what was cancelled.
@@ -13,13 +14,20 @@ final class FakeEngine: EngineClient {
     case after(events: Int)
   }
 
+  private struct Waiter {
+    let id: Int
+    let isMet: @Sendable (Int, Int, Int) -> Bool
+    let continuation: CheckedContinuation<Void, Never>
+  }
+
   private struct State {
+    var lastWaiter = 0
     var requests: [GenerationRequest] = []
     var running = 0
     var cancelled = 0
     var resets = 0
     var health = EngineHealth.running
-    var waiters: [(isMet: @Sendable (Int, Int, Int) -> Bool, continuation: CheckedContinuation<Void, Never>)] = []
+    var waiters: [Waiter] = []
     var held: [() -> Void] = []
   }
 
@@ -55,16 +63,34 @@ final class FakeEngine: EngineClient {
 
   func setHealth(_ health: EngineHealth) { state.withLock { $0.health = health } }
 
-  /// Waits until (asked, running, cancelled) satisfy the condition.
+  /// Waits until (asked, running, cancelled) satisfy the condition. A test that waits in vain fails rather than hangs.
   func wait(until isMet: @escaping @Sendable (_ asked: Int, _ running: Int, _ cancelled: Int) -> Bool) async {
+    let id = state.withLock { state in
+      state.lastWaiter += 1
+      return state.lastWaiter
+    }
+    let limit = Task { [weak self] in
+      do { try await Task.sleep(for: .seconds(60)) } catch { return }
+      self?.giveUp(id)
+    }
     await withCheckedContinuation { continuation in
       let isNow = state.withLock { state in
         if isMet(state.requests.count, state.running, state.cancelled) { return true }
-        state.waiters.append((isMet, continuation))
+        state.waiters.append(Waiter(id: id, isMet: isMet, continuation: continuation))
         return false
       }
       if isNow { continuation.resume() }
     }
+    limit.cancel()
+  }
+
+  private func giveUp(_ id: Int) {
+    let waiter = state.withLock { state in
+      state.waiters.firstIndex { $0.id == id }.map { state.waiters.remove(at: $0) }
+    }
+    guard let waiter else { return }
+    Issue.record("the engine never reached the state this test waits for")
+    waiter.continuation.resume()
   }
 
   /// Lets held requests go on.
