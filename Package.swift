@@ -28,6 +28,7 @@ var targets: [Target] = [
   .target(name: "CSwerveKernels", cSettings: kernels),
   .target(name: "CSwervePlatform"),
   .target(name: "CSwerveStoryModel", exclude: ["model"]),
+  .target(name: "CSwerveUnicode"),
 
   // Words everyone shares.
   .target(name: "SwerveCore", swiftSettings: swift),
@@ -38,25 +39,33 @@ var targets: [Target] = [
   .target(
     name: "SwerveScheduling",
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
-  .target(name: "SwerveText", dependencies: ["SwerveCore"], swiftSettings: swift),
+  .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
   // The loop that joins them.
   .target(
     name: "SwerveEngine",
     dependencies: [
-      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
+      "CSwerveStoryModel",
       .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
+
+  .executableTarget(
+    name: "tokenizer-benchmark", dependencies: ["SwerveText", "SwerveCore"], path: "Benchmarks/tokenizer",
+    exclude: ["compare.py"], swiftSettings: swift),
 
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CSwerveKernels"], swiftSettings: swift),
+    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
-    name: "SwerveInferenceTests", dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore"],
+    name: "SwerveInferenceTests",
+    dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore", "CAllocationCounter"],
     exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore"], swiftSettings: swift),
+    name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
@@ -71,6 +80,7 @@ if !isInner {
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
@@ -80,6 +90,8 @@ if !isInner {
   ]
   let log = Target.Dependency.product(name: "Logging", package: "swift-log")
   let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+  let http1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+  let posix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
   let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
   let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
   targets += [
@@ -99,7 +111,7 @@ if !isInner {
     .target(
       name: "SwerveHub",
       dependencies: [
-        "SwerveCore", log, nio, crypto,
+        "SwerveCore", log, nio, http1, posix, crypto,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ], swiftSettings: swift),
     // The public library.
@@ -108,7 +120,10 @@ if !isInner {
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1, posix,
+        lifecycle,
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Yams", package: "Yams"),
@@ -126,10 +141,10 @@ if !isInner {
     .testTarget(
       name: "SwerveHubTests",
       dependencies: [
-        "SwerveHub", "SwerveCore", nio, crypto, log, .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
+        "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
-    .testTarget(name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveCore"], swiftSettings: swift),
+    .testTarget(
+      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
   ]
   products += [
     .library(name: "Swerve", targets: ["Swerve"]),

@@ -1,1 +1,69 @@
-#include "swerve_kernels.h"
+/* Which kernel sets this build and this CPU have: one table a set, filled here and nowhere else. */
+#include "inner.h"
+
+#include <pthread.h>
+
+static swerve_kernels tables[SWERVE_KERNEL_SETS];
+static bool available[SWERVE_KERNEL_SETS];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#if SWERVE_X86
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+static bool has_avx512(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
+}
+
+/* AMX-TILE and AMX-BF16 in the CPU, and the system's leave to use the tile registers: without it the first tile
+ * instruction kills the process. The leave holds for the process, threads that run already included. */
+static bool has_amx(void) {
+#if defined(__linux__)
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  if (!(d >> 22 & 1) || !(d >> 24 & 1)) return false;
+  enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+  return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
+#else
+  return false;
+#endif
+}
+
+static void fill_x86(void) {
+  if (!has_avx512()) return;
+  swerve_avx512_fill(&tables[SWERVE_AVX512]);
+  available[SWERVE_AVX512] = true;
+  if (__builtin_cpu_supports("avx512bf16")) {
+    tables[SWERVE_AVX512BF16] = tables[SWERVE_AVX512];
+    tables[SWERVE_AVX512BF16].multiply[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply;
+    available[SWERVE_AVX512BF16] = true;
+  }
+  if (has_amx()) {
+    tables[SWERVE_AMX] = tables[SWERVE_AVX512];
+    tables[SWERVE_AMX].multiply[SWERVE_BFLOAT16] = swerve_amx_multiply;
+    available[SWERVE_AMX] = true;
+  }
+}
+#endif
+
+static void fill(void) {
+  tables[SWERVE_SCALAR] = swerve_scalar_kernels;
+  available[SWERVE_SCALAR] = true;
+  tables[SWERVE_AMX_EMULATED] = swerve_scalar_kernels;
+  tables[SWERVE_AMX_EMULATED].multiply[SWERVE_BFLOAT16] = swerve_amx_emulated_multiply;
+  available[SWERVE_AMX_EMULATED] = true;
+#if SWERVE_X86
+  fill_x86();
+#endif
+}
+
+const swerve_kernels *swerve_kernels_for(int set) {
+  if (set < 0 || set >= SWERVE_KERNEL_SETS) return NULL;
+  pthread_once(&once, fill);
+  return available[set] ? &tables[set] : NULL;
+}

@@ -23,7 +23,7 @@ static const PAGE unsigned char chat_template[] = {
 #embed "model/chat_template.jinja"
 };
 
-const swerve_story_file swerve_story_files[] = {
+static const swerve_story_file files[] = {
     {"model.safetensors", weights, sizeof weights},
     {"config.json", config, sizeof config},
     {"generation_config.json", generation_config, sizeof generation_config},
@@ -31,4 +31,6 @@ const swerve_story_file swerve_story_files[] = {
     {"tokenizer_config.json", tokenizer_config, sizeof tokenizer_config},
     {"chat_template.jinja", chat_template, sizeof chat_template},
 };
-const size_t swerve_story_file_count = sizeof swerve_story_files / sizeof swerve_story_files[0];
+const swerve_story_file *swerve_story_files(void) { return files; }
+
+size_t swerve_story_file_count(void) { return sizeof files / sizeof files[0]; }

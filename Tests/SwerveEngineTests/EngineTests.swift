@@ -1,1 +1,173 @@
+import SwerveCore
+import SwerveEngine
 import Testing
+
+@Suite(.serialized) struct EngineTests {
+  @Test func aConversationIsRenderedAnsweredAndStopsAtItsEnd() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    var request = GenerationRequest(
+      id: "chat", prompt: .chat(ChatPrompt(messages: [["role": "user", "content": "Hello!"]])),
+      params: SamplingParams(temperature: 0, maxTokens: nil))
+    request.addSpecialTokens = false
+    let answer = try await engine.answer(request)
+    #expect(answer.choices[0].finish == .stop)
+    #expect(answer.choices[0].stopReason == nil)
+    #expect(answer.choices[0].text.count > 10)
+    #expect(!answer.choices[0].text.contains("<|"))
+    await engine.stop()
+  }
+
+  @Test func stopStringsEndTheTextBeforeThemAndFreeTheBlocks() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let whole = try await engine.answer(textRequest("Once upon a time") { $0.maxTokens = 40 })
+    let text = whole.choices[0].text
+    let middle = text.dropFirst(20).prefix(5)
+    let stopped = try await engine.answer(textRequest("Once upon a time") {
+      $0.maxTokens = 40
+      $0.stop = [String(middle)]
+    })
+    #expect(stopped.choices[0].finish == .stop)
+    #expect(stopped.choices[0].stopReason == .string(String(middle)))
+    #expect(!stopped.choices[0].text.contains(middle))
+    #expect(text.hasPrefix(stopped.choices[0].text))
+    let kept = try await engine.answer(textRequest("Once upon a time") {
+      $0.maxTokens = 40
+      $0.stop = [String(middle)]
+      $0.includeStopStringInOutput = true
+    })
+    #expect(kept.choices[0].text == stopped.choices[0].text + middle)
+    try await idle(engine)
+    await engine.stop()
+  }
+
+  @Test func aStopTokenIsReportedAndItsTextLeftOut() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let whole = try await engine.answer(textRequest("Once upon a time"))
+    let stopToken = whole.choices[0].tokens[5]
+    let stopped = try await engine.answer(textRequest("Once upon a time") { $0.stopTokenIDs = [stopToken] })
+    #expect(stopped.choices[0].stopReason == .token(stopToken))
+    #expect(stopped.choices[0].tokens.last == stopToken)
+    let first = whole.choices[0].tokens.firstIndex(of: stopToken)!
+    #expect(stopped.choices[0].tokens == Array(whole.choices[0].tokens[...first]))
+    await engine.stop()
+  }
+
+  @Test func scoringAPromptGeneratesNothing() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let answer = try await engine.answer(textRequest("Once upon a time there was") {
+      $0.maxTokens = 0
+      $0.promptLogprobs = 1
+    })
+    #expect(answer.choices[0].tokens.isEmpty)
+    #expect(answer.choices[0].finish == .length)
+    #expect(answer.promptLogprobs?.count == answer.prompt.count)
+    await engine.stop()
+  }
+
+  @Test func aClientThatLeavesIsForgotten() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let task = Task {
+      for try await _ in try await engine.generate(textRequest("Once") { $0.maxTokens = 500; $0.ignoreEOS = true }) {}
+    }
+    while engine.statistics.runningRequests == 0 { await Task.yield() }
+    task.cancel()
+    try await idle(engine)
+    #expect(engine.statistics.blocksUsed == 0)
+    await engine.stop()
+  }
+
+  @Test func badRequestsAreRefusedBeforeTheyQueue() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    func problem(_ request: GenerationRequest) async -> RequestError? {
+      do {
+        _ = try await engine.generate(request)
+        return nil
+      } catch {
+        return error
+      }
+    }
+    #expect(await problem(textRequest(""))?.param == "prompt")
+    #expect(await problem(textRequest(String(repeating: "king ", count: 600)))?.status == 400)
+    #expect(await problem(textRequest("a") { $0.temperature = 9 })?.param == "temperature")
+    let outside = GenerationRequest(id: "x", prompt: .tokens([99_999]), params: SamplingParams())
+    #expect(await problem(outside)?.message.contains("99999") == true)
+    var truncated = textRequest(String(repeating: "king ", count: 600))
+    truncated.truncatePromptTokens = 10
+    #expect(try await engine.answer(truncated).prompt.count == 10)
+    engine.drain()
+    #expect(await problem(textRequest("a"))?.status == 503)
+    await engine.stop()
+    #expect(await problem(textRequest("a"))?.status == 503)
+  }
+
+  @Test func stoppingEndsOpenStreamsWithAnError() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let stream = try await engine.generate(textRequest("Once") { $0.maxTokens = 500; $0.ignoreEOS = true })
+    async let outcome = Result<Void, any Error> { for try await _ in stream {} }
+    while engine.statistics.runningRequests == 0 { await Task.yield() }
+    await engine.stop()
+    guard case .failure(let error) = await outcome else {
+      Issue.record("the stream ended as if nothing had happened")
+      return
+    }
+    #expect((error as? RequestError)?.status == 503)
+  }
+
+  @Test func beamsAreBestFirstAndAtLeastAsLikelyAsGreedy() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let request = textRequest("Once upon a time") {
+      $0.useBeamSearch = true
+      $0.n = 4
+      $0.maxTokens = 10
+    }
+    var sums: [Float] = []
+    var texts: Set<String> = []
+    for try await event in try await engine.generate(request) {
+      if case .delta(let delta) = event {
+        sums.append(delta.cumulativeLogprob! / Float(delta.tokens.count))
+        texts.insert(delta.text)
+      }
+    }
+    #expect(sums.count == 4 && texts.count == 4)
+    for (better, worse) in zip(sums, sums.dropFirst()) { #expect(better >= worse) }
+    let greedy = try await engine.answer(textRequest("Once upon a time") { $0.maxTokens = 10; $0.logprobs = 0 })
+    let mean = greedy.choices[0].logprobBits.map { Float(bitPattern: $0) }.reduce(0, +) / 10
+    #expect(sums[0] >= mean - 1e-4)
+    try await idle(engine)
+    await engine.stop()
+  }
+
+  @Test func aModelThatCannotBeLoadedSaysWhy() async throws {
+    var configuration = EngineConfiguration()
+    configuration.modelFolder = "/nowhere/at/all"
+    await #expect { _ = try await Engine.start(configuration) } throws: {
+      ($0 as? EngineStartError)?.exitCode == 3 && "\($0)".contains("/nowhere/at/all")
+    }
+    await #expect { _ = try await Engine.start(storyConfiguration { $0.blockSize = 17 }) } throws: {
+      ($0 as? EngineStartError)?.exitCode == 2
+    }
+    await #expect { _ = try await Engine.start(storyConfiguration { $0.kernelSet = "abacus" }) } throws: {
+      ($0 as? EngineStartError)?.exitCode == 2
+    }
+  }
+
+  /// Waits until nothing runs; fails after many steps' worth of time.
+  private func idle(_ engine: Engine) async throws {
+    for _ in 0..<1000 {
+      let now = engine.statistics
+      if now.runningRequests + now.waitingRequests == 0 { return }
+      try await Task.sleep(for: .milliseconds(10))
+    }
+    Issue.record("requests are still running: \(engine.statistics)")
+  }
+}
+
+extension Result where Failure == any Error {
+  fileprivate init(_ body: () async throws -> Success) async {
+    do {
+      self = .success(try await body())
+    } catch {
+      self = .failure(error)
+    }
+  }
+}

@@ -1,3 +1,282 @@
+/* Arithmetic of the CPU device: one task function for each operation, over a plain job struct; behind them one table of
+ * inner loops for each instruction set. It must not allocate, start threads, keep state or know a model.
+ * Start here, then operations/linear.c, then scalar/ (the reference of every inner loop) and dispatch.c. */
 #ifndef SWERVE_KERNELS_H
 #define SWERVE_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Element types of weights, activations, keys and values. */
+enum { SWERVE_FLOAT32 = 0, SWERVE_BFLOAT16 = 1, SWERVE_FLOAT16 = 2 };
+
+/* Kernel sets. Results of two sets differ by rounding; within one set they are the same bits for any number of rows,
+ * place of a row, and number of threads. */
+enum {
+  SWERVE_SCALAR = 0,       /* plain C, any architecture */
+  SWERVE_AVX512 = 1,       /* f32 FMA; 16-bit types are widened */
+  SWERVE_AVX512BF16 = 2,   /* AVX512 with VDPBF16PS for bfloat16 */
+  SWERVE_AMX = 3,          /* AVX512 with TDPBF16PS for bfloat16 */
+  SWERVE_AMX_EMULATED = 4, /* the AMX code over tiles in plain C, with the instruction's rounding */
+  SWERVE_KERNEL_SETS = 5
+};
+
+/* Inner loops of one set; opaque outside this target. */
+typedef struct swerve_kernels swerve_kernels;
+
+/* The set's table, or NULL where this build or this CPU has not got it. Idempotent, any thread; for AMX it asks the
+ * operating system for permission to use tile registers, once, for the whole process. */
+const swerve_kernels *swerve_kernels_for(int set);
+
+/* Scratch that each worker must hand to a task: 64-byte aligned. */
+#define SWERVE_SCRATCH_BYTES ((size_t)512 << 10)
+
+/* Every task computes units begin ..< end of its job, using `scratch` of the calling worker alone. Units are
+ * independent: any split over any threads gives the same bits. */
+
+/* ---- matrix products ------------------------------------------------------------------------------------------ */
+
+/* Packed weights W of N outputs and K inputs in blocks of 16 outputs.
+ *   16-bit: [N/16][K/32][16 pairs of inputs][16 outputs x 2], zero-filled to whole tiles of 1 KiB
+ *   f32:    [N/16][K][16], zero-filled to whole blocks of outputs */
+
+enum {
+  SWERVE_OUT_F32 = 0,  /* y f32 [rows, N]  = x W^T + bias */
+  SWERVE_OUT_TYPE = 1, /* y A   [rows, N] */
+  SWERVE_OUT_ADD = 2,  /* y f32 [rows, N] += */
+  SWERVE_OUT_SILU = 3  /* y A   [rows, N/2]: silu(gate) * up; blocks 2i of W are gate, 2i+1 up */
+};
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const void *x;      /* A [rows, inputs] */
+  size_t x_stride;    /* elements between rows */
+  const void *w;      /* packed, type A */
+  const float *bias;  /* [N rounded up to 16] or NULL */
+  void *y;
+  size_t y_stride;    /* elements between rows */
+  size_t rows;
+  size_t inputs;      /* K */
+  size_t outputs;     /* columns of y */
+  int type;           /* A */
+  int epilogue;       /* SWERVE_OUT_* */
+  int segments;       /* 1, 2, 4 or 8 equal cuts of K, summed pairwise in a fixed tree */
+} swerve_linear_job;
+
+/* Units: blocks of 16 columns of y. */
+void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* ---- packing -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const void *source;    /* [rows, columns] row-major; NULL: seeded random numbers */
+  int source_type;
+  size_t source_stride;  /* elements between rows */
+  void *packed;          /* whole packed matrix */
+  int type;
+  size_t rows, columns;  /* of the source: outputs, inputs */
+  size_t first_block;    /* block of the packed matrix for the source's first 16 rows */
+  size_t block_step;     /* 1, or 2 when two sources are interleaved */
+  size_t first_row;      /* row of the packed matrix for the source's first row, when stacked densely; block_step 1 */
+  uint64_t seed;         /* random: value depends on seed, row and column alone */
+  float scale;           /* random: standard deviation */
+} swerve_pack_job;
+
+/* Units: blocks of 16 rows of the packed matrix that the source touches, from the block of first_row. */
+void swerve_pack_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* Fills f32 [units] with `scale` x uniform noise of unit variance from (seed, index). For tests and dummy biases. */
+void swerve_random_f32(float *out, size_t count, uint64_t seed, float scale);
+
+/* ---- rows ----------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const int32_t *index;  /* [rows] row of the table */
+  const void *table;     /* [.., columns] row-major, or packed */
+  int type;              /* of the table */
+  bool packed;
+  size_t table_stride;   /* elements between rows; packed: inputs K */
+  size_t columns;
+  float *out;            /* f32 [rows, columns] */
+  size_t out_stride;
+} swerve_embed_job;
+
+/* Units: rows of out. */
+void swerve_embed_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  float *residual;     /* f32 [rows, columns]; += delta when delta is not NULL */
+  size_t residual_stride;
+  const float *delta;  /* f32 [rows, columns] or NULL */
+  size_t delta_stride;
+  const float *weight; /* [columns] */
+  float epsilon;
+  void *y;             /* A [rows, columns] = residual / sqrt(mean(residual^2) + epsilon) * weight */
+  size_t y_stride;
+  int type;
+  size_t columns;      /* at most 65,536 */
+} swerve_norm_job;
+
+/* Units: rows. */
+void swerve_norm_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const float *qkv;     /* f32 [rows, (query_heads + 2 kv_heads) head_dim] */
+  size_t qkv_stride;
+  const float *cosines; /* f32 [rows, rotary_dim / 2] */
+  const float *sines;
+  size_t angle_stride;
+  const float *q_norm;  /* [head_dim] or NULL: RMS norm of each head before rotation */
+  const float *k_norm;
+  float epsilon;
+  void *q, *k, *v;      /* A [rows, heads x head_dim] */
+  size_t q_stride, k_stride, v_stride;
+  int type;
+  size_t query_heads, kv_heads, head_dim, rotary_dim;
+} swerve_rotate_job;
+
+/* Units: rows. Rotates (i, i + rotary_dim / 2), the half-split form; the rest of a head passes unchanged. */
+void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const void *source;
+  size_t source_stride;  /* bytes */
+  const int32_t *index;  /* [units] source row */
+  void *out;
+  size_t out_stride;     /* bytes */
+  size_t row_bytes;
+} swerve_gather_job;
+
+/* Units: rows of out. */
+void swerve_gather_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const void *source;
+  int source_type;
+  size_t source_stride;
+  void *out;
+  int type;
+  size_t out_stride;
+  size_t columns;
+} swerve_convert_job;
+
+/* Units: rows. Round to nearest even. */
+void swerve_convert_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* ---- logits --------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+  const swerve_kernels *kernels;
+  float *logits;              /* f32 [rows, columns] */
+  size_t stride;
+  size_t columns;
+  int32_t *argmax;            /* [rows] or NULL: lowest index of the largest value; NaN counts as -infinity */
+  float *maximum;             /* [rows] or NULL */
+  float *log_sum_exp;         /* [rows] or NULL: ln sum exp(logit) */
+  const float *scale;         /* [rows] or NULL: multiplies the row first, in place */
+} swerve_logits_job;
+
+/* Units: rows. */
+void swerve_logits_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* ---- keys, values, attention ---------------------------------------------------------------------------------- */
+
+/* Keys and values of one layer and block, B tokens of a multiple of 16, D head_dim even:
+ *   16-bit: K [kv_head][B/16][D/2][16 tokens x 2], V [kv_head][B/2][D][2]
+ *   f32:    K [kv_head][B/16][D][16],              V [kv_head][B][D]
+ * V follows K. The allocation must be readable 64 bytes beyond its end. */
+typedef struct {
+  void *base;          /* block 0 of the layer */
+  size_t block_bytes;  /* between blocks */
+  size_t block_tokens;
+  size_t kv_heads, head_dim;
+  int type;
+} swerve_kv_layer;
+
+typedef struct {
+  swerve_kv_layer cache;
+  const void *k, *v;      /* A [rows, kv_heads x head_dim] */
+  size_t k_stride, v_stride;
+  const int64_t *slots;   /* [rows] block x block_tokens + token in block; negative: not written */
+} swerve_kv_write_job;
+
+/* Units: rows. */
+void swerve_kv_write_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* Tokens of one partition of a sequence, counted from position 0 of the sequence. */
+#define SWERVE_PARTITION_TOKENS 256
+/* Most (query token, head of the group) pairs in one tile. */
+#define SWERVE_QUERY_TILE 32
+
+/* A tile of queries of one sequence against a range of its partitions. Query pair p is token p / group of the step and
+ * head p % group of the KV head's group. */
+typedef struct {
+  int32_t first_row;       /* the sequence's first row in q and o */
+  int32_t context_tokens;  /* position of that row */
+  int32_t first_block;     /* in the block table */
+  int32_t query_begin, query_end;
+  int32_t partition_begin, partition_end;
+  int32_t partial;         /* first partial record of the tile, or -1: o is written at once */
+  int32_t tile_partitions; /* partitions of the whole tile, for the address of a partial */
+  int32_t tile_partition_begin;
+} swerve_attention_item;
+
+typedef struct {
+  const swerve_kernels *kernels;
+  swerve_kv_layer cache;
+  const void *q;            /* A [rows, query_heads x head_dim] */
+  size_t q_stride;
+  void *o;                  /* A, same shape */
+  size_t o_stride;
+  size_t query_heads;
+  const int32_t *blocks;    /* block tables */
+  const swerve_attention_item *items;
+  float *partials;          /* records of swerve_partial_floats(head_dim) */
+  float scale;              /* > 0 */
+  int32_t window;           /* a token sees itself and the window - 1 before it; 0: all before it */
+} swerve_attention_job;
+
+/* Units: items x kv_heads, KV head fastest. Masked tokens have a weight of exactly zero. */
+void swerve_attention_task(const void *job, size_t begin, size_t end, void *scratch);
+/* Units as above over items of whole tiles: merges their partials in index order and writes o. */
+void swerve_attention_merge_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* Floats of one partial: [maximum, sum, ..14 unused.., output[head_dim rounded up to 16]]. */
+static inline size_t swerve_partial_floats(size_t head_dim) { return 16 + ((head_dim + 15) & ~(size_t)15); }
+
+/* ---- what the machine can do ---------------------------------------------------------------------------------- */
+
+typedef struct {
+  const void *memory;   /* bytes_per_unit x units */
+  size_t bytes_per_unit;
+  int streams;          /* read at once, evenly spread over a task's range: 1 ... 16 */
+  uint64_t *sink;       /* [1] defeats the optimiser */
+} swerve_read_job;
+
+/* Units: pieces of memory, summed as integers with the widest loads of this CPU. */
+void swerve_read_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  int type;
+  size_t repeats;
+} swerve_peak_job;
+
+/* Units: arbitrary; each does swerve_peak_operations(job) floating-point operations out of the first-level cache with
+ * the set's matrix loop for the type. */
+void swerve_peak_task(const void *job, size_t begin, size_t end, void *scratch);
+double swerve_peak_operations(const swerve_peak_job *job);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

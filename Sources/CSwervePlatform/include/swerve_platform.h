@@ -1,5 +1,6 @@
-/* The operating system's odds and ends that Swift's Glibc overlay does not reach: futex, CPU affinity, thread names,
- * tile permission. No state. */
+/* The operating system's odds and ends that Swift's Glibc overlay does not reach: the pool of kernel threads (futex,
+ * CPU affinity), thread names, memory advice. It must not know arithmetic or a model.
+ * Start here, then pool.c. */
 #ifndef SWERVE_PLATFORM_H
 #define SWERVE_PLATFORM_H
 
@@ -9,5 +10,47 @@
 
 /* Names the calling thread (at most 15 characters are kept). */
 void swerve_thread_set_name(const char *name);
+
+/* ---- CPUs ----------------------------------------------------------------------------------------------------- */
+
+/* CPUs this process may run on, by affinity: writes up to `capacity` of their numbers in ascending order and returns how
+ * many there are. At least 1. */
+int swerve_allowed_cpus(int *cpus, int capacity);
+
+/* CPUs that the control group's quota pays for, rounded up; 0 where there is no quota. Reads a file. */
+int swerve_quota_cpus(void);
+
+/* Binds the calling thread to one CPU. False where the system refuses. */
+bool swerve_thread_pin(int cpu);
+
+/* Threads of the whole machine that can run now, of which `ours` may be spinning; false where unknown. */
+bool swerve_machine_is_shared(int ours);
+
+/* ---- memory --------------------------------------------------------------------------------------------------- */
+
+/* Zeroed pages, aligned to 2 MiB and advised as huge pages when that large. NULL when the system has none. */
+void *swerve_pages_allocate(size_t bytes);
+void swerve_pages_free(void *pages, size_t bytes);
+
+/* ---- pool of kernel threads ----------------------------------------------------------------------------------- */
+
+typedef struct swerve_pool swerve_pool;
+
+/* Computes units begin ..< end. `scratch` belongs to the calling worker. */
+typedef void (*swerve_pool_task)(const void *job, size_t begin, size_t end, void *scratch);
+
+/* A pool of `threads` workers, the caller of swerve_pool_run being worker 0, each with `scratch_bytes` of 64-byte aligned
+ * scratch. cpus[i] is worker i's CPU, or cpus is NULL: no pinning (worker 0 is never pinned here). Workers spin for
+ * `spin_ns` between tasks, then sleep. NULL when threads or memory cannot be had. */
+swerve_pool *swerve_pool_create(int threads, const int *cpus, size_t scratch_bytes, uint64_t spin_ns);
+
+/* Runs a task over 0 ..< units in pieces of whole multiples of `grain`, on as many workers as come in time, and returns
+ * when all is done. No allocation. One caller at a time; others wait. */
+void swerve_pool_run(swerve_pool *pool, swerve_pool_task task, const void *job, size_t units, size_t grain);
+
+int swerve_pool_threads(const swerve_pool *pool);
+
+/* Joins the workers. No task may be running. */
+void swerve_pool_destroy(swerve_pool *pool);
 
 #endif

@@ -11,7 +11,7 @@ typedef struct {
 } swerve_story_file;
 
 /* All files, `swerve_story_file_count` of them; the memory lives as long as the process. */
-extern const swerve_story_file swerve_story_files[];
-extern const size_t swerve_story_file_count;
+const swerve_story_file *swerve_story_files(void);
+size_t swerve_story_file_count(void);
 
 #endif

@@ -15,6 +15,8 @@ public struct EngineConfiguration: Sendable {
   public var loadFormat = LoadFormat.auto
   /// Prompt + output; nil = from the model's configuration; −1 = the largest that fits.
   public var maxModelLength: Int?
+  /// Whether `maxModelLength` may exceed the model's own limit (`VLLM_ALLOW_LONG_MAX_MODEL_LEN`).
+  public var allowLongMaxModelLength = false
   /// Members that replace those of `config.json`.
   public var configOverrides = JSONObject()
   /// `auto`, `vllm` (ignore the model's file) or a folder.
@@ -42,6 +44,8 @@ public struct EngineConfiguration: Sendable {
 
   // MARK: Scheduling
 
+  /// Whether this is a batch run rather than a server: larger defaults for the two budgets below.
+  public var isOffline = false
   /// Tokens per step; nil = 2048 online, 4096 offline.
   public var maxBatchedTokens: Int?
   /// Sequences per step; nil = 128 online, 256 offline.
@@ -74,6 +78,23 @@ public struct EngineConfiguration: Sendable {
   public enum LoadFormat: String, Sendable, CaseIterable { case auto, safetensors, dummy }
 
   public init() {}
+
+  /// The defaults for batch work.
+  public static var offline: Self {
+    var configuration = Self()
+    configuration.isOffline = true
+    return configuration
+  }
+
+  /// The token budget of a step: at least one token for every sequence that may run.
+  public var resolvedMaxBatchedTokens: Int {
+    maxBatchedTokens ?? max(isOffline ? 4096 : 2048, maxSequences ?? 0)
+  }
+
+  /// Without an explicit number, no more than the token budget allows.
+  public var resolvedMaxSequences: Int {
+    maxSequences ?? min(isOffline ? 256 : 128, maxBatchedTokens ?? .max)
+  }
 
   /// All problems, each one sentence that names the flag; empty when the configuration is usable.
   public func problems() -> [String] {

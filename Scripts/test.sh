@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Installs what the tests need beyond the Swift toolchain, then runs all of them. Nothing outside the package is changed:
+# the Python environment lives in .build/venv. Where PyPI cannot be reached the client tests are skipped with one line.
+#
+#   Scripts/test.sh          everything
+#   SWERVE_LONG=1            also the long forms (more random operations, every kernel set on every golden)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n==> %s\n' "$*"; }
+
+command -v swift >/dev/null || { echo "Scripts/test.sh: the Swift 6.3 toolchain is not on PATH; install it from swift.org." >&2; exit 2; }
+jobs=${SWERVE_JOBS:-$(nproc 2>/dev/null || echo 2)}
+
+say "format"
+swift format lint --strict --recursive Sources Tests Examples Package.swift
+
+say "release build"
+swift build -c release --product swerve --jobs "$jobs"
+
+say "tests"
+swift test -c release --disable-testable-imports --jobs "$jobs"
+
+say "tests without the x86 kernels (what other architectures get)"
+SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/portable --disable-testable-imports --jobs "$jobs" \
+  --filter 'SwerveHardwareTests|SwerveInferenceTests|SwerveEngineTests'
+
+say "the example, on the embedded model"
+swift run -c release --package-path Examples/Storyteller --scratch-path .build/examples --jobs "$jobs" Storyteller "Once upon a time"
+
+say "the openai client, unmodified"
+venv=.build/venv
+if [ ! -x "$venv/bin/python" ]; then python3 -m venv "$venv" || true; fi
+if [ -x "$venv/bin/python" ] && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --timeout 20 --retries 1 'openai>=1.60'; then
+  "$venv/bin/python" Tests/Clients/openai_client.py --swerve .build/release/swerve
+else
+  echo "skipped: the openai client could not be installed from PyPI"
+fi
+
+say "all tests passed"

@@ -1,0 +1,205 @@
+/* Loops over a row in 512-bit vectors; tails by masks, so that no element's arithmetic depends on its place. */
+#include "../inner.h"
+
+#if SWERVE_X86
+#include <immintrin.h>
+#include <math.h>
+
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), apply_to = function)
+
+#define INLINE static inline __attribute__((always_inline))
+/* i over a row of n by 16; `m` selects the lanes inside. */
+#define EACH16(n) \
+  for (size_t i = 0; i < (n); i += 16) \
+    for (__mmask16 m = (n) - i >= 16 ? 0xffff : (__mmask16)((1u << ((n) - i)) - 1), once = 1; once; once = 0)
+
+INLINE __m512 load(__mmask16 m, const float *p) { return _mm512_maskz_loadu_ps(m, p); }
+INLINE void store(float *p, __mmask16 m, __m512 v) { _mm512_mask_storeu_ps(p, m, v); }
+
+/* exp by 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; relative error below 2e-7. Exactly 1 at 0, 0 below -87.3. */
+INLINE __m512 exponential(__m512 x) {
+  const __m512 n = _mm512_roundscale_ps(
+    _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
+  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+  __m512 p = _mm512_set1_ps(1.3888889e-3f);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3333333e-3f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1666667e-2f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666667e-1f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  const __m512 y = _mm512_scalef_ps(p, n);
+  /* Infinities make r a NaN; both ends are set by comparison. A NaN fails both and stays. */
+  const __mmask16 small = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.3f), _CMP_LT_OQ);
+  const __mmask16 large = _mm512_cmp_ps_mask(x, _mm512_set1_ps(89.0f), _CMP_GT_OQ);
+  return _mm512_mask_blend_ps(large, _mm512_maskz_mov_ps((__mmask16)~small, y), _mm512_set1_ps(INFINITY));
+}
+
+static float exp_one(float x) { return _mm512_cvtss_f32(exponential(_mm512_set1_ps(x))); }
+
+static void widen_bf16(float *out, const void *in, size_t n) {
+  const uint16_t *x = in;
+  EACH16(n) {
+    const __m512i v = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, x + i));
+    store(out + i, m, _mm512_castsi512_ps(_mm512_slli_epi32(v, 16)));
+  }
+}
+
+static void widen_f16(float *out, const void *in, size_t n) {
+  const uint16_t *x = in;
+  EACH16(n) store(out + i, m, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, x + i)));
+}
+
+/* In integers: VCVTNEPS2BF16 would flush denormals. */
+static void narrow_bf16(void *out, const float *in, size_t n) {
+  uint16_t *y = out;
+  EACH16(n) {
+    const __m512i v = _mm512_castps_si512(load(m, in + i));
+    const __m512i high = _mm512_srli_epi32(v, 16);
+    const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+    __m512i r = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(0x7fff)), odd), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(_mm512_castsi512_ps(v), _mm512_castsi512_ps(v), _CMP_UNORD_Q);
+    r = _mm512_mask_or_epi32(r, nan, high, _mm512_set1_epi32(0x40));
+    _mm256_mask_storeu_epi16(y + i, m, _mm512_cvtepi32_epi16(r));
+  }
+}
+
+static void narrow_f16(void *out, const float *in, size_t n) {
+  uint16_t *y = out;
+  EACH16(n)
+    _mm256_mask_storeu_epi16(
+      y + i, m, _mm512_cvtps_ph(load(m, in + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+/* Four sums over vectors 0, 1, 2, 3, 0, ...; the rest of a row goes to the first. */
+static float sum_squares(const float *x, size_t n) {
+  __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
+  size_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const __m512 p = _mm512_loadu_ps(x + i), q = _mm512_loadu_ps(x + i + 16);
+    const __m512 r = _mm512_loadu_ps(x + i + 32), s = _mm512_loadu_ps(x + i + 48);
+    a = _mm512_fmadd_ps(p, p, a);
+    b = _mm512_fmadd_ps(q, q, b);
+    c = _mm512_fmadd_ps(r, r, c);
+    d = _mm512_fmadd_ps(s, s, d);
+  }
+  for (; i < n; i += 16) {
+    const __m512 v = load(n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1), x + i);
+    a = _mm512_fmadd_ps(v, v, a);
+  }
+  return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+}
+
+static void add(float *out, const float *x, size_t n) {
+  EACH16(n) store(out + i, m, _mm512_add_ps(load(m, out + i), load(m, x + i)));
+}
+
+static void scale(float *x, float a, size_t n) {
+  const __m512 factor = _mm512_set1_ps(a);
+  EACH16(n) store(x + i, m, _mm512_mul_ps(load(m, x + i), factor));
+}
+
+static void scale_weight(float *out, const float *x, float a, const float *w, size_t n) {
+  const __m512 factor = _mm512_set1_ps(a);
+  EACH16(n) store(out + i, m, _mm512_mul_ps(_mm512_mul_ps(load(m, x + i), factor), load(m, w + i)));
+}
+
+static void blend(float *out, float a, const float *x, float b, size_t n) {
+  const __m512 old = _mm512_set1_ps(a), new = _mm512_set1_ps(b);
+  EACH16(n) store(out + i, m, _mm512_fmadd_ps(load(m, x + i), new, _mm512_mul_ps(load(m, out + i), old)));
+}
+
+static void rotate(float *low, float *high, const float *c, const float *s, size_t n) {
+  EACH16(n) {
+    const __m512 a = load(m, low + i), b = load(m, high + i), cosine = load(m, c + i), sine = load(m, s + i);
+    store(low + i, m, _mm512_fmsub_ps(a, cosine, _mm512_mul_ps(b, sine)));
+    store(high + i, m, _mm512_fmadd_ps(b, cosine, _mm512_mul_ps(a, sine)));
+  }
+}
+
+static void silu_multiply(float *out, const float *gate, const float *up, size_t n) {
+  const __m512 one = _mm512_set1_ps(1.0f);
+  EACH16(n) {
+    const __m512 g = load(m, gate + i);
+    const __m512 e = exponential(_mm512_sub_ps(_mm512_setzero_ps(), g));
+    store(out + i, m, _mm512_mul_ps(_mm512_div_ps(g, _mm512_add_ps(one, e)), load(m, up + i)));
+  }
+}
+
+static float maximum(const float *x, size_t n) {
+  const __m512 lowest = _mm512_set1_ps(-INFINITY);
+  __m512 a = lowest, b = lowest;
+  /* The second operand wins over a NaN in the first. */
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    a = _mm512_max_ps(_mm512_loadu_ps(x + i), a);
+    b = _mm512_max_ps(_mm512_loadu_ps(x + i + 16), b);
+  }
+  for (; i < n; i += 16) {
+    const __mmask16 m = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
+    a = _mm512_max_ps(_mm512_mask_loadu_ps(lowest, m, x + i), a);
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
+}
+
+static float exp_sum(float *out, const float *x, float a, float shift, size_t n) {
+  __m512 sum = _mm512_setzero_ps();
+  const __m512 factor = _mm512_set1_ps(a), by = _mm512_set1_ps(shift);
+  EACH16(n) {
+    /* Not fused: the largest score must give exactly 0 here, and 1 below. */
+    const __m512 y = exponential(_mm512_sub_ps(_mm512_mul_ps(load(m, x + i), factor), by));
+    store(out + i, m, y);
+    sum = _mm512_mask_add_ps(sum, m, sum, y);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
+static int32_t argmax(const float *x, size_t n, float *value) {
+  const float top = maximum(x, n);
+  *value = top;
+  const __m512 target = _mm512_set1_ps(top);
+  EACH16(n) {
+    const __mmask16 hits = _mm512_mask_cmp_ps_mask(m, load(m, x + i), target, _CMP_EQ_OQ);
+    if (hits) return (int32_t)(i + (size_t)__builtin_ctz(hits));
+  }
+  /* Nothing but NaN. */
+  return 0;
+}
+
+static double sum_exp(const float *x, float shift, size_t n) {
+  double sum = 0;
+  const __m512 by = _mm512_set1_ps(shift);
+  for (size_t begin = 0; begin < n; begin += 4096) {
+    __m512 a = _mm512_setzero_ps();
+    const size_t count = swerve_min(4096, n - begin);
+    EACH16(count) a = _mm512_mask_add_ps(a, m, a, exponential(_mm512_sub_ps(load(m, x + begin + i), by)));
+    sum += (double)_mm512_reduce_add_ps(a);
+  }
+  return sum;
+}
+
+void swerve_avx512_fill(swerve_kernels *t) {
+  *t = (swerve_kernels){
+    .multiply = {swerve_avx512_multiply_f32, swerve_avx512_multiply_bf16, swerve_avx512_multiply_f16},
+    .panel_small = 4,
+    .panel = 4,
+    .widen = {swerve_scalar_kernels.widen[0], widen_bf16, widen_f16},
+    .narrow = {swerve_scalar_kernels.narrow[0], narrow_bf16, narrow_f16},
+    .sum_squares = sum_squares,
+    .add = add,
+    .scale = scale,
+    .scale_weight = scale_weight,
+    .blend = blend,
+    .rotate = rotate,
+    .silu_multiply = silu_multiply,
+    .maximum = maximum,
+    .exp_sum = exp_sum,
+    .exp = exp_one,
+    .argmax = argmax,
+    .sum_exp = sum_exp,
+  };
+}
+
+#pragma clang attribute pop
+#endif

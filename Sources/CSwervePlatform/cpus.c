@@ -1,0 +1,89 @@
+#define _GNU_SOURCE
+#include "swerve_platform.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sched.h>
+
+/* A small file's text, zero-terminated; false where there is none. */
+static bool read_text(const char *path, char *text, size_t capacity) {
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const ssize_t n = read(file, text, capacity - 1);
+  close(file);
+  text[n > 0 ? n : 0] = 0;
+  return n > 0;
+}
+
+int swerve_allowed_cpus(int *cpus, int capacity) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  int count = 0;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+      if (!CPU_ISSET(cpu, &set)) continue;
+      if (count < capacity) cpus[count] = cpu;
+      count++;
+    }
+  }
+  if (count > 0) return count;
+  if (capacity > 0) cpus[0] = 0;
+  return 1;
+}
+
+int swerve_quota_cpus(void) {
+  char text[128];
+  long long quota = 0, period = 0;
+  if (read_text("/sys/fs/cgroup/cpu.max", text, sizeof text)) {
+    if (sscanf(text, "%lld %lld", &quota, &period) != 2) return 0;
+  } else if (read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof text)) {
+    quota = atoll(text);
+    if (!read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, sizeof text)) return 0;
+    period = atoll(text);
+  }
+  if (quota <= 0 || period <= 0) return 0;
+  const long long cpus = (quota + period - 1) / period;
+  return cpus > 1 << 16 ? 1 << 16 : (int)cpus;
+}
+
+bool swerve_thread_pin(int cpu) {
+  if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+bool swerve_machine_is_shared(int ours) {
+  char text[128];
+  float one, five, fifteen;
+  int runnable;
+  if (!read_text("/proc/loadavg", text, sizeof text)) return false;
+  if (sscanf(text, "%f %f %f %d/", &one, &five, &fifteen, &runnable) != 4) return false;
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  /* Our own workers count as runnable while they spin. */
+  return ours > online || runnable > online;
+}
+
+#else
+
+int swerve_allowed_cpus(int *cpus, int capacity) {
+  const long online = sysconf(_SC_NPROCESSORS_ONLN);
+  const int count = online > 0 ? (int)online : 1;
+  for (int i = 0; i < count && i < capacity; i++) cpus[i] = i;
+  return count;
+}
+
+int swerve_quota_cpus(void) { return 0; }
+bool swerve_thread_pin(int cpu) {
+  (void)cpu;
+  return false;
+}
+bool swerve_machine_is_shared(int ours) { return ours > sysconf(_SC_NPROCESSORS_ONLN); }
+
+#endif

@@ -1,0 +1,60 @@
+import Logging
+import SwerveCore
+import SwerveEngine
+import SwerveText
+
+extension Wiring {
+  /// The real rooms.
+  package static let standard = Wiring(
+    engines: LocalEngines(), serve: { try await Serving(settings: $0, engines: $1, console: $2).run() }, lines: TextRoom(),
+    benchKernels: { settings, console in try KernelsBench(settings: settings, console: console).run() })
+}
+
+/// Engines of this process.
+struct LocalEngines: EngineProvider {
+  func start(
+    _ configuration: EngineConfiguration, observer: (any EngineObserver)?,
+    progress: @escaping @Sendable (Double) -> Void
+  ) async throws -> StartedEngine {
+    let engine = try await Engine.start(
+      configuration, observer: observer, onFailure: { EngineLog.failure($0) }, onProgress: progress)
+    return StartedEngine(
+      client: engine, report: engine.report.warnings + engine.report.logLines, drain: { engine.drain() },
+      stop: { await engine.stop() })
+  }
+
+  func plan(_ configuration: EngineConfiguration) async throws -> [String] {
+    try StartPlan(configuration).report.logLines
+  }
+
+  func exitCode(of error: any Error) -> ExitCode? {
+    (error as? EngineStartError).map { ExitCode(rawValue: $0.exitCode) ?? .internalError }
+  }
+}
+
+/// What an engine says about itself while it runs.
+enum EngineLog {
+  /// A step failed; the loop goes on.
+  static func failure(_ sentence: String) { Logger(label: "swerve.engine").error("\(sentence)") }
+}
+
+/// The text room's JSON lines.
+struct TextRoom: TextLines {
+  func tokenizer(folder: String?) throws -> @Sendable ([UInt8]) -> [UInt8] {
+    let lines = try lines(folder)
+    return { lines.tokenize(line: $0) }
+  }
+
+  func detokenizer(folder: String?) throws -> @Sendable ([UInt8]) -> [UInt8] {
+    let lines = try lines(folder)
+    return { lines.detokenize(line: $0) }
+  }
+
+  func renderer() throws -> @Sendable ([UInt8]) -> [UInt8] {
+    { RenderTemplateLines.answer($0, now: TemplateDate(epoch: LocalTime.seconds())) }
+  }
+
+  private func lines(_ folder: String?) throws -> TokenizerLines {
+    TokenizerLines(try Tokenizer(files: folder.map { ModelFiles(folder: $0) } ?? StoryModel.files))
+  }
+}

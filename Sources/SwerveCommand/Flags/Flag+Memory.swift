@@ -1,0 +1,70 @@
+import SwerveAccess
+import SwerveCore
+
+extension Flag {
+  /// KV cache, memory and everything that would move bytes between devices.
+  static let memory: [Flag] = [
+    .int("block-size", .memory, \.engine.blockSize, default: 16, "tokens per KV block: 16, 32, 64 or 128"),
+    .double(
+      "gpu-memory-utilization", .memory, \.engine.memoryUtilization, default: 0.92,
+      aliases: ["device-memory-utilization", "mem-fraction-static"],
+      "share of the device's memory this process may use"),
+    .custom(
+      "kv-cache-memory-bytes", .size, .memory, default: "from the share", "exact size of the KV cache: 512MiB, 4GB"
+    ) { if case .int(let bytes) = $1 { $0.engine.kvCacheBytes = bytes } },
+    .int("num-gpu-blocks-override", .memory, \.engine.kvBlocks, "exact number of KV blocks, for tests"),
+    .later(
+      "kv-cache-dtype", .string, .memory, default: "auto",
+      why: "keys and values are kept in the model's type", "type of keys and values"),
+    .later(
+      "kv-cache-dtype-skip-layers", .list, .memory, default: "", why: "all layers use the model's type",
+      "layers kept in the model's type"),
+    .bool(
+      "enable-prefix-caching", .memory, \.engine.enablePrefixCaching, default: true,
+      "share the blocks of equal prompt beginnings"),
+    .later(
+      "prefix-caching-hash-algo", .words("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"), .memory, default: "sha256",
+      why: "block hashes have one form", "hash of prefix blocks"),
+    .later(
+      "kv-offloading-size", .double, .memory, default: "0", aliases: ["swap-space"],
+      why: "keys and values have one tier, the device; preempted requests are recomputed", "GiB of host KV memory"),
+    .later(
+      "kv-offloading-backend", .words("native", "lmcache"), .memory, default: "native", why: "there is no offloading",
+      "who moves blocks to the host"),
+    .later(
+      "kv-transfer-config", .json, .memory, default: "{}", allowed: ["null"],
+      why: "keys and values stay in one process", "hand over keys and values to other servers"),
+    .later(
+      "kv-events-config", .json, .memory, default: "{}", allowed: ["null", #"{"enable_kv_cache_events":false}"#],
+      why: "cache events are not published", "publish cache events"),
+    .later("cpu-offload-gb", .double, .memory, default: "0", why: "weights have one place", "GiB of weights on the host"),
+    .later("cpu-offload-params", .list, .memory, default: "", why: "weights have one place", "weights on the host"),
+    .later(
+      "offload-group-size", .int, .memory, default: "0", why: "weights have one place", "layers fetched together"),
+    .later("offload-num-in-group", .int, .memory, default: "1", why: "weights have one place", "offloaded per group"),
+    .later(
+      "offload-prefetch-step", .int, .memory, default: "1", why: "weights have one place", "groups fetched ahead"),
+    .later(
+      "kv-cache-metrics", .bool, .memory, default: "false", why: "block residency is not measured",
+      "measure how long blocks stay"),
+    .later(
+      "kv-cache-metrics-sample", .double, .memory, default: "0.01", why: "block residency is not measured",
+      "share of blocks measured"),
+    .later(
+      "kv-tiers", .string, .memory, default: "device", allowed: ["device=auto"],
+      why: "keys and values have one tier, the device", "where keys and values may live, fastest first"),
+    .later(
+      "preemption-mode", .words("auto", "recompute", "swap"), .memory, default: "auto", allowed: ["recompute"],
+      why: "preempted requests are recomputed", "what happens to preempted requests"),
+    .later(
+      "kv-encryption-key-file", .string, .memory, default: "null", why: "no block leaves the process",
+      "key for blocks that leave the device"),
+    .later(
+      "kv-encryption-scope", .words("off", "offloaded", "all"), .memory, default: "off",
+      why: "no block leaves the process", "which blocks are encrypted"),
+    .later(
+      "kv-key-file", .string, .memory, default: "null", why: "no block leaves the process", "key of stored blocks"),
+    .later("zero-on-free", .bool, .memory, default: "false", why: "freed blocks are reused as they are", "wipe blocks"),
+    .later("journal", .string, .memory, default: "null", why: "requests are not journalled", "folder of the journal"),
+  ]
+}

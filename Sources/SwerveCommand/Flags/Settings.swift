@@ -1,0 +1,80 @@
+package import SwerveAccess
+package import SwerveCore
+
+/// Everything that flags, environment and configuration file decide, for all commands. Each command uses its part.
+package struct Settings: Sendable {
+  /// What was asked for: a folder, a Hub id, `story`; nil = the embedded model.
+  package var model: String?
+  package var tokenizer: String?
+  package var revision: String?
+  package var tokenizerRevision: String?
+  package var engine = EngineConfiguration()
+  package var server = ServerConfiguration()
+  package var hub = HubSettings()
+  package var log = LogSettings()
+  package var serving = ServingSettings()
+  package var general = GeneralSettings()
+  package var chat = ChatSettings()
+  package var text = TextSettings()
+  package var bench = BenchSettings()
+
+  package init() {}
+}
+
+/// `--hf-token`, `--download-dir`, `--offline`; environment and defaults are added by `HubSettings.configuration`.
+package struct HubSettings: Sendable {
+  package var token: String?
+  package var downloadFolder: String?
+  package var offline = false
+}
+
+package struct LogSettings: Sendable {
+  package enum Format: String, Sendable { case text, json }
+  package var level = "info"
+  /// nil = as `level`.
+  package var httpLevel: String?
+  package var format = Format.text
+  /// Put in front of every text line.
+  package var prefix = ""
+  package var toStandardError = true
+  /// nil = when standard error is a terminal.
+  package var color: Bool?
+}
+
+/// What `serve` decides outside the server itself.
+package struct ServingSettings: Sendable {
+  package enum FingerprintMode: String, Sendable { case full, hash, custom, none }
+  package var apiKeyFile: String?
+  package var fingerprintMode = FingerprintMode.full
+}
+
+package struct GeneralSettings: Sendable {
+  package var configFile: String?
+  package var strictFlags = false
+  package var failOnUnknownEnvironment = false
+  package var dryRun = false
+  package var printConfig = false
+  package var json = false
+}
+
+/// `chat` and `complete`.
+package struct ChatSettings: Sendable {
+  package var url: String?
+  package var modelName: String?
+  package var apiKey: String?
+  package var systemPrompt: String?
+  /// One question instead of a conversation.
+  package var quick: String?
+  package var showsStatistics = false
+  package var maxTokens: Int?
+  package var temperature: Double?
+  package var topP: Double?
+  package var topK: Int?
+  package var seed: Int?
+  package var insecure = false
+}
+
+/// `tokenize`, `detokenize`, `render-template`.
+package struct TextSettings: Sendable {
+  package var jsonLines = false
+}

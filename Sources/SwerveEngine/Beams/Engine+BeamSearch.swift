@@ -1,0 +1,125 @@
+import SwerveCore
+import SwerveText
+
+extension Engine {
+  /// Beam search of width `n`: each step asks for one token of every running beam with enough alternatives. The beams'
+  /// common prefixes are found in the prefix cache, so a step computes little more than one token a beam.
+  ///
+  /// The stream carries the winners when they are decided, best first, one delta each.
+  func beamSearch(
+    _ request: GenerationRequest
+  ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
+    if request.params.logprobTokenIDs != nil {
+      throw .badRequest("logprob_token_ids cannot be combined with use_beam_search.", param: "logprob_token_ids")
+    }
+    if request.params.promptLogprobs != nil {
+      throw .badRequest("prompt_logprobs cannot be combined with use_beam_search.", param: "prompt_logprobs")
+    }
+    let prepared = try preparationForBeams.prepare(request, fallbackSeed: 0)
+    let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
+    let task = Task {
+      do {
+        try await self.searchBeams(prepared, request: request, into: continuation)
+        continuation.finish()
+      } catch {
+        continuation.finish(throwing: error)
+      }
+    }
+    continuation.onTermination = { _ in task.cancel() }
+    return stream
+  }
+
+  private func searchBeams(
+    _ prepared: Preparation.Prepared, request: GenerationRequest,
+    into continuation: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
+  ) async throws {
+    let params = prepared.params
+    let endTokens = Set(prepared.sampling.terminators)
+    var beams = BeamSet(
+      width: params.n, maxTokens: params.maxTokens ?? 1, lengthPenalty: params.lengthPenalty,
+      stopsEarly: params.earlyStopping)
+    var cachedTokens: Int?
+    while !beams.isDone {
+      try Task.checkCancellation()
+      let (continuations, cached) = try await step(beams, prepared, request)
+      if cachedTokens == nil { cachedTokens = cached }
+      beams.advance(continuations, endTokens: params.minTokens > beams.running[0].tokens.count ? [] : endTokens)
+    }
+    continuation.yield(
+      .started(
+        PromptInfo(
+          promptTokens: prepared.tokens, promptText: prepared.text, cachedTokens: cachedTokens ?? 0,
+          promptLogprobs: nil)))
+    for (index, winner) in beams.best(params.n).enumerated() {
+      continuation.yield(.delta(delta(winner.beam, index: index, prepared)))
+    }
+  }
+
+  /// One token further for every running beam, all submitted together so that they share a step.
+  private func step(
+    _ beams: BeamSet, _ prepared: Preparation.Prepared, _ request: GenerationRequest
+  ) async throws -> ([[(token: TokenID, logprob: Float)]], cachedTokens: Int) {
+    var streams: [(AsyncThrowingStream<GenerationEvent, any Error>, [TokenID])] = []
+    for beam in beams.running {
+      let history = prepared.tokens + beam.tokens
+      let id = try admit()
+      streams.append((submit(oneToken(after: history, beams.width, prepared), id: id, request: request), history))
+    }
+    var continuations: [[(token: TokenID, logprob: Float)]] = []
+    var cachedTokens = 0
+    for (stream, history) in streams {
+      var next: [(token: TokenID, logprob: Float)] = []
+      for try await event in stream {
+        switch event {
+        case .started(let info): cachedTokens = max(cachedTokens, info.cachedTokens)
+        case .delta(let delta):
+          for position in delta.logprobs { next += position.alternatives.map { ($0.token, $0.logprob) } }
+        }
+      }
+      if next.isEmpty { throw RequestError(.internalError, "A beam ended without a continuation.") }
+      continuations.append(penalise(next, history: history, prepared.params))
+    }
+    return (continuations, cachedTokens)
+  }
+
+  /// The request behind one beam's next token. Tokens of the history may fall by the repetition penalty, so as many
+  /// alternatives more are asked for as the history has distinct tokens.
+  private func oneToken(after history: [TokenID], _ width: Int, _ prepared: Preparation.Prepared) -> Preparation.Prepared {
+    var params = SamplingParams(temperature: 0, maxTokens: 1)
+    params.ignoreEOS = true
+    params.detokenize = false
+    let penalised = prepared.params.repetitionPenalty == 1 ? 0 : Set(history).count
+    params.logprobs = min(model.vocabularySize, 2 * width + penalised)
+    return Preparation.Prepared(
+      tokens: history, text: nil, params: params,
+      sampling: SamplingState(params: params, seed: 0, badWordTokens: [], terminators: []))
+  }
+
+  /// The repetition penalty applies to log-probabilities here: below 1 in probability, hence negative, hence multiplied.
+  private func penalise(
+    _ next: [(token: TokenID, logprob: Float)], history: [TokenID], _ params: SamplingParams
+  ) -> [(token: TokenID, logprob: Float)] {
+    guard params.repetitionPenalty != 1 else { return next }
+    let seen = Set(history)
+    return next.map { ($0.token, seen.contains($0.token) ? $0.logprob * params.repetitionPenalty : $0.logprob) }
+  }
+
+  private func delta(_ beam: BeamSet.Beam, index: Int, _ prepared: Preparation.Prepared) -> ChoiceDelta {
+    var choice = ChoiceAssembly(
+      params: prepared.params, promptTokens: prepared.tokens, tokenizer: preparationForBeams.tokenizer,
+      endTokens: preparationForBeams.endTokens)
+    var whole = ChoiceDelta(index: index)
+    for (place, token) in beam.tokens.enumerated() where !choice.isFinished {
+      let isLast = place == beam.tokens.count - 1
+      let finish: FinishReason? = isLast ? (beam.endToken == nil ? .length : .stop) : nil
+      let piece = choice.append(token, logprobs: nil, finish: finish)
+      whole.text += piece.text
+      whole.tokens += piece.tokens
+      whole.finish = piece.finish
+      whole.stopReason = piece.stopReason
+    }
+    if beam.tokens.isEmpty { whole.finish = .length }
+    whole.cumulativeLogprob = beam.sum
+    return whole
+  }
+}

@@ -1,0 +1,167 @@
+// The engine: the loop that joins scheduling and inference, and the front that everyone else talks to.
+// This room must not know HTTP or flags. Start here, then Loop/EngineLoop.swift.
+
+package import SwerveCore
+import SwerveScheduling
+import SwerveText
+import Synchronization
+
+/// The front of the engine: submit, cancel, drain. The only face of it that other threads see; behind it are the engine
+/// thread and the publisher thread, reached by messages.
+package final class Engine: EngineClient {
+  package let model: ModelInfo
+  /// The memory table and timings of the start, for the log.
+  package let report: StartReport
+
+  private let preparation: Preparation
+  private let inbox: Mailbox<InboxMessage>
+  private let publisher: Mailbox<PublisherMessage>
+  private let board: StatusBoard
+  private let clock: EngineClock
+  private let admission: AdmissionLimits
+  private let prefixSalt: PrefixSalt
+  private let seed: UInt64
+  private let isReleased: ThreadEnd
+  private let counters = Mutex(Counters())
+
+  private struct Counters {
+    var nextRequest: UInt64 = 1
+    var isDraining = false
+    var isStopped = false
+  }
+
+  /// What `generate` refuses before queueing.
+  struct AdmissionLimits: Sendable {
+    var maxQueuedRequests: Int?
+  }
+
+  init(
+    model: ModelInfo, report: StartReport, preparation: Preparation, inbox: Mailbox<InboxMessage>,
+    publisher: Mailbox<PublisherMessage>, board: StatusBoard, clock: EngineClock, admission: AdmissionLimits,
+    prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd
+  ) {
+    self.model = model
+    self.report = report
+    self.preparation = preparation
+    self.inbox = inbox
+    self.publisher = publisher
+    self.board = board
+    self.clock = clock
+    self.admission = admission
+    self.prefixSalt = prefixSalt
+    self.seed = UInt64(bitPattern: Int64(seed))
+    self.isReleased = isReleased
+  }
+
+  deinit {
+    inbox.post(.stop)
+  }
+
+  package func generate(
+    _ request: GenerationRequest
+  ) async throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
+    let id = try admit()
+    if request.params.useBeamSearch { return try beamSearch(request) }
+    let prepared = try preparation.prepare(request, fallbackSeed: Self.mix(seed, id.rawValue))
+    return submit(prepared, id: id, request: request)
+  }
+
+  /// Queues prepared work and answers its stream.
+  func submit(
+    _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest
+  ) -> AsyncThrowingStream<GenerationEvent, any Error> {
+    let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
+    let arrival = clock.now()
+    let record = RequestRecord(
+      id: id, name: request.id, params: prepared.params, promptTokens: prepared.tokens, promptText: prepared.text,
+      arrival: arrival, stream: continuation, tokenizer: preparation.tokenizer, endTokens: preparation.endTokens)
+    let inbox = inbox
+    continuation.onTermination = { reason in
+      if case .cancelled = reason { inbox.post(.cancel(id)) }
+    }
+    publisher.post(.register(record))
+    inbox.post(
+      .submit(
+        WaitingRequest(
+          request: id, promptTokens: prepared.tokens, n: prepared.params.n, sampling: prepared.sampling,
+          priority: request.priority, arrival: arrival.nanoseconds,
+          prefixSalt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count),
+          skipPrefixCacheRead: prepared.params.skipReadingPrefixCache ?? false,
+          wantsPromptLogprobs: prepared.params.promptLogprobs != nil)))
+    return stream
+  }
+
+  package func tokenize(
+    _ prompt: GenerationRequest.Prompt, addSpecialTokens: Bool
+  ) async throws(RequestError) -> TokenizedPrompt {
+    let (tokens, text) = try preparation.tokens(of: prompt, addSpecialTokens: addSpecialTokens)
+    return TokenizedPrompt(tokens: tokens, text: text)
+  }
+
+  package func detokenize(_ tokens: [TokenID]) async throws(RequestError) -> String {
+    let tokenizer = try preparation.requireTokenizer("detokenizing")
+    if let bad = tokens.first(where: { $0.rawValue < 0 || Int($0.rawValue) >= model.vocabularySize }) {
+      throw .badRequest(
+        "Token id \(bad) is outside the vocabulary of \(model.vocabularySize) tokens.", param: "tokens")
+    }
+    return tokenizer.decode(tokens, skipSpecialTokens: false)
+  }
+
+  package func tokenString(_ token: TokenID) -> String? { preparation.tokenizer?.token(for: token) }
+
+  package var health: EngineHealth { board.health }
+  package var statistics: EngineStatistics { board.statistics }
+
+  package func resetPrefixCache() async -> Bool {
+    await withCheckedContinuation { continuation in
+      inbox.post(.resetPrefixCache { continuation.resume(returning: $0) })
+    }
+  }
+
+  // MARK: Life
+
+  /// Stops admitting; requests under way go on.
+  package func drain() {
+    counters.withLock { $0.isDraining = true }
+    board.set(.draining)
+  }
+
+  /// Stops the threads; open streams end with a 503. Returns when both threads have ended and all memory is returned.
+  package func stop() async {
+    let isFirst = counters.withLock { counters in
+      defer { counters.isStopped = true }
+      return !counters.isStopped
+    }
+    if isFirst { inbox.post(.stop) }
+    await isReleased.wait()
+  }
+
+  /// The next request's id, or why there is none.
+  func admit() throws(RequestError) -> RequestID {
+    switch board.health {
+    case .running, .stalled: break
+    case .loading: throw RequestError(.unavailable, "The model is still loading.", retryAfter: 1)
+    case .draining: throw RequestError(.unavailable, "The server is shutting down.", retryAfter: 5)
+    case .dead(let why): throw RequestError(.unavailable, "The engine has stopped: \(why)", retryAfter: 30)
+    }
+    if let limit = admission.maxQueuedRequests, board.statistics.waitingRequests >= limit {
+      throw RequestError(.unavailable, "The queue is full (\(limit) requests wait).", retryAfter: 1)
+    }
+    let (id, isClosed) = counters.withLock { counters in
+      defer { counters.nextRequest += 1 }
+      return (RequestID(rawValue: counters.nextRequest), counters.isDraining || counters.isStopped)
+    }
+    if isClosed { throw RequestError(.unavailable, "The server is shutting down.", retryAfter: 5) }
+    return id
+  }
+
+  var preparationForBeams: Preparation { preparation }
+
+  /// A seed per request from the engine's seed: SplitMix64 (Steele, Lea, Flood 2014).
+  private static func mix(_ seed: UInt64, _ ordinal: UInt64) -> UInt64 {
+    var z = seed &+ ordinal &* 0x9E37_79B9_7F4A_7C15
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}

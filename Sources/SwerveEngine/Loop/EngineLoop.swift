@@ -1,0 +1,130 @@
+package import SwerveCore
+package import SwerveScheduling
+
+/// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
+/// leaves it, so nothing here is locked or `Sendable`.
+package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
+  private var scheduler: Scheduler
+  private var executor: Executor
+  private let inbox: Mailbox<InboxMessage>
+  private let publisher: Mailbox<PublisherMessage>
+  private let spares: Mailbox<StepOutputs>
+  private let board: StatusBoard
+  private let clock: EngineClock
+
+  // Reused by every step: nothing is allocated while tokens flow.
+  private var messages: [InboxMessage] = []
+  private var plan = StepPlan()
+  private var result = StepResult()
+  private var emptied: [StepOutputs] = []
+  private var totals = EngineStatistics()
+  private var isRunning = true
+
+  package init(
+    scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
+    publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
+    totals: EngineStatistics
+  ) {
+    self.scheduler = scheduler
+    self.executor = executor
+    self.inbox = inbox
+    self.publisher = publisher
+    self.spares = spares
+    self.board = board
+    self.clock = clock
+    self.totals = totals
+    messages.reserveCapacity(64)
+    emptied.reserveCapacity(4)
+  }
+
+  /// Steps until told to stop; parks only when there is nothing to run.
+  package mutating func run() {
+    while isRunning { step() }
+  }
+
+  /// One step: drain → schedule → execute, sample and apply → publish.
+  package mutating func step() {
+    drain(waits: !scheduler.hasWork)
+    var outputs = spareOutputs()
+    outputs.start = clock.now()
+    scheduler.schedule(into: &plan)
+    execute(into: &outputs.outputs)
+    publish(&outputs)
+  }
+
+  // MARK: In
+
+  private mutating func drain(waits: Bool) {
+    inbox.take(into: &messages, waits: waits)
+    for message in messages {
+      switch message {
+      case .submit(let request): add(request)
+      case .cancel(let request):
+        _ = scheduler.cancel(request: request)
+        publisher.post(.drop(request, nil))
+      case .finish(let sequence): _ = scheduler.finish(sequence)
+      case .resetPrefixCache(let answer): answer(scheduler.resetPrefixCache())
+      case .stop: isRunning = false
+      }
+    }
+  }
+
+  private mutating func add(_ request: WaitingRequest) {
+    do {
+      try scheduler.add(request)
+    } catch {
+      publisher.post(.drop(request.request, .badRequest("\(error)", param: "prompt")))
+    }
+  }
+
+  // MARK: Run
+
+  /// Runs the plan. A failing step ends its sequences with an error and leaves the loop running.
+  private mutating func execute(into outputs: inout [SequenceOutput]) {
+    result.removeAll()
+    do {
+      if !plan.isEmpty { try executor.execute(plan, into: &result) }
+      scheduler.apply(plan, result, into: &outputs)
+    } catch {
+      board.record(failure: "\(error)")
+      result.removeAll()
+      scheduler.fail(plan, into: &outputs)
+    }
+  }
+
+  // MARK: Out
+
+  private mutating func spareOutputs() -> StepOutputs {
+    if emptied.isEmpty { spares.take(into: &emptied, waits: false) }
+    return emptied.popLast() ?? StepOutputs()
+  }
+
+  private mutating func publish(_ outputs: inout StepOutputs) {
+    let now = clock.now()
+    totals.steps += plan.sequences.isEmpty ? 0 : 1
+    outputs.tokenCount = plan.tokens.count
+    outputs.now = now
+    board.update(statistics: statistics(), now: now)
+    if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
+      emptied.append(outputs)
+      return
+    }
+    swap(&outputs.samples, &result.samples)
+    swap(&outputs.alternatives, &result.alternatives)
+    swap(&outputs.promptLogprobs, &result.promptLogprobs)
+    if !outputs.promptLogprobs.isEmpty {
+      for sequence in plan.sequences { outputs.sequences.append(sequence.sequence) }
+    }
+    publisher.post(.step(outputs))
+  }
+
+  /// The scheduler's gauges and counters over the constants known at start.
+  private func statistics() -> EngineStatistics {
+    var all = scheduler.statistics
+    all.steps = totals.steps
+    all.weightBytes = totals.weightBytes
+    all.kvBytes = totals.kvBytes
+    all.loadSeconds = totals.loadSeconds
+    return all
+  }
+}

@@ -1,0 +1,51 @@
+// The engine's loop and the two threads around it: the engine thread (schedules and computes) and the publisher thread
+// (turns tokens into text and feeds the clients' streams). This room must not parse requests nor touch HTTP.
+// Start with EngineLoop.step().
+
+import Dispatch
+import Synchronization
+
+/// Messages from any number of threads to one thread, taken all at once.
+///
+/// `post` never waits for the receiver. In steady state neither side allocates: the receiver hands its emptied array
+/// back with every `take`, and the two arrays swap places.
+package final class Mailbox<Message: Sendable>: Sendable {
+  private struct State {
+    var messages: [Message] = []
+    var isWaiting = false
+  }
+
+  private let state = Mutex(State())
+  private let arrival = DispatchSemaphore(value: 0)
+
+  package init(capacity: Int = 64) {
+    state.withLock { $0.messages.reserveCapacity(capacity) }
+  }
+
+  package func post(_ message: sending Message) {
+    let wake = state.withLock { state in
+      state.messages.append(message)
+      defer { state.isWaiting = false }
+      return state.isWaiting
+    }
+    if wake { arrival.signal() }
+  }
+
+  /// Moves all messages into `messages` (emptied first). Waits for the first one when `waits`; otherwise answers with
+  /// none when there is none.
+  package func take(into messages: inout [Message], waits: Bool) {
+    messages.removeAll(keepingCapacity: true)
+    while true {
+      let isDone = state.withLock { state in
+        if state.messages.isEmpty && waits {
+          state.isWaiting = true
+          return false
+        }
+        swap(&state.messages, &messages)
+        return true
+      }
+      if isDone { return }
+      arrival.wait()
+    }
+  }
+}

@@ -1,0 +1,174 @@
+import SwerveCore
+import SwerveScheduling
+import SwerveText
+
+/// Turns the engine's tokens into text and feeds the clients' streams. Runs on a thread of its own, so that
+/// detokenising never delays a step and a slow client never delays the engine (its backlog is bounded by its own
+/// `maxTokens`).
+struct Publisher: ~Copyable {
+  let mailbox: Mailbox<PublisherMessage>
+  /// Emptied hand-overs go back to the engine thread here.
+  let spares: Mailbox<StepOutputs>
+  let inbox: Mailbox<InboxMessage>
+  let tokenizer: Tokenizer?
+  let observer: (any EngineObserver)?
+  let clock: EngineClock
+  private var requests: [RequestID: RequestRecord] = [:]
+  private var isRunning = true
+
+  init(
+    mailbox: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, inbox: Mailbox<InboxMessage>,
+    tokenizer: Tokenizer?, observer: (any EngineObserver)?, clock: EngineClock
+  ) {
+    self.mailbox = mailbox
+    self.spares = spares
+    self.inbox = inbox
+    self.tokenizer = tokenizer
+    self.observer = observer
+    self.clock = clock
+  }
+
+  /// Returns after `stop`.
+  mutating func run() {
+    var messages: [PublisherMessage] = []
+    while isRunning {
+      mailbox.take(into: &messages, waits: true)
+      for message in messages { handle(message) }
+    }
+  }
+
+  private mutating func handle(_ message: PublisherMessage) {
+    switch message {
+    case .register(let record): requests[record.id] = record
+    case .step(var outputs):
+      publish(outputs)
+      outputs.removeAll()
+      spares.post(outputs)
+    case .drop(let id, let error): drop(id, error)
+    case .failAll(let error): for id in Array(requests.keys) { drop(id, error) }
+    case .stop:
+      let error = RequestError(.unavailable, "The server has stopped.", retryAfter: 1)
+      for id in Array(requests.keys) { drop(id, error) }
+      isRunning = false
+    }
+  }
+
+  private mutating func publish(_ step: borrowing StepOutputs) {
+    observer?.step(tokens: step.tokenCount, seconds: step.seconds)
+    for entry in step.promptLogprobs {
+      let request = step.sequences[Int(entry.sequenceIndex)].request
+      // Every choice that computes the prompt reports the same values; the first one to arrive is kept.
+      guard requests[request]?.promptLogprobs?[Int(entry.position)] == nil else { continue }
+      let alternatives = step.alternatives[
+        Int(entry.firstAlternative)..<Int(entry.firstAlternative + entry.alternativeCount)]
+      let described = describe(entry.chosen, alternatives)
+      requests[request]?.promptLogprobs?[Int(entry.position)] = described
+    }
+    for output in step.outputs { publish(output, of: step) }
+  }
+
+  private mutating func publish(_ output: SequenceOutput, of step: borrowing StepOutputs) {
+    let id = output.sequence.request
+    // A request that was dropped may still have a token under way.
+    guard let place = requests.index(forKey: id) else { return }
+    let index = Int(output.sequence.index)
+    if output.isFirstScheduled && requests.values[place].firstScheduled == nil {
+      requests.values[place].firstScheduled = step.start
+    }
+    guard !requests.values[place].choices[index].isFinished else { return }
+    if output.finish == .error {
+      drop(id, RequestError(.internalError, "The step that computed this request failed; try again."))
+      inbox.post(.cancel(id))
+      return
+    }
+
+    let delta: ChoiceDelta
+    if let token = output.token {
+      start(place, output)
+      recordToken(place, index, now: step.now)
+      let sample = output.sampleIndex >= 0 ? step.samples[Int(output.sampleIndex)] : nil
+      delta = requests.values[place].choices[index].append(
+        token, logprobs: logprobs(of: sample, in: step, params: requests.values[place].params), finish: output.finish)
+      if delta.finish == .stop && output.finish == nil { inbox.post(.finish(output.sequence)) }
+    } else if let finish = output.finish {
+      start(place, output)
+      delta = requests.values[place].choices[index].finish(finish)
+    } else {
+      return
+    }
+    send(delta, index: index, to: place, id: id, now: step.now)
+  }
+
+  /// The `started` event goes out with the first output, when the prompt was computed.
+  private mutating func start(_ place: Dictionary<RequestID, RequestRecord>.Index, _ output: SequenceOutput) {
+    requests.values[place].preemptions = max(requests.values[place].preemptions, Int(output.preemptions))
+    if requests.values[place].hasStarted { return }
+    requests.values[place].hasStarted = true
+    requests.values[place].cachedTokens = Int(output.cachedTokens)
+    let record = requests.values[place]
+    record.stream.yield(
+      .started(
+        PromptInfo(
+          promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
+          promptLogprobs: record.promptLogprobs)))
+  }
+
+  private mutating func recordToken(
+    _ place: Dictionary<RequestID, RequestRecord>.Index, _ index: Int, now: EngineInstant
+  ) {
+    requests.values[place].generatedTokens += 1
+    if requests.values[place].firstToken == nil {
+      requests.values[place].firstToken = now
+      observer?.firstToken(seconds: now.seconds(since: requests.values[place].arrival))
+    }
+    if let last = requests.values[place].lastToken[index] { observer?.interToken(seconds: now.seconds(since: last)) }
+    requests.values[place].lastToken[index] = now
+  }
+
+  private mutating func send(
+    _ delta: ChoiceDelta, index: Int, to place: Dictionary<RequestID, RequestRecord>.Index, id: RequestID,
+    now: EngineInstant
+  ) {
+    var delta = delta
+    delta.index = index
+    let record = requests.values[place]
+    record.stream.yield(.delta(delta))
+    guard let finish = delta.finish else { return }
+    requests.values[place].finish = finish
+    requests.values[place].openChoices -= 1
+    if requests.values[place].openChoices == 0 {
+      observer?.finished(requests.values[place].statistics(now: now))
+      record.stream.finish()
+      requests.removeValue(forKey: id)
+    }
+  }
+
+  private mutating func drop(_ id: RequestID, _ error: RequestError?) {
+    guard var record = requests.removeValue(forKey: id) else { return }
+    record.finish = error == nil ? .abort : .error
+    record.stream.finish(throwing: error)
+    observer?.finished(record.statistics(now: clock.now()))
+  }
+
+  // MARK: Log-probabilities
+
+  private func logprobs(
+    of sample: Sample?, in step: borrowing StepOutputs, params: SamplingParams
+  ) -> PositionLogprobs? {
+    guard let sample, params.logprobs != nil else { return nil }
+    let range = Int(sample.firstAlternative)..<Int(sample.firstAlternative + sample.alternativeCount)
+    return describe(
+      TokenLogprob(token: sample.token, logprob: sample.logprob, rank: sample.rank), step.alternatives[range])
+  }
+
+  private func describe(_ chosen: TokenLogprob, _ alternatives: ArraySlice<TokenLogprob>) -> PositionLogprobs {
+    PositionLogprobs(chosen: describe(chosen), alternatives: alternatives.map { describe($0) })
+  }
+
+  private func describe(_ entry: TokenLogprob) -> TokenText {
+    TokenText(
+      token: entry.token, logprob: entry.logprob, rank: Int(entry.rank),
+      text: tokenizer?.decode([entry.token], skipSpecialTokens: false) ?? "",
+      bytes: tokenizer?.bytes(of: entry.token) ?? [])
+  }
+}

@@ -1,0 +1,139 @@
+package import SwerveCore
+import SwerveHardware
+import SwerveInference
+import SwerveScheduling
+package import SwerveText
+
+/// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
+package struct EngineThreads: Sendable {
+  package let plan: StartPlan
+  package let clock: EngineClock
+  package let observer: (any EngineObserver)?
+  package let inbox = Mailbox<InboxMessage>()
+  package let publisher = Mailbox<PublisherMessage>()
+  package let spares = Mailbox<StepOutputs>(capacity: 4)
+  package let board: StatusBoard
+  package let end = ThreadEnd(threads: 2)
+
+  /// What the engine thread tells about itself when it is ready.
+  package struct Loaded: Sendable {
+    package var deviceDetail = ""
+    package var warnings: [String] = []
+    package var seconds = 0.0
+
+    package init() {}
+  }
+
+  package init(
+    plan: StartPlan, clock: EngineClock, observer: (any EngineObserver)?,
+    onFailure: @escaping @Sendable (String) -> Void
+  ) {
+    self.plan = plan
+    self.clock = clock
+    self.observer = observer
+    self.board = StatusBoard(
+      watchdogSeconds: plan.configuration.watchdogSeconds, clock: clock, onFailure: onFailure)
+  }
+
+  /// Loads on the new thread and runs the loop there until `stop`.
+  package func startEngineThread(
+    onProgress: @escaping @Sendable (Double) -> Void
+  ) async throws(EngineStartError) -> Loaded {
+    let result = await withCheckedContinuation { (ready: CheckedContinuation<Result<Loaded, EngineStartError>, Never>) in
+      startThread("swerve-engine") {
+        self.runEngine(onProgress: onProgress) { ready.resume(returning: $0) }
+        self.end.threadEnded()
+      }
+    }
+    return try result.get()
+  }
+
+  package func startPublisherThread(tokenizer: Tokenizer?) {
+    startThread("swerve-publish") {
+      var publisher = Publisher(
+        mailbox: self.publisher, spares: self.spares, inbox: self.inbox, tokenizer: tokenizer, observer: self.observer,
+        clock: self.clock)
+      publisher.run()
+      self.end.threadEnded()
+    }
+  }
+
+  private func runEngine(
+    onProgress: @escaping @Sendable (Double) -> Void, ready: (Result<Loaded, EngineStartError>) -> Void
+  ) {
+    do {
+      var loaded = Loaded()
+      var loop = try makeLoop(&loaded, onProgress: onProgress)
+      ready(.success(loaded))
+      loop.run()
+      publisher.post(.stop)
+    } catch let error as EngineStartError {
+      ready(.failure(error))
+    } catch {
+      ready(.failure(.configuration(["\(error)"])))
+    }
+  }
+
+  /// Builds what the engine thread owns; must run on that thread (it becomes the kernel pool's first worker).
+  package func makeLoop(
+    _ loaded: inout Loaded, onProgress: @escaping @Sendable (Double) -> Void
+  ) throws -> EngineLoop<InlineExecutor> {
+    let begin = clock.now()
+    let device = try makeDevice()
+    let runner = try makeRunner(device, onProgress: onProgress)
+    var totals = EngineStatistics()
+    totals.weightBytes = plan.memoryPlan.weightBytes
+    totals.kvBytes = plan.sizing.kvBytes
+    totals.loadSeconds = clock.now().seconds(since: begin)
+    loaded.deviceDetail =
+      "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.runner.type.rawValue)"
+    loaded.warnings = runner.warnings
+    loaded.seconds = totals.loadSeconds
+    return EngineLoop(
+      scheduler: try Scheduler(configuration: schedulerConfiguration), executor: InlineExecutor(runner: runner),
+      inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals)
+  }
+
+  private func makeDevice() throws(EngineStartError) -> CPUDevice {
+    var kernels: KernelSet?
+    if let name = plan.configuration.kernelSet {
+      guard let known = KernelSet(rawValue: name) else {
+        let names = KernelSet.available.map(\.rawValue).joined(separator: ", ")
+        throw .configuration(["SWERVE_CPU_KERNELS=\(name) is unknown; this CPU has \(names)."])
+      }
+      kernels = known
+    }
+    do {
+      return try CPUDevice(
+        configuration: CPUConfiguration(threadCount: plan.configuration.threads, kernels: kernels))
+    } catch {
+      throw .device("\(error)")
+    }
+  }
+
+  private func makeRunner(
+    _ device: CPUDevice, onProgress: @escaping @Sendable (Double) -> Void
+  ) throws(EngineStartError) -> ModelRunner {
+    do {
+      return try ModelRunner(
+        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, progress: onProgress)
+    } catch let error as HardwareError {
+      throw .memory("\(error)")
+    } catch {
+      throw .model("\(error)")
+    }
+  }
+
+  private var schedulerConfiguration: SchedulerConfiguration {
+    let configuration = plan.configuration
+    var scheduler = SchedulerConfiguration(
+      maxBatchedTokens: configuration.resolvedMaxBatchedTokens, maxSequences: configuration.resolvedMaxSequences,
+      blockSize: configuration.blockSize, blockCount: plan.sizing.blockCount,
+      maxModelLength: plan.sizing.maxModelLength)
+    scheduler.enablePrefixCaching = configuration.enablePrefixCaching
+    scheduler.enableChunkedPrefill = configuration.enableChunkedPrefill
+    scheduler.longPrefillThreshold = configuration.longPrefillThreshold
+    scheduler.watermark = configuration.watermark
+    return scheduler
+  }
+}

@@ -1,0 +1,94 @@
+package import SwerveCore
+
+/// How much KV memory an engine gets, and whether that is enough. Pure arithmetic over the model's sizes.
+package struct MemorySizing: Sendable, Equatable {
+  package struct Needs: Sendable {
+    package var weightBytes: Int
+    /// Activations, logits, sampler state.
+    package var scratchBytes: Int
+    /// Keys and values of one block over all layers.
+    package var blockBytes: Int
+    package var maxSequences: Int
+    /// What the model's own configuration allows.
+    package var modelContext: Int
+
+    package init(weightBytes: Int, scratchBytes: Int, blockBytes: Int, maxSequences: Int, modelContext: Int) {
+      self.weightBytes = weightBytes
+      self.scratchBytes = scratchBytes
+      self.blockBytes = blockBytes
+      self.maxSequences = maxSequences
+      self.modelContext = modelContext
+    }
+  }
+
+  package var blockCount: Int
+  package var maxModelLength: Int
+  package var kvBytes: Int
+
+  /// - The exact number of blocks, or exact bytes, where given.
+  /// - Otherwise the share of memory that is left beside weights and scratch, but never more than what is available now,
+  ///   and never more than `maxSequences` sequences of the maximum length can use.
+  package static func decide(
+    _ configuration: EngineConfiguration, _ needs: Needs, memory: SystemMemory
+  ) throws(EngineStartError) -> MemorySizing {
+    let blockSize = configuration.blockSize
+    let wanted = try wantedLength(configuration, needs)
+    let beside = needs.weightBytes + needs.scratchBytes
+    let share = Int(Double(memory.totalBytes) * configuration.memoryUtilization)
+    let budget = min(share, memory.availableBytes) - beside
+    let blocks: Int
+    if let exact = configuration.kvBlocks {
+      blocks = exact
+    } else if let bytes = configuration.kvCacheBytes {
+      blocks = bytes / needs.blockBytes
+    } else {
+      if budget <= 0 {
+        throw .memory(
+          "The weights and working memory need \(bytes(beside)) and \(bytes(min(share, memory.availableBytes))) of "
+            + "\(bytes(memory.totalBytes)) may be used; free memory, raise --gpu-memory-utilization or use a smaller model.")
+      }
+      let useful = needs.maxSequences * blocksFor(wanted, blockSize)
+      blocks = min(budget / needs.blockBytes, useful)
+    }
+    if blocks * needs.blockBytes + beside > memory.totalBytes {
+      throw .memory(
+        "The KV cache would need \(bytes(blocks * needs.blockBytes)) beside \(bytes(beside)) of weights and working memory "
+          + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
+    }
+    // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
+    let longest = blocks * blockSize
+    let length: Int
+    if configuration.maxModelLength == -1 {
+      length = min(wanted, longest)
+      if length < 1 { throw tooSmall(wanted: 1, longest: longest, needs, blockSize) }
+    } else {
+      length = wanted
+      if longest < wanted { throw tooSmall(wanted: wanted, longest: longest, needs, blockSize) }
+    }
+    return MemorySizing(blockCount: blocks, maxModelLength: length, kvBytes: blocks * needs.blockBytes)
+  }
+
+  private static func wantedLength(
+    _ configuration: EngineConfiguration, _ needs: Needs
+  ) throws(EngineStartError) -> Int {
+    guard let asked = configuration.maxModelLength, asked != -1 else { return needs.modelContext }
+    if asked > needs.modelContext && !configuration.allowLongMaxModelLength {
+      throw .configuration([
+        "--max-model-len \(asked) is larger than the model's own limit of \(needs.modelContext); set "
+          + "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 if you know that it works beyond."
+      ])
+    }
+    return asked
+  }
+
+  private static func tooSmall(wanted: Int, longest: Int, _ needs: Needs, _ blockSize: Int) -> EngineStartError {
+    let bytesNeeded = blocksFor(wanted, blockSize) * needs.blockBytes
+    return .memory(
+      "One sequence of \(wanted) tokens needs \(bytes(bytesNeeded)) of KV cache and the pool holds \(longest) tokens; set "
+        + "--max-model-len \(max(1, longest)) or less, or raise --kv-cache-memory-bytes or --gpu-memory-utilization.")
+  }
+
+  package static func blocksFor(_ tokens: Int, _ blockSize: Int) -> Int { (tokens + blockSize - 1) / blockSize }
+
+  private static func bytes(_ count: Int) -> String { ByteText.binary(count) }
+}

@@ -1,0 +1,81 @@
+package import SwerveCore
+import SwerveHardware
+package import SwerveInference
+
+/// What a start would do, from the configuration files alone: no weight is read and no memory taken. `--dry-run` prints
+/// its table.
+package struct StartPlan: Sendable {
+  package let configuration: EngineConfiguration
+  package let files: ModelFiles
+  package let model: ModelConfiguration
+  /// What to load and how to run it.
+  package let runner: RunnerConfiguration
+  package let sizing: MemorySizing
+  package let memoryPlan: MemoryPlan
+  /// End-of-sequence ids.
+  package let endTokens: Set<TokenID>
+  /// Sampling defaults in `generation_config.json`'s keys.
+  package let samplingDefaults: JSONObject
+  /// The memory table before anything was loaded.
+  package let report: StartReport
+  package let seconds: Double
+
+  package init(_ configuration: EngineConfiguration) throws(EngineStartError) {
+    let clock = EngineClock.monotonic
+    let begin = clock.now()
+    let problems = configuration.problems()
+    if !problems.isEmpty { throw .configuration(problems) }
+    self.configuration = configuration
+    files = configuration.modelFolder.map { ModelFiles(folder: $0) } ?? StoryModel.files
+    let generation: GenerationDefaults
+    do {
+      model = try ModelConfiguration(files, overrides: configuration.configOverrides)
+      generation = try Self.generationDefaults(configuration, files, model)
+    } catch {
+      throw .model("\(error)")
+    }
+    endTokens = Set(generation.endTokens)
+    samplingDefaults = generation.sampling
+    let asked = configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil }
+    runner = RunnerConfiguration(
+      model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
+      weights: configuration.loadFormat == .dummy
+        ? .random(seed: UInt64(bitPattern: Int64(configuration.seed))) : .checkpoint,
+      limits: RunnerLimits(
+        rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
+        sequences: configuration.resolvedMaxSequences, contextTokens: asked ?? model.contextTokens,
+        blockTokens: configuration.blockSize))
+    do {
+      memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
+    } catch {
+      throw .model("\(error)")
+    }
+    let memory = SystemMemory.current()
+    sizing = try MemorySizing.decide(
+      configuration,
+      .init(
+        weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.fixedBytes - memoryPlan.weightBytes, blockBytes: memoryPlan.blockBytes,
+        maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens),
+      memory: memory)
+    var report = StartReport()
+    report.memory = .init(
+      total: memory.totalBytes, usedByOthers: memory.usedByOthers, weights: memoryPlan.weightBytes,
+      scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
+    report.elementType = runner.type
+    report.blockSize = configuration.blockSize
+    report.blockCount = sizing.blockCount
+    report.maxModelLength = sizing.maxModelLength
+    self.report = report
+    seconds = clock.now().seconds(since: begin)
+  }
+
+  /// The model's own sampling defaults unless told otherwise, with the overrides on top.
+  private static func generationDefaults(
+    _ configuration: EngineConfiguration, _ files: ModelFiles, _ model: ModelConfiguration
+  ) throws(ModelFileError) -> GenerationDefaults {
+    let source = configuration.generationConfig
+    return try GenerationDefaults(
+      ["auto", "vllm"].contains(source) ? files : ModelFiles(folder: source), configuration: model,
+      usesFile: source != "vllm", overrides: configuration.overrideGenerationConfig)
+  }
+}

@@ -1,0 +1,64 @@
+package import SwerveCore
+
+/// What the start decided and how long it took: the memory table and the log lines that scripts look for.
+package struct StartReport: Sendable {
+  package struct Memory: Sendable, Hashable {
+    package var total = 0
+    package var usedByOthers = 0
+    package var weights = 0
+    package var scratch = 0
+    package var kv = 0
+
+    package var free: Int { total - usedByOthers - weights - scratch - kv }
+  }
+
+  /// The name of the device in log lines.
+  package var device = "CPU"
+  /// How the device computes, e.g. `2 threads, avx512bf16 kernels`.
+  package var deviceDetail = ""
+  package var memory = Memory()
+  package var elementType = ElementType.bfloat16
+  package var blockSize = 16
+  package var blockCount = 0
+  package var maxModelLength = 0
+  /// Name and seconds of each stage, in order.
+  package var stages: [(name: String, seconds: Double)] = []
+  /// Warnings that a person should read (unused tensors, odd settings).
+  package var warnings: [String] = []
+
+  package var kvTokens: Int { blockCount * blockSize }
+
+  /// One row per use of the device's memory.
+  package var memoryTable: [String] {
+    let rows = [
+      ("total", memory.total), ("used by others", memory.usedByOthers), ("weights", memory.weights),
+      ("activations peak", memory.scratch), ("graphs", 0), ("KV cache", memory.kv), ("free", memory.free),
+    ]
+    var lines = ["Memory on \(device)\(deviceDetail.isEmpty ? "" : " (\(deviceDetail))"):"]
+    for (name, bytes) in rows {
+      let amount = ByteText.binary(bytes)
+      lines.append(
+        "  " + name + String(repeating: " ", count: max(1, 20 - name.count))
+          + String(repeating: " ", count: max(0, 12 - amount.count)) + amount)
+    }
+    return lines
+  }
+
+  package var logLines: [String] {
+    var lines: [String] = []
+    for stage in stages where stage.name == "weights" {
+      lines.append("Loading weights took \(ByteText.fixed(stage.seconds, 2)) seconds")
+    }
+    lines += memoryTable
+    lines.append("Available KV cache memory: \(ByteText.fixed(Double(memory.kv) / Double(1 << 30), 2)) GiB")
+    lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
+    let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)
+    lines.append(
+      "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x")
+    lines.append("Start: " + stages.map { "\($0.name) \(ByteText.fixed($0.seconds, 3)) s" }.joined(separator: ", "))
+    let total = stages.reduce(0) { $0 + $1.seconds }
+    lines.append(
+      "init engine (profile, create kv cache, warmup model) took \(ByteText.fixed(total, 2)) seconds")
+    return lines
+  }
+}

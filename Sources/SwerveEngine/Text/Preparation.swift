@@ -1,0 +1,163 @@
+import SwerveCore
+import SwerveText
+
+/// Everything that happens to a request before it is queued, off the engine thread: template, tokens, truncation, limits
+/// and the parameters in the sampler's form. Immutable and shared by all requests.
+struct Preparation: Sendable {
+  let model: ModelInfo
+  let tokenizer: Tokenizer?
+  let template: ModelChatTemplate?
+  let defaultTemplateArguments: JSONObject
+  let templateTimeout: Double
+  /// End-of-sequence ids of the model.
+  let endTokens: Set<TokenID>
+  let wallClock: @Sendable () -> Int
+
+  struct Prepared: Sendable {
+    var tokens: [TokenID]
+    var text: String?
+    var params: SamplingParams
+    var sampling: SamplingState
+  }
+
+  /// The request in tokens and validated parameters; a 400 says which field to change.
+  func prepare(_ request: GenerationRequest, fallbackSeed: UInt64) throws(RequestError) -> Prepared {
+    var params = request.params
+    try params.validate(limits: model.limits)
+    var (tokens, text) = try tokens(of: request.prompt, addSpecialTokens: request.addSpecialTokens)
+    if let keep = request.truncatePromptTokens {
+      tokens = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
+    }
+    try check(tokens, params: params)
+    let room = model.maxModelLength - tokens.count
+    params.maxTokens = min(params.maxTokens ?? room, room)
+    params.minTokens = min(params.minTokens, params.maxTokens ?? 0)
+    if params.temperature > 0 && params.temperature < 0.01 { params.temperature = 0.01 }
+    if params.topK == -1 { params.topK = 0 }
+    return Prepared(
+      tokens: tokens, text: text, params: params,
+      sampling: SamplingState(
+        params: params, seed: seed(params, fallback: fallbackSeed), badWordTokens: try badWords(params.badWords),
+        terminators: terminators(params)))
+  }
+
+  /// A prompt of any kind in tokens, with its text where there is one.
+  func tokens(
+    of prompt: GenerationRequest.Prompt, addSpecialTokens: Bool
+  ) throws(RequestError) -> (tokens: [TokenID], text: String?) {
+    switch prompt {
+    case .tokens(let tokens):
+      return (tokens, tokenizer?.decode(tokens, skipSpecialTokens: false))
+    case .text(let text):
+      return (try requireTokenizer("a text prompt").encode(text, addSpecialTokens: addSpecialTokens), text)
+    case .chat(let chat):
+      let text = try render(chat)
+      return (try requireTokenizer("a conversation").encode(text, addSpecialTokens: addSpecialTokens), text)
+    }
+  }
+
+  func requireTokenizer(_ what: String) throws(RequestError) -> Tokenizer {
+    guard let tokenizer else {
+      throw .badRequest("\(what) needs a tokenizer and this server was started without one; send token ids.", param: "prompt")
+    }
+    return tokenizer
+  }
+
+  /// The conversation as the model's chat template writes it.
+  func render(_ chat: SwerveCore.ChatPrompt) throws(RequestError) -> String {
+    let templates = try templates(for: chat)
+    // Special tokens first, then the server's arguments, then the request's: later ones win.
+    var variables = templates.specialTokens
+    for arguments in [defaultTemplateArguments, chat.templateArguments] {
+      for (key, value) in arguments { variables[key] = value }
+    }
+    let conversation = Conversation(
+      messages: chat.messages, tools: chat.tools, documents: chat.documents,
+      addGenerationPrompt: chat.addGenerationPrompt,
+      continueFinalMessage: chat.continueFinalMessage ? .content : nil, variables: variables)
+    do {
+      return try conversation.render(
+        templates.template(withTools: chat.tools != nil), now: TemplateDate(epoch: wallClock()),
+        limits: TemplateLimits(seconds: templateTimeout))
+    } catch {
+      throw .badRequest("The chat template refuses this conversation: \(error)", param: "messages")
+    }
+  }
+
+  private func templates(for chat: SwerveCore.ChatPrompt) throws(RequestError) -> ModelChatTemplate {
+    if let source = chat.template {
+      do {
+        return ModelChatTemplate(
+          template: try ChatTemplate(source: source), specialTokens: template?.specialTokens ?? JSONObject())
+      } catch {
+        throw .badRequest("chat_template is not a template: \(error)", param: "chat_template")
+      }
+    }
+    guard let template else {
+      throw .badRequest(
+        "This model has no chat template; use /v1/completions, or start the server with --chat-template.",
+        param: "messages")
+    }
+    return template
+  }
+
+  // MARK: Limits
+
+  private func truncate(
+    _ tokens: [TokenID], keep: Int, side: GenerationRequest.TruncationSide, params: SamplingParams
+  ) throws(RequestError) -> [TokenID] {
+    guard keep >= -1 else {
+      throw .badRequest("truncate_prompt_tokens must be -1 or more, got \(keep).", param: "truncate_prompt_tokens")
+    }
+    guard keep <= model.maxModelLength else {
+      throw .badRequest(
+        "truncate_prompt_tokens (\(keep)) is larger than the model's maximum length of \(model.maxModelLength).",
+        param: "truncate_prompt_tokens")
+    }
+    let limit = keep == -1 ? model.maxModelLength - (params.maxTokens == 0 ? 0 : 1) : keep
+    guard tokens.count > limit else { return tokens }
+    return side == .left ? Array(tokens.suffix(limit)) : Array(tokens.prefix(limit))
+  }
+
+  private func check(_ tokens: [TokenID], params: SamplingParams) throws(RequestError) {
+    if tokens.isEmpty { throw .badRequest("The prompt is empty; send at least one token.", param: "prompt") }
+    if let bad = tokens.first(where: { $0.rawValue < 0 || Int($0.rawValue) >= model.vocabularySize }) {
+      throw .badRequest(
+        "Token id \(bad) is outside the vocabulary of \(model.vocabularySize) tokens.", param: "prompt")
+    }
+    let needed = params.maxTokens == 0 ? tokens.count : tokens.count + 1
+    if needed > model.maxModelLength {
+      throw .badRequest(
+        "The prompt has \(tokens.count) tokens and this model takes at most \(model.maxModelLength) for prompt and "
+          + "output together; shorten it or set truncate_prompt_tokens.", param: "prompt")
+    }
+  }
+
+  // MARK: Parameters
+
+  private func seed(_ params: SamplingParams, fallback: UInt64) -> UInt64 {
+    guard let seed = params.seed, seed != -1 else { return fallback }
+    return UInt64(bitPattern: Int64(seed))
+  }
+
+  private func terminators(_ params: SamplingParams) -> [TokenID] {
+    var all = Set(params.stopTokenIDs)
+    if !params.ignoreEOS { all.formUnion(endTokens) }
+    return all.sorted()
+  }
+
+  /// Every word bare and after a space: both spellings occur inside a text.
+  private func badWords(_ words: [String]) throws(RequestError) -> [[TokenID]] {
+    var sequences: [[TokenID]] = []
+    for word in words {
+      let tokenizer = try requireTokenizer("bad_words")
+      let bare = word.drop { $0 == " " }
+      for form in [String(bare), " " + bare] {
+        let tokens = tokenizer.encode(form, addSpecialTokens: false)
+        if tokens.isEmpty { throw .badRequest("bad_words: '\(word)' has no tokens.", param: "bad_words") }
+        if !sequences.contains(tokens) { sequences.append(tokens) }
+      }
+    }
+    return sequences
+  }
+}

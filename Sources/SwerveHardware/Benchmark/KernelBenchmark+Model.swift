@@ -1,0 +1,114 @@
+internal import SwerveCore
+
+extension KernelBenchmark {
+  /// One kind of product in the model.
+  private struct Product {
+    var name: String
+    var weights: [PackedWeight]
+    var epilogue: LinearEpilogue
+    var isFloat: Bool
+  }
+
+  /// Every product of the shape over all layers, then all of them as in one step.
+  func measureLinears(
+    _ type: ElementType, _ report: inout KernelReport, _ progress: (KernelReport.Line) -> Void
+  ) throws(HardwareError) {
+    let s = options.shape
+    let attention = s.queryHeads * s.headDim, kv = s.kvHeads * s.headDim
+    let products = [
+      Product(
+        name: "linear q+k+v", weights: try weights([attention, kv, kv], s.hidden, type), epilogue: .store, isFloat: true),
+      Product(name: "linear o", weights: try weights([s.hidden], attention, type), epilogue: .accumulate, isFloat: true),
+      Product(
+        name: "linear gate+up", weights: try weights([s.intermediate, s.intermediate], s.hidden, type, .interleaved16),
+        epilogue: .siluMultiply, isFloat: false),
+      Product(
+        name: "linear down", weights: try weights([s.hidden], s.intermediate, type), epilogue: .accumulate, isFloat: true),
+      Product(
+        name: "linear head", weights: try weights([s.vocabulary], s.hidden, type, layers: 1), epilogue: .store,
+        isFloat: true),
+    ]
+    for rows in options.rows {
+      var step = KernelReport.Line(name: "all linears", type: type, rows: rows, seconds: 0, bytes: 0, operations: 0)
+      for product in products {
+        // Logits of many rows are never wanted at once.
+        if product.name == "linear head" && rows > 64 { continue }
+        let line = try measure(product, rows: rows, type: type)
+        report.lines.append(line)
+        progress(line)
+        let count = Double(product.weights.count)
+        step.seconds += line.seconds * count
+        step.bytes += line.bytes * count
+        step.operations += line.operations * count
+      }
+      report.lines.append(step)
+      progress(step)
+    }
+  }
+
+  private func weights(
+    _ rows: [Int], _ columns: Int, _ type: ElementType, _ layout: PackedLayout = .stacked, layers: Int? = nil
+  ) throws(HardwareError) -> [PackedWeight] {
+    var made: [PackedWeight] = []
+    for layer in 0..<(layers ?? options.shape.layers) {
+      made.append(
+        try device.packRandom(
+          rows: rows, columns: columns, seed: UInt64(layer), scale: 0.02, type: type, layout: layout))
+    }
+    return made
+  }
+
+  /// Seconds of one product, the mean over the layers of a pass.
+  private func measure(_ product: Product, rows: Int, type: ElementType) throws(HardwareError) -> KernelReport.Line {
+    let first = product.weights[0]
+    let x = try device.allocate(byteCount: rows * first.inputs * type.byteCount)
+    let y = try device.allocate(byteCount: rows * first.outputs * 4)
+    let input = x.tensor(type, rows: rows, columns: first.inputs)
+    let output = y.tensor(product.isFloat ? .float32 : type, rows: rows, columns: first.outputs)
+    let seconds = typical {
+      for weight in product.weights { device.linear(input, weight, epilogue: product.epilogue, into: output) }
+    }
+    let elements = Double(first.blockCount * 16 * first.inputs)
+    return KernelReport.Line(
+      name: product.name, type: type, rows: rows, seconds: seconds / Double(product.weights.count),
+      bytes: Double(first.byteCount), operations: 2 * elements * Double(rows))
+  }
+
+  /// Attention of one layer over 8 sequences' cache, decoding and prefilling.
+  func measureAttention(
+    _ type: ElementType, context: Int, _ report: inout KernelReport, _ progress: (KernelReport.Line) -> Void
+  ) throws(HardwareError) {
+    let s = options.shape
+    let layout = try KVLayout(type: type, blockTokens: 32, headCount: s.kvHeads, headDim: s.headDim, layerCount: s.layers)
+    let blocks = (context + layout.blockTokens - 1) / layout.blockTokens
+    let sequences = 8
+    let cache = try KVCache(layout: layout, blockCount: blocks * sequences, device: device)
+    let table = (0..<blocks * sequences).map { BlockID($0) }
+    for (count, rows) in [(1, 1), (sequences, 1), (1, min(512, context))] {
+      let batch = try AttentionBatch(
+        device: device, layout: layout, queryHeads: s.queryHeads, maxRows: count * rows, maxSequences: count,
+        maxBlockEntries: table.count)
+      let pieces = (0..<count).map {
+        AttentionSequence(
+          firstRow: Int32($0 * rows), rowCount: Int32(rows), contextTokens: Int32(context - rows),
+          firstBlock: Int32($0 * blocks))
+      }
+      batch.prepare(sequences: pieces.span, blocks: table.span)
+      let width = s.queryHeads * s.headDim
+      let q = try device.allocate(byteCount: count * rows * width * type.byteCount)
+      let queries = q.tensor(type, rows: count * rows, columns: width)
+      let seconds = typical {
+        for layer in 0..<s.layers {
+          device.attention(q: queries, cache: cache, layer: layer, batch: batch, scale: 0.125, into: queries)
+        }
+      }
+      let visible = Double(context) - Double(rows - 1) / 2
+      let line = KernelReport.Line(
+        name: "attention \(count) x \(context)", type: type, rows: count * rows, seconds: seconds / Double(s.layers),
+        bytes: Double(count * blocks * layout.blockLayerBytes),
+        operations: 4 * visible * Double(width) * Double(count * rows))
+      report.lines.append(line)
+      progress(line)
+    }
+  }
+}

@@ -1,0 +1,82 @@
+package import SwerveCore
+
+/// What a kernel benchmark found.
+package struct KernelReport: Sendable {
+  /// One kernel on one shape.
+  package struct Line: Sendable {
+    /// What was measured: "linear gate+up", "attention 1024".
+    package var name: String
+    package var type: ElementType
+    package var rows: Int
+    /// Of one call.
+    package var seconds: Double
+    /// Weights or keys and values that one call must read.
+    package var bytes: Double
+    /// Multiplications and additions of one call.
+    package var operations: Double
+  }
+
+  package var kernels: KernelSet
+  package var threads: Int
+  /// Bytes a second, one stream a thread.
+  package var oneStream: Double
+  /// Bytes a second, eight streams a thread: what a step at batch 1 can reach.
+  package var manyStreams: Double
+  /// Operations a second out of the first-level cache.
+  package var peaks: [ElementType: Double] = [:]
+  package var lines: [Line] = []
+
+  /// Of `manyStreams`, 0 ... 1.
+  package func bandwidthShare(_ line: Line) -> Double { line.bytes / line.seconds / manyStreams }
+
+  /// Of the type's peak, 0 ... 1.
+  package func peakShare(_ line: Line) -> Double {
+    guard let peak = peaks[line.type], peak > 0 else { return 0 }
+    return line.operations / line.seconds / peak
+  }
+
+  /// The report as lines of text.
+  package var text: [String] {
+    var out = [
+      "kernels \(kernels.rawValue), \(threads) threads",
+      "read from memory: \(fixed(oneStream / 1e9, 1)) GB/s with 1 stream a thread, "
+        + "\(fixed(manyStreams / 1e9, 1)) GB/s with 8",
+    ]
+    for type in ElementType.allCases {
+      if let peak = peaks[type] { out.append("\(type.rawValue) products from cache: \(fixed(peak / 1e9, 0)) GFLOP/s") }
+    }
+    out.append(
+      column("kernel", 22) + column("type", 10) + column("rows", 6, right: true) + column("us", 11, right: true)
+        + column("GB/s", 8, right: true) + column("of read", 9, right: true) + column("GFLOP/s", 9, right: true)
+        + column("of peak", 9, right: true))
+    out += lines.map(text(of:))
+    return out
+  }
+
+  /// One line of the table.
+  package func text(of line: Line) -> String {
+    column(line.name, 22) + column(line.type.rawValue, 10) + column("\(line.rows)", 6, right: true)
+      + column(fixed(line.seconds * 1e6, 1), 11, right: true)
+      + column(fixed(line.bytes / line.seconds / 1e9, 1), 8, right: true)
+      + column(fixed(bandwidthShare(line) * 100, 0) + " %", 9, right: true)
+      + column(fixed(line.operations / line.seconds / 1e9, 0), 9, right: true)
+      + column(fixed(peakShare(line) * 100, 0) + " %", 9, right: true)
+  }
+
+  private func column(_ text: String, _ width: Int, right: Bool = false) -> String {
+    let space = String(repeating: " ", count: max(1, width - text.count))
+    return right ? space + text : text + space
+  }
+
+  /// `digits` after the point; no Foundation here.
+  private func fixed(_ value: Double, _ digits: Int) -> String {
+    guard value.isFinite, abs(value) < 1e15 else { return "-" }
+    var unit = 1.0
+    for _ in 0..<digits { unit *= 10 }
+    let scaled = Int64((abs(value) * unit).rounded())
+    let sign = value < 0 && scaled != 0 ? "-" : ""
+    if digits == 0 { return "\(sign)\(scaled)" }
+    let rest = String(scaled % Int64(unit))
+    return "\(sign)\(scaled / Int64(unit))." + String(repeating: "0", count: digits - rest.count) + rest
+  }
+}

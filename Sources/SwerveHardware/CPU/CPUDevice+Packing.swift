@@ -1,0 +1,141 @@
+package import SwerveCore
+internal import CSwerveKernels
+
+extension CPUDevice {
+  /// Packs row-major matrices into one, converting to `type` (nearest even), on all threads.
+  ///
+  /// - Parameters:
+  ///   - sources: one or more with the same columns; exactly two of the same shape for `.interleaved16`.
+  ///   - biases: f32 pointers or other types, `rows` long, one a source; nil entries are zeros. Empty: no bias.
+  ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (float32: by segments).
+  ///   - packed: called with each source after its last byte was read, to drop its pages.
+  /// - Throws: `.shape` with what does not fit, `.outOfMemory`.
+  package func pack(
+    _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, layout: PackedLayout = .stacked,
+    segments: Int = 1, packed: (WeightSource) -> Void = { _ in }
+  ) throws(HardwareError) -> PackedWeight {
+    guard let columns = sources.first?.columns else { throw .shape("no matrix to pack; give at least one") }
+    for source in sources where source.columns != columns || source.rows < 1 || columns < 1 {
+      throw .shape("a matrix of \(source.rows) x \(source.columns) cannot be packed with one of \(columns) columns")
+    }
+    let rows = sources.map(\.rows)
+    let result = try makePacked(rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: biases)
+    var row = 0
+    for (index, source) in sources.enumerated() {
+      packOne(into: result, index: index, firstRow: row, rows: source.rows, source: source, seed: 0, scale: 0)
+      row += source.rows
+      packed(source)
+    }
+    return result
+  }
+
+  /// A packed matrix of seeded noise: uniform, mean 0, standard deviation `scale`. A number depends on the seed, its
+  /// source, row and column alone.
+  package func packRandom(
+    rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, layout: PackedLayout = .stacked,
+    segments: Int = 1, withBias: Bool = false
+  ) throws(HardwareError) -> PackedWeight {
+    guard columns > 0, !rows.isEmpty, rows.allSatisfy({ $0 > 0 }) else {
+      throw .shape("a random matrix needs at least one row and one column, not \(rows) x \(columns)")
+    }
+    let result = try makePacked(
+      rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: [], forceBias: withBias)
+    if let bias = result.bias {
+      let count = result.blockCount * 16
+      swerve_random_f32(bias.buffer.pointer.assumingMemoryBound(to: Float.self), count, seed &+ 0x5eed, scale)
+    }
+    var row = 0
+    for (index, count) in rows.enumerated() {
+      packOne(
+        into: result, index: index, firstRow: row, rows: count, source: nil, seed: seed &+ UInt64(index) &* 0x9e37_79b9,
+        scale: scale)
+      row += count
+    }
+    return result
+  }
+
+  private func makePacked(
+    rows: [Int], columns: Int, type: ElementType, layout: PackedLayout, segments: Int, biases: [WeightSource?],
+    forceBias: Bool = false
+  ) throws(HardwareError) -> PackedWeight {
+    if layout == .interleaved16, rows.count != 2 || rows[0] != rows[1] {
+      throw .shape("interleaving needs two matrices of the same shape, not rows \(rows)")
+    }
+    guard [1, 2, 4, 8].contains(segments),
+      segments == 1 || columns % (segments * (type == .float32 ? 1 : 32)) == 0
+    else {
+      throw .shape("\(columns) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
+    }
+    let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
+    let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, type: type, layout: layout)
+    let storage = WeightStorage(try allocate(byteCount: bytes))
+    var bias: WeightStorage?
+    if forceBias || biases.contains(where: { $0 != nil }) {
+      bias = try packBias(biases, rows: rows, outputs: outputs, layout: layout)
+    }
+    return PackedWeight(
+      type: type, layout: layout, outputs: outputs, inputs: columns, segments: segments, storage: storage, bias: bias)
+  }
+
+  private func packBias(
+    _ biases: [WeightSource?], rows: [Int], outputs: Int, layout: PackedLayout
+  ) throws(HardwareError) -> WeightStorage {
+    guard biases.isEmpty || biases.count == rows.count else {
+      throw .shape("\(biases.count) biases for \(rows.count) matrices; give one entry for each")
+    }
+    let blocks = (outputs + 15) / 16 * (layout == .interleaved16 ? 2 : 1)
+    let storage = WeightStorage(try allocate(byteCount: blocks * 64))
+    let out = storage.buffer.pointer.assumingMemoryBound(to: Float.self)
+    var first = 0
+    for (index, bias) in biases.enumerated() {
+      defer { first += rows[index] }
+      guard let bias else { continue }
+      guard bias.rows * bias.columns == rows[index] else {
+        throw .shape("a bias of \(bias.rows * bias.columns) numbers for \(rows[index]) outputs")
+      }
+      for row in 0..<rows[index] {
+        let place = layout == .interleaved16 ? (row / 16 * 2 + index) * 16 + row % 16 : first + row
+        out[place] = bias.number(at: row)
+      }
+    }
+    return storage
+  }
+
+  private func packOne(
+    into result: PackedWeight, index: Int, firstRow: Int, rows: Int, source: WeightSource?, seed: UInt64, scale: Float
+  ) {
+    let isInterleaved = result.layout == .interleaved16
+    let first = isInterleaved ? 0 : firstRow
+    let job = swerve_pack_job(
+      source: source?.pointer, source_type: (source?.type ?? .float32).kernelType, source_stride: result.inputs,
+      packed: result.storage.buffer.pointer, type: result.type.kernelType, rows: rows, columns: result.inputs,
+      first_block: isInterleaved ? index : 0, block_step: isInterleaved ? 2 : 1, first_row: first, seed: seed,
+      scale: scale)
+    pool.run(swerve_pack_task, job, units: (first % 16 + rows + 15) / 16)
+  }
+}
+
+extension WeightSource {
+  /// One number in f32. For biases and norms, not for matrices.
+  package func number(at index: Int) -> Float {
+    precondition(index >= 0 && index < rows * columns, "number outside the source")
+    switch type {
+    case .float32: return pointer.loadUnaligned(fromByteOffset: index * 4, as: Float.self)
+    case .bfloat16:
+      let bits = pointer.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)
+      return Float(bitPattern: UInt32(bits) << 16)
+    case .float16:
+      let bits = pointer.loadUnaligned(fromByteOffset: index * 2, as: UInt16.self)
+      return Float(halfBits: bits)
+    }
+  }
+}
+
+extension Float {
+  /// The value of IEEE 754 binary16 bits; exact.
+  package init(halfBits bits: UInt16) {
+    let magnitude = Float(bitPattern: UInt32(bits & 0x7fff) << 13) * 0x1p112
+    let special: UInt32 = bits & 0x7c00 == 0x7c00 ? 0x7f80_0000 : 0
+    self.init(bitPattern: magnitude.bitPattern | special | UInt32(bits & 0x8000) << 16)
+  }
+}

@@ -1,0 +1,71 @@
+internal import SwerveCore
+internal import CSwerveKernels
+internal import CSwervePlatform
+
+/// How to use the CPUs. Read from flags by the command; nothing here reads the environment.
+package struct CPUConfiguration: Sendable, Hashable {
+  /// Kernel threads, the caller included; nil: one for each CPU the process may use.
+  package var threadCount: Int?
+  /// Bind each worker to a CPU. Ignored where there are fewer CPUs than threads.
+  package var isPinned = true
+  /// nil: the best this CPU has.
+  package var kernels: KernelSet?
+  /// How long an idle worker spins before it sleeps; it sleeps at once while other processes want the CPUs.
+  package var spinMicroseconds = 50
+
+  package init(threadCount: Int? = nil, isPinned: Bool = true, kernels: KernelSet? = nil, spinMicroseconds: Int = 50) {
+    self.threadCount = threadCount
+    self.isPinned = isPinned
+    self.kernels = kernels
+    self.spinMicroseconds = spinMicroseconds
+  }
+}
+
+/// The CPUs and their memory as a device: it allocates, packs weights and runs the operations of `Operations.swift`.
+///
+/// Operations may be called from any thread; two calls at once wait for each other, and both must not touch the same
+/// memory. Meant for one engine thread.
+package final class CPUDevice: Sendable {
+  package let pool: KernelPool
+  /// The set in use.
+  package let kernelSet: KernelSet
+  package let memory = MemoryLedger()
+  nonisolated(unsafe) let kernels: OpaquePointer
+
+  package init(configuration: CPUConfiguration = .init()) throws(HardwareError) {
+    let set = configuration.kernels ?? .best
+    guard let table = set.table else { throw .unsupportedKernels(set, available: KernelSet.available) }
+    self.kernelSet = set
+    self.kernels = table
+    self.pool = try KernelPool(
+      threadCount: configuration.threadCount, pinned: configuration.isPinned,
+      spinMicroseconds: configuration.spinMicroseconds)
+  }
+
+  package var threadCount: Int { pool.threadCount }
+
+  /// Bytes allocated through this device and not yet given back.
+  package var memoryInUseBytes: Int { memory.bytesInUse }
+
+  /// Zeroed memory, in huge pages where it is that large. Pages are taken from the system at first touch.
+  package func allocate(byteCount: Int) throws(HardwareError) -> DeviceBuffer {
+    try DeviceBuffer(byteCount: byteCount, ledger: memory)
+  }
+
+  /// Binds the calling thread, worker 0, to the first allowed CPU. For the engine thread, once.
+  package func pinCallingThread() {
+    guard let first = KernelPool.allowedCPUs.first else { return }
+    _ = swerve_thread_pin(first)
+  }
+}
+
+extension ElementType {
+  /// The type's number in C.
+  var kernelType: Int32 {
+    switch self {
+    case .float32: 0
+    case .bfloat16: 1
+    case .float16: 2
+    }
+  }
+}

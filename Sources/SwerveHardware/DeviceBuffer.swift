@@ -1,0 +1,53 @@
+package import SwerveCore
+internal import CSwervePlatform
+internal import Synchronization
+
+/// Bytes a device has handed out and not got back.
+package final class MemoryLedger: Sendable {
+  private let bytes = Atomic<Int>(0)
+
+  package init() {}
+
+  /// Now in use.
+  package var bytesInUse: Int { bytes.load(ordering: .relaxed) }
+
+  func add(_ count: Int) { bytes.add(count, ordering: .relaxed) }
+  func remove(_ count: Int) { bytes.subtract(count, ordering: .relaxed) }
+}
+
+/// The one owner of a run of device memory: zeroed at first, given back when it goes. Readable 64 bytes beyond
+/// `byteCount`, which kernels use for whole loads at the end.
+package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
+  // Sendable: the owner is unique, and the memory it points to is reached only through it or through views whose users
+  // keep the rules of `CPUDevice`.
+
+  /// First byte, aligned to 4,096 bytes, to 2 MiB for buffers that large.
+  package let pointer: UnsafeMutableRawPointer
+  package let byteCount: Int
+  private let mappedBytes: Int
+  private let ledger: MemoryLedger
+
+  init(byteCount: Int, ledger: MemoryLedger) throws(HardwareError) {
+    guard byteCount >= 0, byteCount < Int.max / 2 else { throw .outOfMemory(requestedBytes: byteCount) }
+    let mapped = byteCount + 64
+    guard let pages = swerve_pages_allocate(mapped) else { throw .outOfMemory(requestedBytes: byteCount) }
+    self.pointer = pages
+    self.byteCount = byteCount
+    self.mappedBytes = mapped
+    self.ledger = ledger
+    ledger.add(mapped)
+  }
+
+  deinit {
+    swerve_pages_free(pointer, mappedBytes)
+    ledger.remove(mappedBytes)
+  }
+
+  /// The buffer, or a part of it, as rows.
+  ///
+  /// - Precondition: the rows lie inside the buffer.
+  package func tensor(_ type: ElementType, rows: Int, columns: Int, byteOffset: Int = 0) -> Tensor {
+    precondition(byteOffset >= 0 && byteOffset + rows * columns * type.byteCount <= byteCount, "tensor outside its buffer")
+    return Tensor(pointer: pointer + byteOffset, type: type, rows: rows, columns: columns)
+  }
+}

@@ -1,0 +1,28 @@
+// Devices, memory, packed weights, the KV store's bytes and the operations on them. This room must not know a model, a
+// request or a token's meaning, and reads no environment.
+// Start with Operations.swift (what can be computed), then CPUDevice.swift and AttentionBatch.swift.
+
+/// What a device can refuse. Every case says what was wrong and what would work.
+package enum HardwareError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// The system has no more memory of this kind.
+  case outOfMemory(requestedBytes: Int)
+  /// The kernel set is not in this build or not in this CPU.
+  case unsupportedKernels(KernelSet, available: [KernelSet])
+  /// Worker threads could not be started.
+  case threadsUnavailable(requested: Int)
+  /// Sizes that do not fit together.
+  case shape(String)
+
+  package var description: String {
+    switch self {
+    case .outOfMemory(let bytes):
+      "the system refused \(bytes) bytes of memory; free some, or ask for a smaller KV cache or batch"
+    case .unsupportedKernels(let set, let available):
+      "kernel set \(set.rawValue) is not available on this machine; "
+        + "use \(available.map(\.rawValue).joined(separator: ", "))"
+    case .threadsUnavailable(let count):
+      "\(count) kernel threads could not be started; use fewer threads"
+    case .shape(let sentence): sentence
+    }
+  }
+}

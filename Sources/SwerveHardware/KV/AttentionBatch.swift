@@ -1,0 +1,177 @@
+package import SwerveCore
+internal import CSwerveKernels
+
+/// One sequence's rows of a step, as attention sees them.
+package struct AttentionSequence: Sendable, Hashable {
+  /// First row in q, k, v and o.
+  package var firstRow: Int32
+  /// Rows of this step, ≥ 1.
+  package var rowCount: Int32
+  /// Tokens in the cache before this step: the position of the first row.
+  package var contextTokens: Int32
+  /// First entry of the sequence in the block tables.
+  package var firstBlock: Int32
+
+  package init(firstRow: Int32, rowCount: Int32, contextTokens: Int32, firstBlock: Int32) {
+    self.firstRow = firstRow
+    self.rowCount = rowCount
+    self.contextTokens = contextTokens
+    self.firstBlock = firstBlock
+  }
+}
+
+/// Attention's plan for a step: the work items, built once and used for all layers, and the scratch for partial results.
+/// All memory is taken at `init` from declared maxima; `prepare` allocates nothing.
+///
+/// Not for two threads at once.
+package final class AttentionBatch {
+  package let maxRows: Int
+  package let maxSequences: Int
+  package let maxBlockEntries: Int
+  package let queryHeads: Int
+  package let layout: KVLayout
+  /// Attention sees the token itself and the `window - 1` before it; nil: all.
+  package let window: Int?
+
+  private let itemStorage: DeviceBuffer
+  private let mergeStorage: DeviceBuffer
+  private let blockStorage: DeviceBuffer
+  private let slotStorage: DeviceBuffer
+  private let partialStorage: DeviceBuffer
+  private let itemCapacity: Int
+  private let partialCapacity: Int
+  private let threadCount: Int
+  private(set) var itemCount = 0
+  private(set) var mergeCount = 0
+  private var partialCount = 0
+  package private(set) var rowCount = 0
+
+  /// - Parameters:
+  ///   - maxRows: most rows of a step. - maxSequences: most sequences of a step.
+  ///   - maxBlockEntries: most entries of a step's block tables together.
+  ///   - window: sliding window in tokens, ≥ 1.
+  /// Memory: about 40 bytes a possible item, and partials for `8 × threads × partitions of one long sequence`, at most
+  /// `scratchBytes`.
+  package init(
+    device: CPUDevice, layout: KVLayout, queryHeads: Int, maxRows: Int, maxSequences: Int, maxBlockEntries: Int,
+    window: Int? = nil, scratchBytes: Int = 16 << 20
+  ) throws(HardwareError) {
+    guard queryHeads > 0, queryHeads % layout.headCount == 0 else {
+      throw .shape("\(queryHeads) query heads cannot be grouped over \(layout.headCount) KV heads")
+    }
+    guard maxRows > 0, maxSequences > 0, maxBlockEntries > 0, window.map({ $0 > 0 }) ?? true else {
+      throw .shape("attention needs at least one row, one sequence, one block and a window of at least 1")
+    }
+    self.layout = layout
+    self.queryHeads = queryHeads
+    self.maxRows = maxRows
+    self.maxSequences = maxSequences
+    self.maxBlockEntries = maxBlockEntries
+    self.window = window
+    self.threadCount = device.threadCount
+    let group = queryHeads / layout.headCount
+    let tiles = (maxRows * group + Self.tile - 1) / Self.tile + maxSequences
+    let recordBytes = swerve_partial_floats(layout.headDim) * 4
+    self.partialCapacity = max(0, scratchBytes / recordBytes)
+    // A tile that is split needs a partial for each item, so partials bound the extra items.
+    self.itemCapacity = tiles + partialCapacity / layout.headCount
+    self.itemStorage = try device.allocate(byteCount: itemCapacity * MemoryLayout<swerve_attention_item>.stride)
+    self.mergeStorage = try device.allocate(byteCount: tiles * MemoryLayout<swerve_attention_item>.stride)
+    self.blockStorage = try device.allocate(byteCount: maxBlockEntries * 4)
+    self.slotStorage = try device.allocate(byteCount: maxRows * 8)
+    self.partialStorage = try device.allocate(byteCount: partialCapacity * recordBytes)
+  }
+
+  static let tile = Int(SWERVE_QUERY_TILE)
+  static let partition = Int(SWERVE_PARTITION_TOKENS)
+
+  /// Plans a step: block tables and slots are copied, work is split over sequence × KV head × query tile × partition
+  /// until there is enough for all threads. The split changes no bit of the result.
+  ///
+  /// - Precondition: within the maxima; each block table reaches to the sequence's last token; block ids are in range of
+  ///   the cache.
+  package func prepare(sequences: Span<AttentionSequence>, blocks: Span<BlockID>) {
+    precondition(sequences.count <= maxSequences && blocks.count <= maxBlockEntries, "step above its declared maxima")
+    itemCount = 0
+    mergeCount = 0
+    partialCount = 0
+    rowCount = 0
+    for index in blocks.indices { self.blocks[index] = blocks[index].rawValue }
+    let group = queryHeads / layout.headCount
+    var wholeTiles = 0
+    for index in sequences.indices {
+      let s = sequences[index]
+      precondition(s.rowCount > 0 && s.firstRow >= 0 && s.contextTokens >= 0 && s.firstBlock >= 0, "malformed sequence")
+      precondition(Int(s.firstRow) + Int(s.rowCount) <= maxRows, "step above its declared maxima")
+      let lastBlock = Int(s.firstBlock) + (Int(s.contextTokens) + Int(s.rowCount) - 1) / layout.blockTokens
+      precondition(lastBlock < blocks.count, "block table shorter than its sequence")
+      rowCount = max(rowCount, Int(s.firstRow) + Int(s.rowCount))
+      wholeTiles += (Int(s.rowCount) * group + Self.tile - 1) / Self.tile
+      fillSlots(s)
+    }
+    // Four units a thread keep all of them busy to the end; below that, long tiles are cut by partition.
+    let splits = wholeTiles * layout.headCount < 4 * threadCount && threadCount > 1
+    for index in sequences.indices { appendItems(sequences[index], group: group, splits: splits) }
+  }
+
+  private func fillSlots(_ s: AttentionSequence) {
+    let tokens = layout.blockTokens
+    for row in 0..<Int(s.rowCount) {
+      let position = Int(s.contextTokens) + row
+      let block = Int(blocks[Int(s.firstBlock) + position / tokens])
+      slots[Int(s.firstRow) + row] = Int64(block * tokens + position % tokens)
+    }
+  }
+
+  private func appendItems(_ s: AttentionSequence, group: Int, splits: Bool) {
+    let pairs = Int(s.rowCount) * group
+    for begin in stride(from: 0, to: pairs, by: Self.tile) {
+      let end = min(pairs, begin + Self.tile)
+      let firstPosition = Int(s.contextTokens) + begin / group
+      let lastPosition = Int(s.contextTokens) + (end - 1) / group
+      let low = window.map { max(0, firstPosition + 1 - $0) } ?? 0
+      let partitions = low / Self.partition..<lastPosition / Self.partition + 1
+      var item = swerve_attention_item(
+        first_row: s.firstRow, context_tokens: s.contextTokens, first_block: s.firstBlock, query_begin: Int32(begin),
+        query_end: Int32(end), partition_begin: Int32(partitions.lowerBound), partition_end: Int32(partitions.upperBound),
+        partial: -1, tile_partitions: Int32(partitions.count), tile_partition_begin: Int32(partitions.lowerBound))
+      let needed = layout.headCount * partitions.count * (end - begin)
+      guard splits, partitions.count > 1, partialCount + needed <= partialCapacity else {
+        append(item)
+        continue
+      }
+      item.partial = Int32(partialCount)
+      partialCount += needed
+      merges[mergeCount] = item
+      mergeCount += 1
+      for partition in partitions {
+        item.partition_begin = Int32(partition)
+        item.partition_end = Int32(partition + 1)
+        append(item)
+      }
+    }
+  }
+
+  private func append(_ item: swerve_attention_item) {
+    precondition(itemCount < itemCapacity, "more attention items than planned for")
+    items[itemCount] = item
+    itemCount += 1
+  }
+
+  var items: UnsafeMutablePointer<swerve_attention_item> {
+    itemStorage.pointer.assumingMemoryBound(to: swerve_attention_item.self)
+  }
+  var merges: UnsafeMutablePointer<swerve_attention_item> {
+    mergeStorage.pointer.assumingMemoryBound(to: swerve_attention_item.self)
+  }
+  var blocks: UnsafeMutablePointer<Int32> { blockStorage.pointer.assumingMemoryBound(to: Int32.self) }
+  /// [rows] where each row's key and value go: block × block size + offset.
+  var slots: UnsafeMutablePointer<Int64> { slotStorage.pointer.assumingMemoryBound(to: Int64.self) }
+  var partials: UnsafeMutablePointer<Float> { partialStorage.pointer.assumingMemoryBound(to: Float.self) }
+
+  /// Bytes of all scratch.
+  package var byteCount: Int {
+    itemStorage.byteCount + mergeStorage.byteCount + blockStorage.byteCount + slotStorage.byteCount
+      + partialStorage.byteCount
+  }
+}

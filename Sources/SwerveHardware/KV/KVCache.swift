@@ -1,0 +1,43 @@
+package import SwerveCore
+internal import CSwerveKernels
+
+/// The KV store of one device: for each layer, `blockCount` blocks of `KVLayout`. It knows no sequence; which block is
+/// whose is the scheduler's.
+package final class KVCache: Sendable {
+  package let layout: KVLayout
+  package let blockCount: Int
+  private let buffer: DeviceBuffer
+
+  package init(layout: KVLayout, blockCount: Int, device: CPUDevice) throws(HardwareError) {
+    guard blockCount > 0 else { throw .shape("a KV cache of \(blockCount) blocks cannot hold a token; use at least 1") }
+    let (bytes, overflow) = layout.blockBytes.multipliedReportingOverflow(by: blockCount)
+    guard !overflow else { throw .outOfMemory(requestedBytes: .max) }
+    self.layout = layout
+    self.blockCount = blockCount
+    self.buffer = try device.allocate(byteCount: bytes)
+  }
+
+  package var byteCount: Int { buffer.byteCount }
+
+  /// First byte of a block in a layer.
+  package func address(layer: Int, block: BlockID) -> UnsafeMutableRawPointer {
+    precondition(layer >= 0 && layer < layout.layerCount, "no such layer")
+    precondition(block.rawValue >= 0 && Int(block.rawValue) < blockCount, "no such block")
+    return buffer.pointer + (layer * blockCount + Int(block.rawValue)) * layout.blockLayerBytes
+  }
+
+  /// Copies a block in all layers: copy on write.
+  package func copyBlock(from: BlockID, to: BlockID) {
+    for layer in 0..<layout.layerCount {
+      address(layer: layer, block: to).copyMemory(
+        from: address(layer: layer, block: from), byteCount: layout.blockLayerBytes)
+    }
+  }
+
+  func kernelLayer(_ layer: Int) -> swerve_kv_layer {
+    swerve_kv_layer(
+      base: address(layer: layer, block: BlockID(rawValue: 0)), block_bytes: layout.blockLayerBytes,
+      block_tokens: layout.blockTokens, kv_heads: layout.headCount, head_dim: layout.headDim,
+      type: layout.type.kernelType)
+  }
+}

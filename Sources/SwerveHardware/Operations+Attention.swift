@@ -1,0 +1,59 @@
+internal import SwerveCore
+internal import CSwerveKernels
+
+extension CPUDevice {
+  /// Writes k, v A [rows, Hkv × d] of a prepared step into their slots of a layer.
+  package func writeKV(k: Tensor, v: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch) {
+    require(batch.layout == cache.layout, "writeKV: batch and cache")
+    require(k.rows == batch.rowCount, "writeKV: rows")
+    writeKV(k: k, v: v, slots: batch.slots, cache: cache, layer: layer)
+  }
+
+  /// Writes k, v A [rows, Hkv × d] into `slots` [rows] of a layer: block × block size + offset; negative: not written.
+  ///
+  /// - Precondition: slots lie in the cache and differ.
+  package func writeKV(k: Tensor, v: Tensor, slots: Span<Int64>, cache: KVCache, layer: Int) {
+    require(slots.count == k.rows, "writeKV: one slot a row")
+    let capacity = Int64(cache.blockCount * cache.layout.blockTokens)
+    for index in slots.indices { require(slots[index] < capacity, "writeKV: slot outside the cache") }
+    slots.withUnsafeBufferPointer { buffer in
+      guard let first = buffer.baseAddress else { return }
+      writeKV(k: k, v: v, slots: first, cache: cache, layer: layer)
+    }
+  }
+
+  private func writeKV(k: Tensor, v: Tensor, slots: UnsafePointer<Int64>, cache: KVCache, layer: Int) {
+    let layout = cache.layout
+    require(k.type == layout.type && v.type == layout.type, "writeKV: types")
+    require(k.columns == layout.headCount * layout.headDim && v.columns == k.columns && v.rows == k.rows, "writeKV: shapes")
+    let job = swerve_kv_write_job(
+      cache: cache.kernelLayer(layer), k: k.pointer, v: v.pointer, k_stride: k.rowStride, v_stride: v.rowStride,
+      slots: slots)
+    pool.run(swerve_kv_write_task, job, units: k.rows, grain: Self.rowGrain(2 * k.columns))
+  }
+
+  /// Causal attention of a prepared step over one layer: o A [rows, Hq × d] = softmax(scale × q Kᵀ) V for q A of the same
+  /// shape. Keys and values come from the cache alone, so this step's must be written first. Softmax and sums in f32, over
+  /// partitions of 256 positions merged in index order; a masked token's weight is exactly zero, and slots that were never
+  /// written do not matter.
+  ///
+  /// - Parameter scale: > 0, usually 1 / sqrt(d).
+  package func attention(
+    q: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch, scale: Float, into o: Tensor
+  ) {
+    let layout = cache.layout
+    require(batch.layout == layout, "attention: batch and cache")
+    require(q.type == layout.type && o.type == layout.type, "attention: types")
+    require(q.columns == batch.queryHeads * layout.headDim && o.columns == q.columns, "attention: columns")
+    require(q.rows == batch.rowCount && o.rows == q.rows && scale > 0, "attention: rows")
+    var job = swerve_attention_job(
+      kernels: kernels, cache: cache.kernelLayer(layer), q: q.pointer, q_stride: q.rowStride, o: o.pointer,
+      o_stride: o.rowStride, query_heads: batch.queryHeads, blocks: batch.blocks, items: batch.items,
+      partials: batch.partials, scale: scale, window: Int32(batch.window ?? 0))
+    pool.run(swerve_attention_task, job, units: batch.itemCount * layout.headCount)
+    if batch.mergeCount > 0 {
+      job.items = UnsafePointer(batch.merges)
+      pool.run(swerve_attention_merge_task, job, units: batch.mergeCount * layout.headCount, grain: 4)
+    }
+  }
+}

@@ -1,0 +1,46 @@
+internal import SwerveCore
+internal import CSwerveKernels
+
+/// What follows a matrix product, while its sums are in registers or the first-level cache. N outputs; the bias of the
+/// weight is always added first.
+package enum LinearEpilogue: Sendable, Hashable {
+  /// y f32 [rows, N], or A [rows, N] by the type of y.
+  case store
+  /// y f32 [rows, N] += the product: the residual stream.
+  case accumulate
+  /// y A [rows, N] = silu(gate) × up, for a weight packed `.interleaved16`; silu(x) = x / (1 + e^-x).
+  case siluMultiply
+}
+
+extension CPUDevice {
+  /// y = x Wᵀ (+ bias), x A [rows, K], summed in f32 over K in one fixed order.
+  ///
+  /// Cost: one read of W for all rows; 2 × rows × K × N operations.
+  package func linear(_ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue = .store, into y: Tensor) {
+    require(x.type == w.type && x.columns == w.inputs, "linear: x and weight")
+    require(y.rows == x.rows && y.columns == w.outputs, "linear: y")
+    require((epilogue == .siluMultiply) == (w.layout == .interleaved16), "linear: epilogue and layout")
+    let code: Int32
+    switch epilogue {
+    case .store:
+      require(y.type == .float32 || y.type == w.type, "linear: type of y")
+      code = y.type == .float32 ? 0 : 1
+    case .accumulate:
+      require(y.type == .float32, "linear: accumulates into float32")
+      code = 2
+    case .siluMultiply:
+      require(y.type == w.type, "linear: type of y")
+      code = 3
+    }
+    guard x.rows > 0 else { return }
+    let job = swerve_linear_job(
+      kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
+      bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
+      y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType, epilogue: code,
+      segments: Int32(w.segments))
+    let units = (w.outputs + 15) / 16
+    // Pieces of at least a panel; a tiny product is not worth waking anyone.
+    let unitOperations = 32 * w.inputs * x.rows * (w.layout == .interleaved16 ? 2 : 1)
+    pool.run(swerve_linear_task, job, units: units, grain: max(4, (1 << 18) / max(1, unitOperations) / 4 * 4))
+  }
+}

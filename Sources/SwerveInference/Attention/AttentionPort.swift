@@ -1,0 +1,39 @@
+// The seam between parameters and data: attention over keys and values, wherever those lie.
+// This room holds no weight and knows no model file; nothing here may change a number by where it runs.
+// Start with the protocol below, then LocalAttention.
+
+package import SwerveCore
+package import SwerveHardware
+
+/// Attention as the decoder pass sees it. Rows at this seam are of the run's activation type in every topology, so that
+/// rounding is the same whether attention runs on the same threads or on another host.
+///
+/// For each step: `begin`, then for each layer and micro-batch `submit` and later `result`, then `end`.
+package protocol AttentionPort: AnyObject {
+  /// Learns which rows belong to which sequence and where their blocks are. Valid until `end`.
+  func begin(_ plan: borrowing StepPlan) throws -> StepHandle
+
+  /// Hands over the rows of one layer; does not wait. q A [rows, Hq × d], k and v A [rows, Hkv × d], rotated.
+  /// The memory must stay unchanged until `result` of the same layer and micro-batch has returned.
+  func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) throws
+
+  /// Waits for the rows' attention output, A [rows, Hq × d], valid until the next `submit` of the micro-batch.
+  func result(layer: Int, microbatch: Int) throws -> Tensor
+
+  /// Ends the step and tells which blocks changed their place.
+  func end(_ handle: StepHandle) -> ResidencyChanges
+}
+
+/// A step that has begun.
+package struct StepHandle: Sendable, Hashable {
+  package var plan: UInt64
+
+  package init(plan: UInt64) { self.plan = plan }
+}
+
+/// Blocks that moved between tiers during a step. None can while every block lies on the device.
+package struct ResidencyChanges: Sendable, Hashable {
+  package var movedBlocks: [BlockID] = []
+
+  package init() {}
+}

@@ -1,0 +1,75 @@
+package import SwerveCore
+package import SwerveHardware
+
+/// Attention on the device that also computes the layers: writes the step's keys and values into the cache and attends
+/// over the cache, from which it reads them back, so that a row's result does not depend on how its prompt was cut.
+package final class LocalAttention: AttentionPort {
+  private let device: CPUDevice
+  private let store: KVStore
+  /// [layers] tokens a query sees; nil = all.
+  private let windows: [Int?]
+  /// Softmax scale, 1 / √head size.
+  private let scale: Float
+  /// Plans for layers without and with a window; a model has one window at most.
+  private let full: AttentionBatch?
+  private let windowed: AttentionBatch?
+  /// A [maxRows, Hq × d]: attention output.
+  private let outputBuffer: DeviceBuffer
+  private let output: Tensor
+  /// [sequences] of the step; storage is kept.
+  private var sequences: [AttentionSequence] = []
+  private var rowCount = 0
+
+  /// - Throws: `HardwareError` for memory or shapes the device cannot do.
+  package init(
+    configuration: ModelConfiguration, limits: RunnerLimits, store: KVStore, device: CPUDevice
+  ) throws(HardwareError) {
+    self.device = device
+    self.store = store
+    windows = configuration.windows
+    scale = 1 / Float(configuration.headDim).squareRoot()
+    func batch(_ window: Int?) throws(HardwareError) -> AttentionBatch {
+      try AttentionBatch(
+        device: device, layout: store.cache.layout, queryHeads: configuration.headCount, maxRows: limits.rows,
+        maxSequences: limits.sequences, maxBlockEntries: limits.blockEntries, window: window,
+        scratchBytes: limits.attentionScratchBytes)
+    }
+    full = configuration.windows.contains(nil) ? try batch(nil) : nil
+    windowed = if let window = configuration.windows.compactMap({ $0 }).first { try batch(window) } else { nil }
+    let type = store.cache.layout.type
+    outputBuffer = try device.allocate(byteCount: limits.rows * configuration.queryWidth * type.byteCount)
+    output = outputBuffer.tensor(type, rows: limits.rows, columns: configuration.queryWidth)
+    sequences.reserveCapacity(limits.sequences)
+  }
+
+  package func begin(_ plan: borrowing StepPlan) -> StepHandle {
+    sequences.removeAll(keepingCapacity: true)
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      sequences.append(
+        AttentionSequence(
+          firstRow: step.firstRow, rowCount: step.rowCount, contextTokens: step.contextTokens, firstBlock: step.firstBlock
+        ))
+    }
+    rowCount = plan.tokens.count
+    if let full { prepare(full, plan) }
+    if let windowed { prepare(windowed, plan) }
+    return StepHandle(plan: plan.id)
+  }
+
+  private func prepare(_ batch: AttentionBatch, _ plan: borrowing StepPlan) {
+    let sequences = self.sequences
+    batch.prepare(sequences: sequences.span, blocks: plan.blocks.span)
+  }
+
+  package func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) {
+    guard let batch = windows[layer] == nil ? full : windowed else { return }
+    device.writeKV(k: k, v: v, cache: store.cache, layer: layer, batch: batch)
+    device.attention(
+      q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output.first(rowCount))
+  }
+
+  package func result(layer: Int, microbatch: Int) -> Tensor { output.first(rowCount) }
+
+  package func end(_ handle: StepHandle) -> ResidencyChanges { ResidencyChanges() }
+}

@@ -1,0 +1,64 @@
+import SwerveCore
+import SwerveHardware
+
+/// From the residual stream to logits, for chosen rows only and a tile of them at a time, so that memory stays bounded
+/// whatever the vocabulary. T = rows of a tile, P = the vocabulary padded to whole pieces of the sampler's statistics.
+struct OutputHead {
+  private let buffers: [BufferBox]
+  let tileRows: Int
+  private let vocabularySize: Int
+  /// f32 [T, hidden]: the rows' residual stream
+  private let hidden: Tensor
+  /// A [T, hidden]
+  private let normed: Tensor
+  /// f32 [T, P]: raw logits, padding −∞
+  let logits: Tensor
+  /// f32 [T, P]: the sampler's copy where raw logits must survive
+  let work: Tensor
+
+  init(_ c: ModelConfiguration, type: ElementType, tileRows: Int, device: CPUDevice) throws(HardwareError) {
+    var buffers: [BufferBox] = []
+    func make(_ type: ElementType, _ columns: Int) throws(HardwareError) -> Tensor {
+      let box = BufferBox(try device.allocate(byteCount: tileRows * columns * type.byteCount))
+      buffers.append(box)
+      return box.buffer.tensor(type, rows: tileRows, columns: columns)
+    }
+    self.tileRows = tileRows
+    vocabularySize = c.vocabularySize
+    hidden = try make(.float32, c.hiddenSize)
+    normed = try make(type, c.hiddenSize)
+    let padded = Sampler.paddedWidth(c.vocabularySize)
+    logits = try make(.float32, padded)
+    work = try make(.float32, padded)
+    for row in 0..<tileRows {
+      (logits.float32 + row * padded + c.vocabularySize).update(
+        repeating: -.infinity, count: padded - c.vocabularySize)
+    }
+    self.buffers = buffers
+  }
+
+  /// Rows of a tile: 40 MiB of logits, at least 16 rows, no more than there can be sequences (in whole row tiles).
+  static func tileRows(vocabularySize: Int, sequences: Int) -> Int {
+    let rowBytes = Sampler.paddedWidth(vocabularySize) * 4
+    let fitting = max(16, (40 << 20) / rowBytes / 16 * 16)
+    return min(fitting, (sequences + 15) / 16 * 16)
+  }
+
+  /// Bytes `init` allocates.
+  static func byteCount(_ c: ModelConfiguration, type: ElementType, tileRows: Int) -> Int {
+    let padded = Sampler.paddedWidth(c.vocabularySize)
+    return tileRows * (c.hiddenSize * (4 + type.byteCount) + 2 * padded * 4)
+  }
+
+  /// Fills `logits` for the given rows of the residual stream; answers those rows of the tile.
+  func compute(
+    _ rows: Span<Int32>, of residual: Tensor, weights: ModelWeights, epsilon: Float, device: CPUDevice
+  ) -> Tensor {
+    let count = rows.count
+    device.gatherRows(residual, indices: rows, into: hidden.first(count))
+    device.rmsNorm(hidden.first(count), weight: weights.finalNorm, epsilon: epsilon, into: normed.first(count))
+    let tile = logits.first(count)
+    device.linear(normed.first(count), weights.head, into: tile.columns(0..<vocabularySize))
+    return tile
+  }
+}

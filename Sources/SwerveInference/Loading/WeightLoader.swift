@@ -1,0 +1,174 @@
+import SwerveCore
+import SwerveHardware
+
+/// Builds `ModelWeights` from a checkpoint, or from seeded noise where there is none: the same order, the same shapes.
+///
+/// Packing reads the mapped files once, on all threads, and drops their pages behind, so that memory never holds two
+/// copies of the weights.
+struct WeightLoader {
+  enum Source {
+    case checkpoint(Checkpoint)
+    /// Uniform noise of a trained model's usual spread; norms are one.
+    case random(seed: UInt64)
+  }
+
+  let configuration: ModelConfiguration
+  let type: ElementType
+  let device: CPUDevice
+  let source: Source
+  /// Told the share of weights loaded, 0…1.
+  let progress: (Double) -> Void
+
+  private var loadedElements = 0
+  private var normsUsed = 0
+  private var matrices: UInt64 = 0
+
+  init(
+    configuration: ModelConfiguration, type: ElementType, device: CPUDevice, source: Source,
+    progress: @escaping (Double) -> Void
+  ) {
+    self.configuration = configuration
+    self.type = type
+    self.device = device
+    self.source = source
+    self.progress = progress
+  }
+
+  /// - Throws: `ModelFileError` for a tensor, `HardwareError` for memory.
+  mutating func load() throws -> ModelWeights {
+    let c = configuration
+    let names = c.family.names
+    let norms = try device.allocate(byteCount: c.normElements * 4)
+    let memory = norms.pointer
+    progress(0)
+    var layers: [ModelWeights.Layer] = []
+    layers.reserveCapacity(c.layerCount)
+    for index in 0..<c.layerCount { layers.append(try loadLayer(index, norms: memory)) }
+    let finalNorm = try loadNorm(names.finalNorm, c.hiddenSize, norms: memory)
+
+    let head = try loadMatrix(
+      [c.tiedEmbeddings ? names.embedding : names.head], rows: [c.vocabularySize], columns: c.hiddenSize)
+    let embedding: ModelWeights.Embedding =
+      if c.tiedEmbeddings { .packed(head) } else { try loadEmbedding(names.embedding) }
+    progress(1)
+    return ModelWeights(embedding: embedding, layers: layers, finalNorm: finalNorm, head: head, norms: norms)
+  }
+
+  private mutating func loadLayer(_ index: Int, norms: UnsafeMutableRawPointer) throws -> ModelWeights.Layer {
+    let c = configuration
+    let names = c.family.names
+    func name(_ part: String) -> String { names.layer(index, part) }
+    let inputNorm = try loadNorm(name(names.inputNorm), c.hiddenSize, norms: norms)
+    let queryKeyValue = try loadMatrix(
+      [names.query, names.key, names.value].map { name($0) + ".weight" },
+      rows: [c.queryWidth, c.keyValueWidth, c.keyValueWidth], columns: c.hiddenSize, hasBias: c.queryKeyValueBias)
+    let hasNorm = c.family.queryKeyNorm
+    let queryNorm = hasNorm ? try loadNorm(name(names.queryNorm), c.headDim, norms: norms) : nil
+    let keyNorm = hasNorm ? try loadNorm(name(names.keyNorm), c.headDim, norms: norms) : nil
+    let output = try loadMatrix(
+      [name(names.output) + ".weight"], rows: [c.hiddenSize], columns: c.queryWidth, hasBias: c.outputBias,
+      segments: c.reductionShards)
+    let postNorm = try loadNorm(name(names.postNorm), c.hiddenSize, norms: norms)
+    let gateUp = try loadMatrix(
+      [names.gate, names.up].map { name($0) + ".weight" }, rows: [c.intermediateSize, c.intermediateSize],
+      columns: c.hiddenSize, hasBias: c.mlpBias, layout: .interleaved16)
+    let down = try loadMatrix(
+      [name(names.down) + ".weight"], rows: [c.hiddenSize], columns: c.intermediateSize, hasBias: c.mlpBias,
+      segments: c.reductionShards)
+    return ModelWeights.Layer(
+      inputNorm: inputNorm, queryKeyValue: queryKeyValue, queryNorm: queryNorm, keyNorm: keyNorm, output: output,
+      postNorm: postNorm, gateUp: gateUp, down: down)
+  }
+
+  private mutating func loadMatrix(
+    _ names: [String], rows: [Int], columns: Int, hasBias: Bool = false, layout: PackedLayout = .stacked,
+    segments: Int = 1
+  ) throws -> PackedWeight {
+    defer { advance(rows.reduce(0, +) * columns) }
+    matrices += 1
+    switch source {
+    case .random(let seed):
+      return try device.packRandom(
+        rows: rows, columns: columns, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: type, layout: layout,
+        segments: segments, withBias: hasBias)
+    case .checkpoint(let checkpoint):
+      let tensors = try names.map { try Self.tensor($0, in: checkpoint) }
+      let biases =
+        hasBias
+        ? try names.map { name -> WeightSource? in
+          let bias = try Self.tensor(name.dropLast(".weight".count) + ".bias", in: checkpoint)
+          return try Self.weightSource(bias)
+        } : []
+      let packed = try device.pack(
+        try tensors.map { try Self.weightSource($0) }, biases: biases, type: type, layout: layout, segments: segments)
+      for tensor in tensors { tensor.dropPages() }
+      return packed
+    }
+  }
+
+  /// A seed of its own for each matrix: neighbours must not be shifted copies of one another.
+  private static func seed(_ seed: UInt64, matrix: UInt64) -> UInt64 {
+    let words = Philox(seed: seed).block(
+      SIMD4(UInt32(truncatingIfNeeded: matrix), UInt32(truncatingIfNeeded: matrix >> 32), 0, 1))
+    return UInt64(words[0]) << 32 | UInt64(words[1])
+  }
+
+  private mutating func loadNorm(_ name: String, _ count: Int, norms: UnsafeMutableRawPointer) throws -> Tensor {
+    let tensor = Tensor(pointer: norms + normsUsed * 4, type: .float32, rows: 1, columns: count)
+    normsUsed += count
+    switch source {
+    case .random: tensor.float32.update(repeating: 1, count: count)
+    case .checkpoint(let checkpoint):
+      let source = try Self.weightSource(try Self.tensor(name, in: checkpoint))
+      for index in 0..<count { tensor.float32[index] = source.number(at: index) }
+    }
+    return tensor
+  }
+
+  private mutating func loadEmbedding(_ name: String) throws -> ModelWeights.Embedding {
+    let rows = configuration.vocabularySize
+    let columns = configuration.hiddenSize
+    if case .checkpoint(let checkpoint) = source {
+      let tensor = try Self.tensor(name, in: checkpoint)
+      let source = try Self.weightSource(tensor)
+      // Rows are read in place, so they must lie at whole elements; a file written by hand may not do so.
+      if Int(bitPattern: source.pointer) % source.type.byteCount == 0 {
+        let table = Tensor(
+          pointer: UnsafeMutableRawPointer(mutating: source.pointer), type: source.type, rows: rows, columns: columns)
+        return .mapped(table, tensor.file)
+      }
+    }
+    return .packed(try loadMatrix([name], rows: [rows], columns: columns))
+  }
+
+  private mutating func advance(_ elements: Int) {
+    loadedElements += elements
+    progress(min(1, Double(loadedElements) / Double(configuration.matrixElements)))
+  }
+
+  private static func tensor(_ name: String, in checkpoint: Checkpoint) throws(ModelFileError) -> Checkpoint.Tensor {
+    guard let tensor = checkpoint[name] else {
+      throw ModelFileError(file: Checkpoint.singleName, reason: "tensor \(quoted(name)) is missing")
+    }
+    return tensor
+  }
+
+  private static func weightSource(_ tensor: Checkpoint.Tensor) throws(ModelFileError) -> WeightSource {
+    guard let type = tensor.type.elementType, let pointer = tensor.bytes.baseAddress, let columns = tensor.shape.last
+    else {
+      throw ModelFileError(
+        file: tensor.path, reason: "tensor \(quoted(tensor.name)) is \(tensor.type.rawValue) of shape \(tensor.shape); "
+          + "weights must be F32, F16 or BF16")
+    }
+    return WeightSource(
+      pointer: pointer, type: type, rows: tensor.shape.dropLast().reduce(1, *), columns: columns)
+  }
+}
+
+extension ModelConfiguration {
+  /// Numbers in all packed matrices.
+  var matrixElements: Int {
+    let attention = hiddenSize * (queryKeyValueWidth + queryWidth)
+    return layerCount * (attention + 3 * hiddenSize * intermediateSize) + vocabularySize * hiddenSize
+  }
+}

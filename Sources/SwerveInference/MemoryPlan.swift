@@ -1,0 +1,71 @@
+package import SwerveCore
+import SwerveHardware
+
+/// Bytes a runner will take, known from its configuration alone: for the memory table, `--dry-run` and the size of the
+/// KV pool. Upper bounds of what is allocated; scratch is taken from the system only as steps reach it.
+package struct MemoryPlan: Sendable, Hashable {
+  /// Packed weights, biases and norms.
+  package var weightBytes: Int
+  /// An embedding table that stays in its file: mapped, resident where tokens touched it, given back under pressure.
+  package var mappedBytes: Int
+  /// Activations of the largest step.
+  package var activationBytes: Int
+  /// Attention's plan and partial results.
+  package var attentionBytes: Int
+  /// Logits and the sampler's scratch.
+  package var samplingBytes: Int
+  /// One KV block in all layers.
+  package var blockBytes: Int
+
+  /// Everything but the KV pool and mapped files.
+  package var fixedBytes: Int { weightBytes + activationBytes + attentionBytes + samplingBytes }
+
+  /// - Parameter threads: kernel threads of the device.
+  /// - Throws: `ModelFileError` where the device cannot hold keys and values of this shape.
+  package init(_ configuration: RunnerConfiguration, threads: Int) throws(ModelFileError) {
+    let c = configuration.model
+    let type = configuration.type
+    let limits = configuration.limits
+    func packed(_ outputs: Int, _ inputs: Int, bias: Bool = false, layout: PackedLayout = .stacked) -> Int {
+      let blocks = (outputs + 15) / 16 * (layout == .interleaved16 ? 2 : 1)
+      return PackedWeight.byteCount(outputs: outputs, inputs: inputs, type: type, layout: layout)
+        + (bias ? blocks * 64 : 0)
+    }
+    let layer =
+      packed(c.queryKeyValueWidth, c.hiddenSize, bias: c.queryKeyValueBias)
+      + packed(c.hiddenSize, c.queryWidth, bias: c.outputBias)
+      + packed(c.intermediateSize, c.hiddenSize, bias: c.mlpBias, layout: .interleaved16)
+      + packed(c.hiddenSize, c.intermediateSize, bias: c.mlpBias)
+    let table = packed(c.vocabularySize, c.hiddenSize)
+    weightBytes = c.layerCount * layer + table + c.normElements * 4
+    mappedBytes = 0
+    if !c.tiedEmbeddings {
+      if configuration.weights == .checkpoint {
+        mappedBytes = c.vocabularySize * c.hiddenSize * (c.checkpointType ?? type).byteCount
+      } else {
+        weightBytes += table
+      }
+    }
+    activationBytes = Activations.byteCount(c, type: type, rows: limits.rows)
+    let tileRows = OutputHead.tileRows(vocabularySize: c.vocabularySize, sequences: limits.sequences)
+    samplingBytes =
+      OutputHead.byteCount(c, type: type, tileRows: tileRows)
+      + Sampler.byteCount(vocabularySize: c.vocabularySize, tileRows: tileRows, threads: threads)
+    attentionBytes = Self.attentionBytes(c, type: type, limits: limits)
+    do {
+      blockBytes = try c.layout(type: type, blockTokens: limits.blockTokens).blockBytes
+    } catch {
+      throw ModelFileError(file: ModelConfiguration.fileName, reason: "\(error)")
+    }
+  }
+
+  /// Output rows, and for layers with and without a window a plan with its partial results.
+  private static func attentionBytes(_ c: ModelConfiguration, type: ElementType, limits: RunnerLimits) -> Int {
+    let batches = (c.windows.contains(nil) ? 1 : 0) + (c.windows.contains { $0 != nil } ? 1 : 0)
+    let tiles = limits.rows * (c.headCount / c.keyValueHeadCount) / 32 + limits.sequences + 1
+    let recordBytes = (16 + (c.headDim + 15) / 16 * 16) * 4
+    let items = 2 * tiles + limits.attentionScratchBytes / recordBytes / c.keyValueHeadCount
+    let batch = 40 * items + 4 * limits.blockEntries + 8 * limits.rows + limits.attentionScratchBytes
+    return limits.rows * c.queryWidth * type.byteCount + batches * batch
+  }
+}

@@ -1,0 +1,173 @@
+// From a step plan to tokens: model files become weights, a plan becomes logits, logits become tokens.
+// This room never sees a request's text, a connection or a clock, and takes no scheduling decision.
+// Start with ModelRunner, then Forward; families are data in Families/.
+
+package import SwerveCore
+package import SwerveHardware
+
+/// A loaded model that executes step plans. One engine thread owns it.
+///
+/// Everything is allocated in `init` for the declared limits; executing a decode step allocates nothing.
+package final class ModelRunner {
+  package let configuration: RunnerConfiguration
+  package let store: KVStore
+  /// Sentences worth showing at start: unexpected tensors.
+  package let warnings: [String]
+  private let device: CPUDevice
+  private let weights: ModelWeights
+  private var forward: Forward
+  private let head: OutputHead
+  private let sampler: Sampler
+  /// Rows and tasks of the tile in preparation; storage is kept.
+  private var rows: [Int32] = []
+  private var tasks: [Sampler.Task] = []
+
+  /// Loads the weights and allocates everything.
+  ///
+  /// - Parameters:
+  ///   - files: read for `.checkpoint` weights only.
+  ///   - blockCount: blocks of the KV pool.
+  ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
+  /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
+  package init(
+    _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
+    progress: @escaping (Double) -> Void = { _ in }
+  ) throws {
+    let model = configuration.model
+    let limits = configuration.limits
+    precondition(limits.sequences > 0 && limits.rows >= limits.sequences, "a step has a row for each sequence")
+    self.configuration = configuration
+    self.device = device
+    var source = WeightLoader.Source.random(seed: 0)
+    var warnings: [String] = []
+    switch configuration.weights {
+    case .random(let seed): source = .random(seed: seed)
+    case .checkpoint:
+      let checkpoint = try Checkpoint(files)
+      let unexpected = try model.check(checkpoint, place: files.place)
+      if !unexpected.isEmpty {
+        let shown = unexpected.prefix(5).joined(separator: ", ") + (unexpected.count > 5 ? ", …" : "")
+        warnings.append(
+          "\(files.place): \(unexpected.count) tensors are not part of \(model.architecture) and are ignored: \(shown)")
+      }
+      source = .checkpoint(checkpoint)
+    }
+    self.warnings = warnings
+    // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
+    let layout = try model.layout(type: configuration.type, blockTokens: limits.blockTokens)
+    store = try KVStore(layout: layout, blockCount: blockCount, device: device)
+    let attention = try LocalAttention(configuration: model, limits: limits, store: store, device: device)
+    let activations = try Activations(model, type: configuration.type, rows: limits.rows, device: device)
+    let tileRows = OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences)
+    head = try OutputHead(model, type: configuration.type, tileRows: tileRows, device: device)
+    sampler = try Sampler(
+      vocabularySize: model.vocabularySize, sequences: limits.sequences, contextTokens: limits.contextTokens,
+      tileRows: tileRows, device: device)
+    var loader = WeightLoader(
+      configuration: model, type: configuration.type, device: device, source: source, progress: progress)
+    weights = try loader.load()
+    forward = Forward(
+      configuration: model, weights: weights, device: device, attention: attention, activations: activations)
+    rows.reserveCapacity(tileRows)
+    tasks.reserveCapacity(tileRows)
+  }
+
+  /// Whether a prompt's keys depend on its length, so that cached prefixes of it must be kept apart by that length.
+  package func prefixDependsOnPromptLength(_ promptTokens: Int) -> Bool {
+    RotaryEmbedding.prefixDependsOnPromptLength(promptTokens, configuration.model.rotary)
+  }
+
+  /// Executes one step: releases and admissions, block copies, the decoder pass, sampling.
+  ///
+  /// Prompt log-probabilities are reported for every prompt row computed; a sequence that is computed again after
+  /// preemption reports them again, with the same values.
+  ///
+  /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool.
+  /// - Throws: what the attention port throws; a local one never does.
+  package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
+    result.removeAll()
+    for slot in plan.releases { sampler.release(slot) }
+    for admission in plan.admissions { sampler.admit(admission) }
+    store.apply(plan.copies.span)
+    guard !plan.sequences.isEmpty else { return }
+    precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
+    let residual = try forward.run(plan)
+    sample(plan, residual: residual, into: &result)
+    reportPrompts(plan, residual: residual, into: &result)
+  }
+
+  // MARK: Sampled rows
+
+  private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
+    for index in plan.sequences.indices where plan.sequences[index].samples {
+      let step = plan.sequences[index]
+      let slot = Int(step.slot.rawValue)
+      guard let state = sampler.slots[slot] else { preconditionFailure("a sampled sequence was never admitted") }
+      let alternatives = sampler.alternatives(state, isPrompt: false)
+      result.samples.append(
+        Sample(
+          sequenceIndex: Int32(index), token: 0, firstAlternative: Int32(result.alternatives.count),
+          alternativeCount: 0))
+      append(
+        Sampler.Task(
+          slot: slot, result: result.samples.count - 1, promptToken: nil, alternativeCount: alternatives,
+          wantsLogprobs: state.sampling.params.logprobs != nil),
+        row: step.firstRow + step.rowCount - 1, residual: residual, into: &result)
+    }
+    finishTile(residual, into: &result)
+  }
+
+  // MARK: Prompt rows
+
+  /// The row of position p says how likely the prompt's token at p + 1 was.
+  private func reportPrompts(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      let slot = Int(step.slot.rawValue)
+      guard let state = sampler.slots[slot], !state.prompt.isEmpty else { continue }
+      let alternatives = sampler.alternatives(state, isPrompt: true)
+      for offset in 0..<step.rowCount {
+        let position = Int(step.contextTokens + offset) + 1
+        guard position < state.prompt.count else { break }
+        let token = state.prompt[position]
+        result.promptLogprobs.append(
+          PromptLogprob(
+            sequenceIndex: Int32(index), position: Int32(position),
+            chosen: TokenLogprob(token: token, logprob: 0, rank: 0),
+            firstAlternative: Int32(result.alternatives.count), alternativeCount: 0))
+        append(
+          Sampler.Task(
+            slot: slot, result: result.promptLogprobs.count - 1, promptToken: token, alternativeCount: alternatives,
+            wantsLogprobs: true),
+          row: step.firstRow + offset, residual: residual, into: &result)
+      }
+    }
+    finishTile(residual, into: &result)
+  }
+
+  // MARK: Tiles
+
+  private func append(_ task: Sampler.Task, row: Int32, residual: Tensor, into result: inout StepResult) {
+    var task = task
+    task.firstAlternative = result.alternatives.count
+    for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
+    rows.append(row)
+    tasks.append(task)
+    if rows.count == head.tileRows { finishTile(residual, into: &result) }
+  }
+
+  private func finishTile(_ residual: Tensor, into result: inout StepResult) {
+    guard !rows.isEmpty else { return }
+    let logits = computeTile(residual)
+    sampler.run(tasks, logits: logits, work: head.work.first(rows.count), result: &result)
+    rows.removeAll(keepingCapacity: true)
+    tasks.removeAll(keepingCapacity: true)
+  }
+
+  /// On its own so that its reference to the rows' storage has gone before that is emptied for reuse.
+  private func computeTile(_ residual: Tensor) -> Tensor {
+    let rows = self.rows
+    return head.compute(
+      rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon, device: device)
+  }
+}

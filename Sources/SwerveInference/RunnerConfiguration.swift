@@ -1,0 +1,33 @@
+package import SwerveCore
+
+/// What to load and how to run it. A pure value: the memory plan follows from it before anything is loaded.
+package struct RunnerConfiguration: Sendable {
+  package enum Weights: Sendable, Hashable {
+    case checkpoint
+    /// Seeded noise in the model's shapes (`--load-format dummy`).
+    case random(seed: UInt64)
+  }
+
+  package var model: ModelConfiguration
+  /// Type of weights, activations at the seams, keys and values.
+  package var type: ElementType
+  package var weights: Weights
+  package var limits: RunnerLimits
+
+  package init(model: ModelConfiguration, type: ElementType, weights: Weights = .checkpoint, limits: RunnerLimits) {
+    self.model = model
+    self.type = type
+    self.weights = weights
+    self.limits = limits
+  }
+
+  /// `--dtype`: `auto` is the type the checkpoint says it has, bfloat16 where it does not say.
+  package static func elementType(_ dtype: EngineConfiguration.DType, model: ModelConfiguration) -> ElementType {
+    switch dtype {
+    case .auto: model.checkpointType ?? .bfloat16
+    case .float32: .float32
+    case .bfloat16: .bfloat16
+    case .float16: .float16
+    }
+  }
+}

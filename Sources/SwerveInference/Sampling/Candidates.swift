@@ -1,0 +1,218 @@
+import SwerveCore
+
+/// One row of logits, [vocabulary].
+typealias LogitsRow = UnsafeMutableBufferPointer<Float>
+
+/// The largest logits of a row in an exact order, without sorting the vocabulary.
+///
+/// A candidate is one 64-bit key: the logit's bits in an order-preserving form above, the complement of the token below.
+/// Larger keys are larger logits and, among equals, lower tokens; so sorting integers gives the order that every rule of
+/// the sampler asks for, and a result never depends on how it was found. Not-a-number and −∞ are never candidates.
+///
+/// Memory belongs to one worker: keys for a whole vocabulary (pages that are never needed are never touched) and a
+/// histogram over the keys' first 13 bits (sign, exponent, four bits of mantissa).
+struct Candidates {
+  /// [vocabulary]; the first `count` are filled.
+  private let keys: UnsafeMutableBufferPointer<UInt64>
+  /// [8192]
+  private let histogram: UnsafeMutableBufferPointer<UInt32>
+  private(set) var count = 0
+
+  private static let binShift: UInt32 = 19
+  static let binCount = 1 << (32 - 19)
+  /// Bytes of memory one worker needs.
+  static func byteCount(vocabularySize: Int) -> Int { vocabularySize * 8 + binCount * 4 }
+
+  /// - Parameter memory: `byteCount` bytes, aligned to 8.
+  init(memory: UnsafeMutableRawPointer, vocabularySize: Int) {
+    keys = UnsafeMutableBufferPointer(
+      start: memory.bindMemory(to: UInt64.self, capacity: vocabularySize), count: vocabularySize)
+    histogram = UnsafeMutableBufferPointer(
+      start: (memory + vocabularySize * 8).bindMemory(to: UInt32.self, capacity: Self.binCount), count: Self.binCount)
+  }
+
+  subscript(place: Int) -> (token: Int, logit: Float) { (Self.token(of: keys[place]), Self.logit(of: keys[place])) }
+
+  // MARK: Keys
+
+  static func key(_ logit: Float, token: Int) -> UInt64 {
+    UInt64(ordered(logit)) << 32 | UInt64(~UInt32(truncatingIfNeeded: token))
+  }
+
+  static func token(of key: UInt64) -> Int { Int(~UInt32(truncatingIfNeeded: key)) }
+
+  static func logit(of key: UInt64) -> Float {
+    let bits = UInt32(truncatingIfNeeded: key >> 32)
+    return Float(bitPattern: bits & 0x8000_0000 != 0 ? bits & 0x7FFF_FFFF : ~bits)
+  }
+
+  /// Bits that compare as the numbers do; 0 for not-a-number. Adding zero makes the two zeros one.
+  private static func ordered(_ value: Float) -> UInt32 {
+    if value.isNaN { return 0 }
+    let bits = (value + 0).bitPattern
+    return bits & 0x8000_0000 != 0 ? ~bits : bits | 0x8000_0000
+  }
+
+  // MARK: Finding
+
+  /// Takes every token whose logit is at least `floor` and more than −∞, in token order.
+  mutating func gather(_ logits: LogitsRow, floor: Float) {
+    count = 0
+    let least = max(floor, -Float.greatestFiniteMagnitude)
+    for token in logits.indices where logits[token] >= least {
+      keys[count] = Self.key(logits[token], token: token)
+      count += 1
+    }
+  }
+
+  /// Takes the `wanted` largest logits that are at least `floor` (fewer where there are not so many), sorted from the
+  /// largest. Cost: two passes over the row and a sort of little more than `wanted` keys.
+  mutating func selectLargest(_ logits: LogitsRow, wanted: Int, floor: Float = -.infinity) {
+    let least = max(floor, -Float.greatestFiniteMagnitude)
+    if wanted * 4 >= logits.count {
+      gather(logits, floor: least)
+    } else {
+      histogram.update(repeating: 0)
+      for token in logits.indices where logits[token] >= least {
+        histogram[Int(Self.ordered(logits[token]) >> Self.binShift)] += 1
+      }
+      var bin = Self.binCount
+      var found = 0
+      while bin > 0, found < wanted {
+        bin -= 1
+        found += Int(histogram[bin])
+      }
+      let lowest = UInt32(bin) << Self.binShift
+      let bound = bin == 0 ? least : max(least, Self.logit(of: UInt64(lowest) << 32))
+      gather(logits, floor: bound)
+    }
+    sortDescending(first: wanted)
+    count = min(count, max(wanted, 0))
+  }
+
+  /// Takes exactly these tokens (each inside the row), sorted from the largest.
+  mutating func take(_ tokens: [TokenID], from logits: LogitsRow) {
+    count = min(tokens.count, keys.count)
+    for place in 0..<count {
+      let token = Int(tokens[place].rawValue)
+      keys[place] = Self.key(logits[token], token: token)
+    }
+    sortDescending(first: count)
+  }
+
+  /// Writes the rank in the whole row (1 = most likely) of each of the few sorted candidates. One pass over the row,
+  /// with a binary search for the tokens that count. At most `binCount` candidates.
+  func fillRanks(_ logits: LogitsRow, write: (_ place: Int, _ rank: Int32) -> Void) {
+    guard count > 0 else { return }
+    let above = UnsafeMutableBufferPointer(rebasing: histogram[..<count])
+    above.update(repeating: 0)
+    let least = keys[count - 1]
+    for token in logits.indices {
+      let key = Self.key(logits[token], token: token)
+      guard key > least else { continue }
+      // The first candidate below this token; it and all after it stand one place further down.
+      var low = 0
+      var high = count - 1
+      while low < high {
+        let middle = (low + high) / 2
+        if keys[middle] < key { high = middle } else { low = middle + 1 }
+      }
+      above[low] += 1
+    }
+    var rank: Int32 = 1
+    for place in 0..<count {
+      rank += Int32(above[place])
+      write(place, rank)
+    }
+  }
+
+  /// How many tokens stand before this one in the order: its rank less one.
+  static func countAbove(_ token: Int, in logits: LogitsRow) -> Int {
+    let value = logits[token]
+    let own = key(value, token: token)
+    var above = 0
+    for other in logits.indices where logits[other] >= value && key(logits[other], token: other) > own { above += 1 }
+    return above
+  }
+
+  // MARK: Sorting
+
+  /// Sorts so that the first `wanted` keys are the largest in descending order. In place, without allocation (which the
+  /// standard library's sort does not promise): quicksort that leaves parts beyond `wanted` alone, and heapsort where
+  /// the partitions turn out badly.
+  func sortDescending(first wanted: Int) {
+    var depth = 0
+    while 1 << depth < count { depth += 2 }
+    Self.sort(keys, 0, count, first: wanted, depth: depth)
+  }
+
+  private static func sort(
+    _ keys: UnsafeMutableBufferPointer<UInt64>, _ begin: Int, _ end: Int, first wanted: Int, depth: Int
+  ) {
+    var begin = begin
+    var end = end
+    var depth = depth
+    while end - begin > 24 {
+      if begin >= wanted { return }
+      if depth == 0 { return heapSort(UnsafeMutableBufferPointer(rebasing: keys[begin..<end])) }
+      depth -= 1
+      let middle = partition(keys, begin, end)
+      // The shorter part by recursion, the longer one by the loop: the stack stays logarithmic.
+      if middle - begin < end - middle {
+        sort(keys, begin, middle, first: wanted, depth: depth)
+        begin = middle
+      } else {
+        sort(keys, middle, end, first: wanted, depth: depth)
+        end = middle
+      }
+    }
+    var place = begin + 1
+    while place < end {
+      let key = keys[place]
+      var hole = place
+      while hole > begin, keys[hole - 1] < key {
+        keys[hole] = keys[hole - 1]
+        hole -= 1
+      }
+      keys[hole] = key
+      place += 1
+    }
+  }
+
+  /// Hoare's partition around the median of three: keys before the answer are ≥ those from it on; both parts non-empty.
+  private static func partition(_ keys: UnsafeMutableBufferPointer<UInt64>, _ begin: Int, _ end: Int) -> Int {
+    let a = keys[begin]
+    let b = keys[begin + (end - begin) / 2]
+    let c = keys[end - 1]
+    let pivot = max(min(a, b), min(max(a, b), c))
+    var low = begin
+    var high = end - 1
+    while true {
+      while keys[low] > pivot { low += 1 }
+      while keys[high] < pivot { high -= 1 }
+      if low >= high { return low == begin ? begin + 1 : low }
+      keys.swapAt(low, high)
+      low += 1
+      high -= 1
+    }
+  }
+
+  /// Descending, by a heap with the smallest key on top.
+  private static func heapSort(_ keys: UnsafeMutableBufferPointer<UInt64>) {
+    func sink(_ root: Int, _ count: Int) {
+      var root = root
+      while 2 * root + 1 < count {
+        var child = 2 * root + 1
+        if child + 1 < count, keys[child + 1] < keys[child] { child += 1 }
+        if keys[root] <= keys[child] { return }
+        keys.swapAt(root, child)
+        root = child
+      }
+    }
+    for root in stride(from: keys.count / 2 - 1, through: 0, by: -1) { sink(root, keys.count) }
+    for last in stride(from: keys.count - 1, to: 0, by: -1) {
+      keys.swapAt(0, last)
+      sink(0, last)
+    }
+  }
+}

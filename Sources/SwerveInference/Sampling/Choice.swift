@@ -1,0 +1,54 @@
+import SwerveCore
+
+/// Which token a row of logits gives, once the stages that change logits have run: argmax, or min-p → top-k → top-p →
+/// draw.
+enum Choice {
+  /// - Parameters:
+  ///   - logits: processed and divided by the temperature.
+  ///   - statistics: of `logits`.
+  static func token(
+    _ logits: LogitsRow, statistics: RowStatistics, slot: borrowing SamplerSlot, candidates: inout Candidates
+  ) -> TokenID {
+    let found = slot.isGreedy ? statistics.argmax : drawn(logits, statistics, slot, &candidates)
+    // Nothing is left where every token was banned (or no logit is a number): rather a token the request names than one
+    // it excluded.
+    return TokenID(found ?? statistics.argmax ?? slot.allowed?.first.map { Int($0.rawValue) } ?? 0)
+  }
+
+  private static func drawn(
+    _ logits: LogitsRow, _ statistics: RowStatistics, _ slot: borrowing SamplerSlot, _ candidates: inout Candidates
+  ) -> Int? {
+    let maximum = statistics.maximum
+    guard maximum.isFinite else { return nil }
+    let params = slot.sampling.params
+    let uniform = Philox(seed: slot.sampling.seed).uniform(sequence: slot.sequence.index, position: slot.tokenCount)
+    let floor = MinP.floor(params.minP, maximum: maximum)
+    let hasTopP = params.topP < 1
+    let kept: Int
+    if TopK.isActive(params.topK, vocabularySize: logits.count) {
+      TopK.select(params.topK, from: logits, floor: floor, into: &candidates)
+      kept = hasTopP ? nucleus(params.topP, of: candidates, maximum: maximum) : candidates.count
+    } else if hasTopP, params.minP > 0 {
+      candidates.gather(logits, floor: floor)
+      candidates.sortDescending(first: candidates.count)
+      kept = nucleus(params.topP, of: candidates, maximum: maximum)
+    } else if hasTopP {
+      let total = statistics.totalMass(below: maximum)
+      guard total.isFinite else { return nil }
+      kept = TopP.select(params.topP, from: logits, maximum: maximum, total: total, into: &candidates)
+    } else if params.minP > 0 {
+      candidates.gather(logits, floor: floor)
+      kept = candidates.count
+    } else {
+      return Draw.token(uniform, of: logits, statistics: statistics, maximum: maximum)
+    }
+    return Draw.token(uniform, of: candidates, count: kept, maximum: maximum)
+  }
+
+  /// Top-p over what earlier stages left, whose probabilities sum to one again.
+  private static func nucleus(_ p: Float, of candidates: Candidates, maximum: Float) -> Int {
+    var total = 0.0
+    for place in 0..<candidates.count { total += exponential(Double(candidates[place].logit) - Double(maximum)) }
+    return TopP.count(p, of: candidates, maximum: maximum, total: total) ?? candidates.count
+  }
+}

@@ -1,0 +1,108 @@
+// The KV cache as numbers: which blocks are free, who holds which, which are found again by their tokens.
+// No bytes, no device, no policy: eviction order is the order of the free list and nothing else.
+// Start with BlockPool (references and the free list), then BlockTables and PrefixCache.
+
+package import SwerveCore
+
+/// All blocks of the KV store: how many holders each has, and those without any in eviction order.
+///
+/// The free list is doubly linked through two arrays, so taking, freeing and reviving a block is O(1) and allocates
+/// nothing. A freed block goes to the end when its content is worth keeping (it is evicted last) and to the front when
+/// not (it is taken next).
+package struct BlockPool: ~Copyable {
+  package let blockCount: Int
+  /// Blocks in the free list.
+  package private(set) var freeCount: Int
+  /// [blocks] holders of each block.
+  private var references: [Int32]
+  /// [blocks + 1] links of the free list; the last entry is its head and tail. `detached` = not in the list.
+  private var next: [Int32]
+  private var previous: [Int32]
+
+  private static let detached: Int32 = -1
+
+  /// All blocks free, taken in ascending order.
+  package init(blockCount: Int) {
+    self.blockCount = blockCount
+    freeCount = blockCount
+    references = [Int32](repeating: 0, count: blockCount)
+    next = (0...blockCount).map { Int32(($0 + 1) % (blockCount + 1)) }
+    previous = (0...blockCount).map { Int32(($0 + blockCount) % (blockCount + 1)) }
+  }
+
+  package var usedCount: Int { blockCount - freeCount }
+
+  package func referenceCount(of block: BlockID) -> Int { Int(references[Int(block.rawValue)]) }
+
+  /// Takes the block that is evicted next, with one reference; nil when none is free. The caller forgets its content.
+  package mutating func allocate() -> BlockID? {
+    let block = next[blockCount]
+    if block == Int32(blockCount) { return nil }
+    detach(block)
+    references[Int(block)] = 1
+    return BlockID(rawValue: block)
+  }
+
+  /// One more holder; revives a free block.
+  package mutating func retain(_ block: BlockID) {
+    if references[Int(block.rawValue)] == 0 { detach(block.rawValue) }
+    references[Int(block.rawValue)] += 1
+  }
+
+  /// One holder less. The last one frees the block: `keeping` its content as long as possible, or not at all.
+  package mutating func release(_ block: BlockID, keeping: Bool) {
+    let index = Int(block.rawValue)
+    precondition(references[index] > 0, "block \(index) was released more often than retained")
+    references[index] -= 1
+    if references[index] > 0 { return }
+    let end = Int32(blockCount)
+    let before = keeping ? previous[blockCount] : end
+    let after = keeping ? end : next[blockCount]
+    next[Int(before)] = block.rawValue
+    previous[Int(after)] = block.rawValue
+    next[index] = after
+    previous[index] = before
+    freeCount += 1
+  }
+
+  private mutating func detach(_ block: Int32) {
+    let index = Int(block)
+    next[Int(previous[index])] = next[index]
+    previous[Int(next[index])] = previous[index]
+    next[index] = Self.detached
+    previous[index] = Self.detached
+    freeCount -= 1
+  }
+
+  /// The free block that is evicted after `block`, or first when `block` is nil; nil at the end of the list.
+  package func freeBlock(after block: BlockID?) -> BlockID? {
+    let following = next[block.map { Int($0.rawValue) } ?? blockCount]
+    return following == Int32(blockCount) || following == Self.detached ? nil : BlockID(rawValue: following)
+  }
+
+  /// The first thing that does not add up, or nil: links agree in both directions, exactly the blocks without holders
+  /// are in the list, once. O(blocks)
+  package func violation() -> String? {
+    var listed = 0
+    var at = blockCount
+    repeat {
+      let following = Int(next[at])
+      guard (0...blockCount).contains(following), Int(previous[following]) == at else {
+        return "free list: the links between blocks \(at) and \(following) disagree"
+      }
+      at = following
+      if at != blockCount {
+        listed += 1
+        if references[at] != 0 { return "block \(at) is in the free list and has \(references[at]) holders" }
+        if listed > blockCount { return "free list: it runs in a circle" }
+      }
+    } while at != blockCount
+    if listed != freeCount { return "free list: \(listed) blocks listed, \(freeCount) counted" }
+    for block in 0..<blockCount {
+      if references[block] < 0 { return "block \(block) has \(references[block]) holders" }
+      if references[block] > 0 && next[block] != Self.detached { return "block \(block) is held and linked as free" }
+      if references[block] == 0 && next[block] == Self.detached { return "block \(block) is neither held nor free" }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,154 @@
+import SwerveCore
+
+extension Scheduler {
+  /// Gives slots and blocks to waiting sequences, in order, as long as tokens, slots and blocks last. The first one
+  /// that does not fit holds up those behind it: nobody is overtaken for being large.
+  mutating func admit(into plan: inout StepPlan, budget: inout Int) {
+    var position = 0
+    while position < waiting.count && budget > 0, let slot = freeSlots.last {
+      if awaitsSibling(waiting[position]) {
+        position += 1
+        continue
+      }
+      guard admit(at: position, to: slot, into: &plan, budget: &budget) else { return }
+    }
+  }
+
+  /// Whether a running choice of the same request is computing the prompt that this one will find in the cache.
+  private func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
+    let group = groups[entry.group]
+    guard let leader = group.leader, readsCache(entry, of: group) else { return false }
+    return running[Int(leader.rawValue)].sealedBlocks < reusableBlocks(group.prompt.count)
+  }
+
+  /// Full blocks of a prompt that others can use: one token at least is always computed.
+  private func reusableBlocks(_ promptTokens: Int) -> Int { (promptTokens - 1) / configuration.blockSize }
+
+  private func readsCache(_ entry: RequestQueue.Entry, of group: SequenceGroup) -> Bool {
+    if !configuration.enablePrefixCaching || group.skipPrefixCacheRead { return false }
+    // Once the first token was sampled, the log-probabilities of the prompt are out.
+    let hasOutput = entry.preempted.map { !$0.generated.isEmpty } ?? false
+    return hasOutput || !group.wantsPromptLogprobs || entry.key.choice > 0
+  }
+
+  private mutating func admit(at position: Int, to slot: SlotID, into plan: inout StepPlan, budget: inout Int) -> Bool {
+    let entry = waiting[position]
+    let group = groups[entry.group]
+    let output = entry.preempted?.generated ?? []
+    let known = group.prompt.count + output.count
+    let reads = readsCache(entry, of: group)
+    findPrefix(of: group, output, limit: reads ? (known - 1) / configuration.blockSize : 0)
+    let cached = hits.count * configuration.blockSize
+    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
+
+    let needed = configuration.blocks(for: known) - hits.count
+    let revived = hits.count { pool.referenceCount(of: $0) == 0 }
+    let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
+    if pool.freeCount - revived - needed < reserve { return false }
+
+    for block in hits {
+      pool.retain(block)
+      tables.append(block, to: slot)
+    }
+    for _ in 0..<needed where !appendBlock(to: slot) {
+      preconditionFailure("the pool has fewer free blocks than it counted")
+    }
+    enter(entry, group, slot, cachedTokens: cached, reads: reads)
+    leaveQueue(entry, at: position, choices: group.choices)
+    plan.admissions.append(
+      Admission(
+        sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
+        tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
+    let rows = min(known - cached, chunk(budget))
+    append(slot, rows: rows, to: &plan)
+    budget -= rows
+    return true
+  }
+
+  /// Fills the slot's state and its place in the order.
+  private mutating func enter(
+    _ entry: RequestQueue.Entry, _ group: SequenceGroup, _ slot: SlotID, cachedTokens: Int, reads: Bool
+  ) {
+    let index = Int(slot.rawValue)
+    let isNew = entry.preempted == nil
+    var sequence = RunningSequence()
+    sequence.sequence = SequenceID(request: group.request, index: entry.key.choice)
+    sequence.key = entry.key
+    sequence.isActive = true
+    sequence.group = entry.group
+    sequence.promptTokens = Int32(group.prompt.count)
+    sequence.computedTokens = Int32(cachedTokens)
+    sequence.sealedBlocks = Int32(hits.count)
+    sequence.chainHash = hitHash
+    sequence.maxNewTokens = group.maxNewTokens
+    sequence.minNewTokens = group.minNewTokens
+    sequence.cachedTokens = Int32(cachedTokens)
+    sequence.lastToken = group.prompt[group.prompt.count - 1]
+    generated[index] = []
+    if let kept = entry.preempted {
+      sequence.generatedTokens = Int32(kept.generated.count)
+      sequence.cachedTokens = kept.cachedTokens
+      sequence.preemptions = kept.preemptions
+      sequence.isAnnounced = kept.isAnnounced
+      if let last = kept.generated.last { sequence.lastToken = last }
+      generated[index] = kept.generated
+    }
+    generated[index].reserveCapacity(Int(group.maxNewTokens))
+    terminators[index] = group.sampling.terminators
+    running[index] = sequence
+    freeSlots.removeLast()
+    let place = order.firstIndex { policy.isBefore(entry.key, running[Int($0.rawValue)].key) } ?? order.count
+    order.insert(slot, at: place)
+
+    groups[entry.group].running += 1
+    if groups[entry.group].running == 1 { runningRequests += 1 }
+    let reusable = reusableBlocks(group.prompt.count)
+    if group.choices > 1 && configuration.enablePrefixCaching && hits.count < reusable && group.leader == nil {
+      groups[entry.group].leader = slot
+    }
+    if isNew {
+      if entry.key.choice == 0 { counters.promptTokens += group.prompt.count }
+      if reads {
+        counters.prefixQueriedTokens += group.prompt.count
+        counters.prefixHitTokens += cachedTokens
+      }
+    }
+  }
+
+  /// The entry goes; a request with choices that have not started stays for the next one.
+  private mutating func leaveQueue(_ entry: RequestQueue.Entry, at position: Int, choices: Int32) {
+    if entry.preempted == nil {
+      groups[entry.group].nextChoice = entry.key.choice + 1
+      if entry.key.choice + 1 < choices {
+        waiting[position].key.choice += 1
+        return
+      }
+    }
+    waiting.remove(at: position)
+  }
+
+  /// Fills `hits` with the cached blocks of a sequence's first tokens, at most `limit`, and `hitHash` with the hash of
+  /// the last one.
+  private mutating func findPrefix(of group: SequenceGroup, _ output: [TokenID], limit: Int) {
+    hits.removeAll(keepingCapacity: true)
+    hitHash = group.saltHash
+    while hits.count < limit {
+      copyBlock(hits.count, prompt: group.prompt, output: output)
+      let hash = cache.hash(after: hitHash, blockTokens.span)
+      guard let block = cache.find(hash: hash, parent: hits.last, parentHash: hitHash, tokens: blockTokens.span) else {
+        return
+      }
+      hits.append(block)
+      hitHash = hash
+    }
+  }
+
+  /// The tokens of a full block into `blockTokens`.
+  mutating func copyBlock(_ index: Int, prompt: [TokenID], output: [TokenID]) {
+    let first = index * configuration.blockSize
+    for offset in 0..<configuration.blockSize {
+      let position = first + offset
+      blockTokens[offset] = position < prompt.count ? prompt[position] : output[position - prompt.count]
+    }
+  }
+}

@@ -1,0 +1,120 @@
+package import SwerveCore
+
+extension Scheduler {
+  /// Takes over what a step produced: its tokens are computed, full blocks become findable, sequences that reached
+  /// their end give back blocks and slot. `outputs` is replaced: one entry per sequence of the plan that has a token,
+  /// ended, or ran for the first time.
+  ///
+  /// Sequences cancelled since the plan was made are skipped, and so is a plan that is not the last one or was applied
+  /// before. A sequence that should have a sample and has none ends with
+  /// `error`. No allocation once `outputs` has its capacity.
+  package mutating func apply(
+    _ plan: borrowing StepPlan, _ result: borrowing StepResult, into outputs: inout [SequenceOutput]
+  ) {
+    begin(&outputs)
+    var cursor = 0
+    for index in 0..<plan.sequences.count {
+      let step = plan.sequences[index]
+      while cursor < result.samples.count && Int(result.samples[cursor].sequenceIndex) < index { cursor += 1 }
+      let hasSample = cursor < result.samples.count && Int(result.samples[cursor].sequenceIndex) == index
+      guard isCurrent(step, of: plan.id) else { continue }
+      let slot = Int(step.slot.rawValue)
+      running[slot].plannedStep = 0
+      running[slot].computedTokens = step.contextTokens + step.rowCount
+      if configuration.enablePrefixCaching { sealBlocks(step.slot) }
+      var output = output(of: step, at: index)
+      if step.samples {
+        if hasSample {
+          output.token = result.samples[cursor].token
+          output.sampleIndex = Int32(cursor)
+          output.finish = take(result.samples[cursor].token, slot)
+        } else {
+          output.finish = .error
+        }
+      } else if running[slot].remainingTokens == 0 {
+        output.finish = .length
+      }
+      emit(output, step.slot, into: &outputs)
+    }
+    counters.steps += 1
+  }
+
+  /// Ends all sequences of a step that failed, each with `error`. Nothing the step wrote is used. The scheduler goes
+  /// on.
+  package mutating func fail(_ plan: borrowing StepPlan, into outputs: inout [SequenceOutput]) {
+    begin(&outputs)
+    for index in 0..<plan.sequences.count {
+      let step = plan.sequences[index]
+      guard isCurrent(step, of: plan.id) else { continue }
+      var output = output(of: step, at: index)
+      output.finish = .error
+      emit(output, step.slot, into: &outputs)
+    }
+  }
+
+  private func begin(_ outputs: inout [SequenceOutput]) {
+    outputs.removeAll(keepingCapacity: true)
+    if outputs.capacity < configuration.maxSequences { outputs.reserveCapacity(configuration.maxSequences) }
+  }
+
+  private func isCurrent(_ step: SequenceStep, of plan: UInt64) -> Bool {
+    let slot = Int(step.slot.rawValue)
+    return running[slot].isActive && running[slot].plannedStep == plan && running[slot].sequence == step.sequence
+  }
+
+  private mutating func output(of step: SequenceStep, at index: Int) -> SequenceOutput {
+    let slot = Int(step.slot.rawValue)
+    let isFirst = !running[slot].isAnnounced
+    running[slot].isAnnounced = true
+    return SequenceOutput(
+      sequence: step.sequence, sequenceIndex: Int32(index), isFirstScheduled: isFirst,
+      cachedTokens: running[slot].cachedTokens, preemptions: running[slot].preemptions)
+  }
+
+  private mutating func emit(_ output: SequenceOutput, _ slot: SlotID, into outputs: inout [SequenceOutput]) {
+    if output.finish != nil {
+      let group = running[Int(slot.rawValue)].group
+      release(slot)
+      finishedChoice(of: group)
+    } else if output.token == nil && !output.isFirstScheduled {
+      return
+    }
+    outputs.append(output)
+  }
+
+  /// Appends a sampled token. Answers why the sequence ends with it, nil when it goes on.
+  private mutating func take(_ token: TokenID, _ slot: Int) -> FinishReason? {
+    generated[slot].append(token)
+    counters.generationTokens += 1
+    let before = running[slot].generatedTokens
+    running[slot].generatedTokens = before + 1
+    running[slot].lastToken = token
+    if before >= running[slot].minNewTokens && terminators[slot].contains(token) { return .stop }
+    return before + 1 >= running[slot].maxNewTokens ? .length : nil
+  }
+
+  /// Makes blocks that are now full findable. Where another sequence computed the same content first, its block takes
+  /// the place of ours: keys and values do not depend on the batch, so they are equal, and one copy is enough.
+  private mutating func sealBlocks(_ slot: SlotID) {
+    let index = Int(slot.rawValue)
+    let full = running[index].computedTokens / Int32(configuration.blockSize)
+    while running[index].sealedBlocks < full {
+      let position = Int(running[index].sealedBlocks)
+      copyBlock(position, prompt: groups[running[index].group].prompt, output: generated[index])
+      let content = blockTokens
+      let parentHash = running[index].chainHash
+      let parent = position == 0 ? nil : tables[slot, position - 1]
+      let hash = cache.hash(after: parentHash, content.span)
+      let own = tables[slot, position]
+      if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
+        pool.retain(other)
+        tables[slot, position] = other
+        pool.release(own, keeping: false)
+      } else {
+        cache.insert(own, hash: hash, parent: parent, parentHash: parentHash, tokens: content.span)
+      }
+      running[index].chainHash = hash
+      running[index].sealedBlocks += 1
+    }
+  }
+}

@@ -1,0 +1,172 @@
+import SwerveCore
+
+/// Something in the scheduler's state does not add up. Always a fault of this room, or of who changed its state.
+package struct InvariantViolation: Error, Hashable, CustomStringConvertible {
+  package var description: String
+}
+
+extension Scheduler {
+  /// Compares everything that is written down twice and throws the first disagreement. Valid between steps (not between
+  /// `schedule` and `apply`). It changes nothing and traps on nothing. O(blocks × block size + sequences + waiting):
+  /// for tests and idle time.
+  package func checkInvariants() throws(InvariantViolation) {
+    let found =
+      pool.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
+      ?? evictionViolation() ?? queueViolation() ?? groupViolation()
+    if let found { throw InvariantViolation(description: found) }
+  }
+
+  /// Each slot is free or in the order, once; the order is the policy's.
+  private func slotViolation() -> String? {
+    var uses = [Int](repeating: 0, count: running.count)
+    for slot in freeSlots {
+      uses[Int(slot.rawValue)] += 1
+      if running[Int(slot.rawValue)].isActive { return "slot \(slot.rawValue) is free and active" }
+      if tables.count(slot) > 0 { return "slot \(slot.rawValue) is free and holds blocks" }
+    }
+    for slot in order {
+      uses[Int(slot.rawValue)] += 1
+      if !running[Int(slot.rawValue)].isActive { return "slot \(slot.rawValue) runs and is not active" }
+    }
+    if let slot = uses.firstIndex(where: { $0 != 1 }) { return "slot \(slot) is in use \(uses[slot]) times" }
+    for (a, b) in zip(order, order.dropFirst())
+    where !policy.isBefore(running[Int(a.rawValue)].key, running[Int(b.rawValue)].key) {
+      return "slots \(a.rawValue) and \(b.rawValue) run in the wrong order"
+    }
+    if Set(releases).count != releases.count { return "a slot is released twice in one step" }
+    return nil
+  }
+
+  /// Holders counted by the pool are those that stand in tables.
+  private func blockViolation() -> String? {
+    var holders = [Int](repeating: 0, count: pool.blockCount)
+    for slot in order {
+      for position in 0..<tables.count(slot) {
+        let block = Int(tables[slot, position].rawValue)
+        guard holders.indices.contains(block) else {
+          return "slot \(slot.rawValue) holds block \(block), which is none"
+        }
+        holders[block] += 1
+      }
+    }
+    for block in 0..<pool.blockCount {
+      let counted = pool.referenceCount(of: BlockID(block))
+      if counted != holders[block] {
+        return "block \(block) counts \(counted) holders and stands in \(holders[block]) tables"
+      }
+    }
+    return nil
+  }
+
+  /// Each sequence's numbers agree with its table, and nobody else can reach the blocks it still writes to.
+  private func sequenceViolation() -> String? {
+    for slot in order {
+      let sequence = running[Int(slot.rawValue)]
+      let name = "sequence \(sequence.sequence.request.rawValue).\(sequence.sequence.index)"
+      let computed = Int(sequence.computedTokens)
+      let known = Int(sequence.knownTokens)
+      let held = tables.count(slot)
+      if computed < 0 || computed >= known { return "\(name): \(computed) of \(known) known tokens are computed" }
+      if held < configuration.blocks(for: computed) || held > configuration.blocks(for: known) {
+        return "\(name): \(held) blocks for \(computed) computed and \(known) known tokens"
+      }
+      if sequence.remainingTokens > 1 && held != configuration.blocks(for: known) {
+        return "\(name): \(held) blocks for a prompt of \(known) tokens"
+      }
+      let full = configuration.enablePrefixCaching ? computed / configuration.blockSize : 0
+      let sealed = Int(sequence.sealedBlocks)
+      if sealed != full { return "\(name): \(sealed) blocks are sealed, \(full) are full" }
+      for position in 0..<held {
+        let block = tables[slot, position]
+        if position < sealed {
+          if !cache.contains(block) { return "\(name): sealed block \(block.rawValue) is not cached" }
+          let before = position == 0 ? nil : tables[slot, position - 1]
+          if cache.parent(of: block) != before {
+            return "\(name): block \(block.rawValue) does not follow the one before it"
+          }
+        } else if cache.contains(block) || pool.referenceCount(of: block) != 1 {
+          return "\(name): block \(block.rawValue) is still written to and shared"
+        }
+      }
+      let output = generated[Int(slot.rawValue)]
+      if output.count != sequence.generatedTokens || (output.last ?? sequence.lastToken) != sequence.lastToken {
+        return "\(name): \(output.count) tokens kept, \(sequence.generatedTokens) counted"
+      }
+      if sequence.maxNewTokens > 0 && sequence.generatedTokens >= sequence.maxNewTokens {
+        return "\(name): \(sequence.generatedTokens) tokens generated, \(sequence.maxNewTokens) allowed"
+      }
+      let most = Int(sequence.promptTokens) + max(Int(sequence.maxNewTokens) - 1, 0)
+      if configuration.blocks(for: most) > pool.blockCount { return "\(name): it can never fit the pool" }
+    }
+    return nil
+  }
+
+  /// A cached block is evicted before the one it follows.
+  private func evictionViolation() -> String? {
+    var places = [Int?](repeating: nil, count: pool.blockCount)
+    var place = 0
+    var block = pool.freeBlock(after: nil)
+    while let free = block {
+      places[Int(free.rawValue)] = place
+      place += 1
+      block = pool.freeBlock(after: free)
+    }
+    for index in 0..<pool.blockCount where cache.contains(BlockID(index)) {
+      guard let parent = cache.parent(of: BlockID(index)) else { continue }
+      guard let parentPlace = places[Int(parent.rawValue)] else { continue }
+      guard let own = places[index], own < parentPlace else {
+        return "cached block \(parent.rawValue) is evicted before block \(index), which follows it"
+      }
+    }
+    return nil
+  }
+
+  private func queueViolation() -> String? {
+    for position in 0..<waiting.count {
+      let entry = waiting[position]
+      if position > 0 && !policy.isBefore(waiting[position - 1].key, entry.key) {
+        return "the queue is out of order at \(position)"
+      }
+      guard let found = groups.group(at: entry.group) else {
+        return "the queue's entry \(position) belongs to no request"
+      }
+      if found.key.serial != entry.key.serial { return "the queue's entry \(position) belongs to another request" }
+      if entry.preempted == nil && entry.key.choice != found.nextChoice {
+        return "request \(found.request.rawValue): choice \(entry.key.choice) waits, \(found.nextChoice) is next"
+      }
+    }
+    return nil
+  }
+
+  /// Every unfinished choice runs, waits or has not started.
+  private func groupViolation() -> String? {
+    var runningCounts: [Int32: Int32] = [:]
+    for slot in order { runningCounts[running[Int(slot.rawValue)].group, default: 0] += 1 }
+    var waitingCounts: [Int32: Int32] = [:]
+    for position in 0..<waiting.count {
+      let entry = waiting[position]
+      let choices = entry.preempted == nil ? groups[entry.group].choices - entry.key.choice : 1
+      waitingCounts[entry.group, default: 0] += choices
+    }
+    for (index, group) in groups.all {
+      let runs = runningCounts[index] ?? 0
+      let waits = waitingCounts[index] ?? 0
+      let name = "request \(group.request.rawValue)"
+      if group.running != runs { return "\(name): \(runs) choices run, \(group.running) counted" }
+      if group.unfinished != runs + waits {
+        return "\(name): \(runs) choices run, \(waits) wait, \(group.unfinished) are unfinished"
+      }
+      if groups.index(of: group.request) != index { return "\(name) is not found by its id" }
+      if let leader = group.leader {
+        let sequence = running[Int(leader.rawValue)]
+        if sequence.group != index || !sequence.isActive {
+          return "\(name): slot \(leader.rawValue) leads it and belongs to another"
+        }
+      }
+    }
+    if runningRequests != runningCounts.count {
+      return "\(runningCounts.count) requests run, \(runningRequests) counted"
+    }
+    return nil
+  }
+}

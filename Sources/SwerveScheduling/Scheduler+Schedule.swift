@@ -1,0 +1,125 @@
+package import SwerveCore
+
+extension Scheduler {
+  /// Decides the next step. The plan's storage is reused: the first call takes all the capacity a step can need.
+  ///
+  /// A plan without sequences comes only from a scheduler without work; it may still carry releases. O(running
+  /// sequences + blocks they hold) without admissions; an admission adds hashing its prompt up to the first block that
+  /// is not cached.
+  package mutating func schedule(into plan: inout StepPlan) {
+    plan.removeAll()
+    reserve(&plan)
+    stepID &+= 1
+    plan.id = stepID
+    var budget = configuration.maxBatchedTokens
+    let preemptedAny = scheduleDecodes(into: &plan, budget: &budget)
+    schedulePrefills(into: &plan, budget: &budget)
+    // Blocks were short: what came free belongs to those already here.
+    if !preemptedAny { admit(into: &plan, budget: &budget) }
+    plan.releases.append(contentsOf: releases)
+    releases.removeAll(keepingCapacity: true)
+  }
+
+  private func reserve(_ plan: inout StepPlan) {
+    let sequences = configuration.maxSequences
+    if plan.sequences.capacity < sequences { plan.sequences.reserveCapacity(sequences) }
+    let rows = min(configuration.maxBatchedTokens, 1 << 20)
+    if plan.tokens.capacity < rows { plan.tokens.reserveCapacity(rows) }
+    // Untouched capacity costs address space only; shared blocks appear in several tables.
+    if plan.blocks.capacity < sequences * tables.stride { plan.blocks.reserveCapacity(sequences * tables.stride) }
+    if plan.releases.capacity < 2 * sequences { plan.releases.reserveCapacity(2 * sequences) }
+  }
+
+  /// Sequences that need one token, in order, each with the block it is written to. Answers whether any was preempted.
+  private mutating func scheduleDecodes(into plan: inout StepPlan, budget: inout Int) -> Bool {
+    var preemptedAny = false
+    var position = 0
+    while position < order.count && budget > 0 {
+      let slot = order[position]
+      let index = Int(slot.rawValue)
+      if running[index].remainingTokens == 1 {
+        let needed = configuration.blocks(for: Int(running[index].knownTokens))
+        var isPreempted = false
+        while tables.count(slot) < needed {
+          if appendBlock(to: slot) { continue }
+          // The victim is the last in order: this sequence, or one that has no place in the plan yet.
+          let victim = order[order.count - 1]
+          preempt(victim)
+          preemptedAny = true
+          if victim == slot {
+            isPreempted = true
+            break
+          }
+        }
+        if isPreempted { break }
+        append(slot, rows: 1, to: &plan)
+        budget -= 1
+      }
+      position += 1
+    }
+    return preemptedAny
+  }
+
+  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission.
+  private mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
+    for position in 0..<order.count {
+      if budget == 0 { return }
+      let index = Int(order[position].rawValue)
+      let remaining = Int(running[index].remainingTokens)
+      if remaining > 1 {
+        let rows = min(remaining, chunk(budget))
+        append(order[position], rows: rows, to: &plan)
+        budget -= rows
+      }
+    }
+  }
+
+  /// Longest piece of one prompt in what is left of the step.
+  func chunk(_ budget: Int) -> Int {
+    let threshold = configuration.longPrefillThreshold
+    return threshold > 0 && configuration.enableChunkedPrefill ? min(budget, threshold) : budget
+  }
+
+  /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
+  mutating func appendBlock(to slot: SlotID) -> Bool {
+    guard let block = pool.allocate() else { return false }
+    cache.remove(block)
+    tables.append(block, to: slot)
+    return true
+  }
+
+  /// The sequence's next `rows` tokens as rows of the plan.
+  mutating func append(_ slot: SlotID, rows: Int, to plan: inout StepPlan) {
+    let index = Int(slot.rawValue)
+    running[index].plannedStep = stepID
+    let sequence = running[index]
+    let context = Int(sequence.computedTokens)
+    let blockCount = configuration.blocks(for: context + rows)
+    plan.sequences.append(
+      SequenceStep(
+        sequence: sequence.sequence, slot: slot, firstRow: Int32(plan.tokens.count), rowCount: Int32(rows),
+        contextTokens: sequence.computedTokens, promptTokens: sequence.promptTokens,
+        firstBlock: Int32(plan.blocks.count), blockCount: Int32(blockCount),
+        samples: context + rows == Int(sequence.knownTokens) && sequence.maxNewTokens > 0))
+    tables.copyPrefix(blockCount, of: slot, to: &plan.blocks)
+    if rows == 1 && context + 1 == Int(sequence.knownTokens) {
+      plan.tokens.append(sequence.lastToken)
+      return
+    }
+    let prompt = Int(sequence.promptTokens)
+    let end = context + rows
+    if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
+    if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+  }
+
+  /// Sends a running sequence back to its place in the queue, with its tokens and without blocks and slot.
+  private mutating func preempt(_ slot: SlotID) {
+    let sequence = running[Int(slot.rawValue)]
+    let kept = RequestQueue.Preempted(
+      generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
+      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced)
+    release(slot)
+    waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
+    counters.preemptions += 1
+  }
+}

@@ -1,0 +1,229 @@
+// The scheduling room: which tokens are computed this step, and in which blocks of the KV store.
+// It must not see a tensor, a string, a clock, a thread or a device: numbers in, a StepPlan out.
+// Start with Scheduler: add → schedule → (the step runs) → apply. KV/ counts blocks, Policies/ orders requests.
+
+package import SwerveCore
+
+/// Decides, step by step, which sequences compute how many tokens in which blocks.
+///
+/// A step is a number of tokens per sequence; prefill, chunked prefill, decode and recomputation after a preemption are
+/// the same thing. Within the token budget: first the sequences that need one token, then running prompts, then
+/// admissions, each in the policy's order. A sequence is admitted when the pool holds all its known tokens, so prompts
+/// never run out of blocks half-way; when output tokens do, the last sequence in the policy's order gives its blocks
+/// back and waits at its place in the queue. Its tokens are kept and recomputed, so it continues as if nothing had
+/// happened.
+///
+/// The step being executed is fixed by its plan: requests may be added, cancelled or finished between `schedule` and
+/// `apply`; results of sequences that are gone are ignored.
+///
+/// Hot: `schedule` and `apply` cost tens of nanoseconds per running sequence and allocate nothing while no sequence
+/// comes or goes. Warm: everything else. Not thread-safe; one engine thread owns it.
+package struct Scheduler: ~Copyable {
+  package let configuration: SchedulerConfiguration
+  let policy: any SchedulingPolicy
+
+  // The block manager. Others may look; a change from outside is a fault that `checkInvariants` finds.
+  package var pool: BlockPool
+  package var tables: BlockTables
+  package var cache: PrefixCache
+
+  /// [slots]
+  package var running: [RunningSequence]
+  /// [slots] output tokens of running sequences. Capacity for all of them is taken at admission.
+  var generated: [[TokenID]]
+  /// [slots] tokens that end the sequence.
+  var terminators: [[TokenID]]
+  /// Slots in use, in the policy's order.
+  var order: [SlotID] = []
+  /// Slots not in use, taken from the end.
+  var freeSlots: [SlotID]
+  /// Slots given back since the last plan.
+  var releases: [SlotID] = []
+
+  var groups = SequenceGroups()
+  var waiting: RequestQueue
+
+  var stepID: UInt64 = 0
+  var nextSerial: UInt64 = 0
+  /// Requests with at least one running choice.
+  var runningRequests = 0
+  var counters = EngineStatistics()
+
+  /// [blockSize] tokens of the block being hashed.
+  var blockTokens: [TokenID]
+  /// Blocks found by the look-up in progress, and the hash of each.
+  var hits: [BlockID] = []
+  var hitHash = BlockHash(low: 0, high: 0)
+
+  /// Allocates all that a step needs. Throws `invalidConfiguration`.
+  package init(
+    configuration: SchedulerConfiguration, policy: any SchedulingPolicy = FirstComeFirstServed()
+  ) throws(SchedulingError) {
+    let problems = configuration.problems()
+    if !problems.isEmpty { throw .invalidConfiguration(problems) }
+    self.configuration = configuration
+    self.policy = policy
+    let slots = configuration.maxSequences
+    pool = BlockPool(blockCount: configuration.blockCount)
+    tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
+    cache = PrefixCache(
+      blockCount: configuration.blockCount, blockSize: configuration.blockSize, hashBits: configuration.blockHashBits)
+    running = [RunningSequence](repeating: RunningSequence(), count: slots)
+    generated = [[TokenID]](repeating: [], count: slots)
+    terminators = [[TokenID]](repeating: [], count: slots)
+    freeSlots = (0..<slots).reversed().map { SlotID($0) }
+    waiting = RequestQueue(policy: policy)
+    blockTokens = [TokenID](repeating: 0, count: configuration.blockSize)
+    order.reserveCapacity(slots)
+    releases.reserveCapacity(2 * slots)
+    hits.reserveCapacity(configuration.maxBlocksPerSequence)
+  }
+
+  // MARK: Requests
+
+  /// Whether a request of that size can ever run here. nil = as many output tokens as fit.
+  package func fits(promptTokens: Int, maxTokens: Int?) -> Bool {
+    refusal(promptTokens: promptTokens, maxTokens: maxTokens) == nil
+  }
+
+  /// Why a request of that size can never run here, or nil when it can.
+  package func refusal(promptTokens: Int, maxTokens: Int?) -> SchedulingError? {
+    if promptTokens < 1 { return .emptyPrompt }
+    if let maxTokens, maxTokens < 0 { return .negativeMaxTokens(maxTokens) }
+    let room = maxTokens == 0 ? 0 : 1
+    let modelLimit = configuration.maxModelLength - room
+    if promptTokens > modelLimit { return .promptTooLong(tokens: promptTokens, limit: modelLimit) }
+    // The most tokens that are ever computed for it: the last output token is not.
+    let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
+    let computed = promptTokens + max(output, 1) - 1
+    let blocks = configuration.blocks(for: computed)
+    if blocks > configuration.blockCount {
+      return .exceedsPool(blocks: blocks, available: configuration.blockCount, blockSize: configuration.blockSize)
+    }
+    if !configuration.enableChunkedPrefill && computed > configuration.maxBatchedTokens {
+      return .exceedsStep(tokens: computed, budget: configuration.maxBatchedTokens)
+    }
+    return nil
+  }
+
+  /// Queues a request. Throws, and changes nothing, when it can never run (`refusal`) or its id is in use.
+  package mutating func add(_ request: WaitingRequest) throws(SchedulingError) {
+    let params = request.sampling.params
+    if let refusal = refusal(promptTokens: request.promptTokens.count, maxTokens: params.maxTokens) { throw refusal }
+    if request.n < 1 || request.n > Int(Int32.max) { throw .invalidChoiceCount(request.n) }
+    if groups.index(of: request.request) != nil { throw .duplicateRequest(request.request) }
+    let prompt = request.promptTokens.count
+    // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
+    var limit = configuration.contextLimit
+    if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
+    let room = min(params.maxTokens ?? .max, limit - prompt)
+    let key = SchedulingKey(priority: request.priority, arrival: request.arrival, serial: nextSerial, choice: 0)
+    nextSerial += 1
+    let group = groups.insert(
+      SequenceGroup(
+        request: request.request, prompt: request.promptTokens, sampling: request.sampling, key: key,
+        choices: Int32(request.n), skipPrefixCacheRead: request.skipPrefixCacheRead,
+        wantsPromptLogprobs: request.wantsPromptLogprobs, saltHash: BlockHash(salt: request.prefixSalt),
+        maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
+        unfinished: Int32(request.n)))
+    waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
+  }
+
+  /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was
+  /// there.
+  @discardableResult
+  package mutating func cancel(request: RequestID) -> Bool {
+    guard let group = groups.index(of: request) else { return false }
+    let choices = groups[group].choices
+    let key = groups[group].key
+    var started = groups[group].nextChoice
+    if started < choices {
+      var entryKey = key
+      entryKey.choice = started
+      if let position = waiting.position(of: entryKey) { waiting.remove(at: position) }
+      // Forgets the unstarted ones; the last of the started ones then takes the group along.
+      groups[group].unfinished -= choices - started
+      groups[group].nextChoice = choices
+      if groups[group].unfinished == 0 {
+        groups.remove(group)
+        return true
+      }
+    }
+    while started > 0 {
+      started -= 1
+      finish(SequenceID(request: request, index: started))
+    }
+    return true
+  }
+
+  /// Ends one sequence (a stop string was found in its text) and gives back its blocks and slot at once. Answers
+  /// whether it was running or preempted; a choice that has not started, or is finished, is not.
+  @discardableResult
+  package mutating func finish(_ sequence: SequenceID) -> Bool {
+    guard let group = groups.index(of: sequence.request) else { return false }
+    if let slot = order.first(where: { running[Int($0.rawValue)].sequence == sequence }) {
+      release(slot)
+      finishedChoice(of: group)
+      return true
+    }
+    guard sequence.index >= 0 && sequence.index < groups[group].nextChoice else { return false }
+    var key = groups[group].key
+    key.choice = sequence.index
+    guard let position = waiting.position(of: key) else { return false }
+    waiting.remove(at: position)
+    finishedChoice(of: group)
+    return true
+  }
+
+  // MARK: State
+
+  /// Whether anything is left to be scheduled.
+  package var hasWork: Bool { !order.isEmpty || !waiting.isEmpty }
+
+  /// Gauges and counters; weights, bytes and load time are left 0. `waitingRequests` are those of which no choice runs.
+  package var statistics: EngineStatistics {
+    var snapshot = counters
+    snapshot.runningRequests = runningRequests
+    snapshot.waitingRequests = groups.count - runningRequests
+    snapshot.blocksTotal = pool.blockCount
+    snapshot.blocksUsed = pool.usedCount
+    snapshot.blockSize = configuration.blockSize
+    return snapshot
+  }
+
+  /// Forgets all cached prefixes that no running sequence holds. Answers whether none is left. O(free blocks)
+  @discardableResult
+  package mutating func resetPrefixCache() -> Bool {
+    var block = pool.freeBlock(after: nil)
+    while let free = block {
+      cache.remove(free)
+      block = pool.freeBlock(after: free)
+    }
+    return cache.count == 0
+  }
+
+  // MARK: Giving back
+
+  /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and its slot.
+  mutating func release(_ slot: SlotID) {
+    while let block = tables.removeLast(slot) { pool.release(block, keeping: cache.contains(block)) }
+    let index = Int(slot.rawValue)
+    let group = running[index].group
+    running[index].isActive = false
+    running[index].plannedStep = 0
+    generated[index] = []
+    terminators[index] = []
+    if let position = order.firstIndex(of: slot) { order.remove(at: position) }
+    freeSlots.append(slot)
+    releases.append(slot)
+    groups[group].running -= 1
+    if groups[group].running == 0 { runningRequests -= 1 }
+    if groups[group].leader == slot { groups[group].leader = nil }
+  }
+
+  /// One choice less; the last one takes its group along.
+  mutating func finishedChoice(of group: Int32) {
+    groups[group].unfinished -= 1
+    if groups[group].unfinished == 0 { groups.remove(group) }
+  }
+}

@@ -1,0 +1,78 @@
+/// The numbers a scheduler works within. Constant for its life.
+package struct SchedulerConfiguration: Sendable, Hashable {
+  /// Most tokens one step computes, over all sequences. ≥ 1; sensibly at least `maxSequences`, so that every running
+  /// sequence gets its token each step.
+  package var maxBatchedTokens: Int
+  /// Most sequences that run at the same time, and so the number of slots. ≥ 1
+  package var maxSequences: Int
+  /// Tokens per block. ≥ 1
+  package var blockSize: Int
+  /// Blocks of the pool. ≥ 1
+  package var blockCount: Int
+  /// Longest prompt + output, in tokens. ≥ 1
+  package var maxModelLength: Int
+  /// Whether full blocks are kept and found again by their tokens.
+  package var enablePrefixCaching = true
+  /// Whether a prompt may be computed in pieces. Without, a prompt is scheduled whole or not at all.
+  package var enableChunkedPrefill = true
+  /// Longest piece of one prompt per step, in tokens; 0 = the token budget. Ignored without chunked prefill.
+  package var longPrefillThreshold = 0
+  /// Share of blocks that stay free when a sequence is admitted beside others, 0 ..< 1: room for those to grow.
+  package var watermark = 0.0
+  /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
+  /// that a collision does no harm.
+  package var blockHashBits = 128
+
+  package init(maxBatchedTokens: Int, maxSequences: Int, blockSize: Int, blockCount: Int, maxModelLength: Int) {
+    self.maxBatchedTokens = maxBatchedTokens
+    self.maxSequences = maxSequences
+    self.blockSize = blockSize
+    self.blockCount = blockCount
+    self.maxModelLength = maxModelLength
+  }
+
+  /// All problems, one sentence each; empty when a scheduler can be built.
+  package func problems() -> [String] {
+    var found: [String] = []
+    // Counts are stored as 32-bit numbers; the flat block tables hold maxSequences × blocks per sequence of them.
+    let limit = Int(Int32.max) / 2
+    for (name, value) in [
+      ("maxBatchedTokens", maxBatchedTokens), ("maxSequences", maxSequences), ("blockSize", blockSize),
+      ("blockCount", blockCount), ("maxModelLength", maxModelLength),
+    ] where !(1...limit).contains(value) {
+      found.append("The scheduler's \(name) must be between 1 and \(limit), not \(value).")
+    }
+    guard found.isEmpty else { return found }
+    if maxSequences * maxBlocksPerSequence > 1 << 28 {
+      found.append(
+        "\(maxSequences) sequences of \(maxBlocksPerSequence) blocks need more block table entries than the "
+          + "\(1 << 28) the scheduler has; use fewer sequences, larger blocks or a shorter context.")
+    }
+    if blockCount * blockSize > 1 << 32 {
+      found.append("The scheduler counts at most \(1 << 32) KV tokens, not \(blockCount) blocks of \(blockSize).")
+    }
+    if longPrefillThreshold < 0 {
+      found.append("The scheduler's longPrefillThreshold must not be negative, not \(longPrefillThreshold).")
+    }
+    if !(0..<1).contains(watermark) {
+      found.append("The scheduler's watermark must be at least 0 and less than 1, not \(watermark).")
+    }
+    if !(1...128).contains(blockHashBits) {
+      found.append("The scheduler's blockHashBits must be between 1 and 128, not \(blockHashBits).")
+    }
+    return found
+  }
+
+  /// Blocks that hold `tokens` tokens.
+  package func blocks(for tokens: Int) -> Int { (tokens + blockSize - 1) / blockSize }
+
+  /// Most prompt + output tokens of one sequence: the model's length, or what the whole pool holds. The last output
+  /// token is never computed, so it needs no place in the pool.
+  package var contextLimit: Int { min(maxModelLength, blockCount * blockSize + 1) }
+
+  /// Most blocks one sequence can hold.
+  package var maxBlocksPerSequence: Int { min(blockCount, blocks(for: maxModelLength)) }
+
+  /// Blocks that an admission leaves free.
+  package var watermarkBlocks: Int { Int((watermark * Double(blockCount)).rounded(.up)) }
+}

@@ -1,0 +1,73 @@
+import SwerveCore
+
+/// A request under way: what its choices share.
+struct SequenceGroup {
+  let request: RequestID
+  let prompt: [TokenID]
+  let sampling: SamplingState
+  let key: SchedulingKey
+  let choices: Int32
+  let skipPrefixCacheRead: Bool
+  let wantsPromptLogprobs: Bool
+  /// Start of the chain of block hashes.
+  let saltHash: BlockHash
+  let maxNewTokens: Int32
+  let minNewTokens: Int32
+  /// Choices below this one were admitted at least once.
+  var nextChoice: Int32 = 0
+  /// Choices that have not finished, started or not.
+  var unfinished: Int32
+  /// Choices that hold a slot.
+  var running: Int32 = 0
+  /// The slot of the choice that computes the prompt for the others, while it does.
+  var leader: SlotID?
+}
+
+/// The requests under way, by index and by id. Warm: touched when a request comes, enters a slot or goes.
+struct SequenceGroups {
+  private var groups: [SequenceGroup?] = []
+  private var unused: [Int32] = []
+  private var indices: [RequestID: Int32] = [:]
+
+  var count: Int { indices.count }
+
+  func index(of request: RequestID) -> Int32? { indices[request] }
+
+  /// The group at an index that `insert` returned and `remove` did not take back.
+  subscript(index: Int32) -> SequenceGroup {
+    get {
+      guard let group = groups[Int(index)] else { preconditionFailure("sequence group \(index) is gone") }
+      return group
+    }
+    _modify {
+      precondition(groups[Int(index)] != nil, "sequence group \(index) is gone")
+      yield &groups[Int(index)]!
+    }
+  }
+
+  /// The group at any number; nil where there is none.
+  func group(at index: Int32) -> SequenceGroup? { groups.indices.contains(Int(index)) ? groups[Int(index)] : nil }
+
+  var all: some Sequence<(index: Int32, group: SequenceGroup)> {
+    groups.indices.lazy.compactMap { index in self.groups[index].map { (Int32(index), $0) } }
+  }
+
+  mutating func insert(_ group: SequenceGroup) -> Int32 {
+    let index: Int32
+    if let reused = unused.popLast() {
+      index = reused
+      groups[Int(index)] = group
+    } else {
+      index = Int32(groups.count)
+      groups.append(group)
+    }
+    indices[group.request] = index
+    return index
+  }
+
+  mutating func remove(_ index: Int32) {
+    indices[self[index].request] = nil
+    groups[Int(index)] = nil
+    unused.append(index)
+  }
+}

@@ -1,0 +1,75 @@
+import SwerveCore
+import SwerveEngine
+
+/// What one choice came to, in a form that two runs can be compared by, bit for bit.
+struct Outcome: Equatable, Sendable {
+  var tokens: [TokenID] = []
+  var logprobBits: [UInt32] = []
+  var text = ""
+  var finish: FinishReason?
+  var stopReason: StopReason?
+}
+
+struct Answer: Equatable, Sendable {
+  var prompt: [TokenID] = []
+  var cachedTokens = 0
+  var promptLogprobs: [PositionLogprobs?]?
+  var choices: [Outcome] = []
+}
+
+extension Engine {
+  func answer(_ request: GenerationRequest) async throws -> Answer {
+    var answer = Answer(choices: Array(repeating: Outcome(), count: request.params.n))
+    for try await event in try await generate(request) {
+      switch event {
+      case .started(let info):
+        answer.prompt = info.promptTokens
+        answer.cachedTokens = info.cachedTokens
+        answer.promptLogprobs = info.promptLogprobs
+      case .delta(let delta):
+        answer.choices[delta.index].tokens += delta.tokens
+        answer.choices[delta.index].text += delta.text
+        for position in delta.logprobs {
+          answer.choices[delta.index].logprobBits.append(position.chosen.logprob.bitPattern)
+          answer.choices[delta.index].logprobBits += position.alternatives.map(\.logprob.bitPattern)
+        }
+        if let finish = delta.finish {
+          answer.choices[delta.index].finish = finish
+          answer.choices[delta.index].stopReason = delta.stopReason
+        }
+      }
+    }
+    return answer
+  }
+
+  /// All requests at once; answers in order.
+  func answers(_ requests: [GenerationRequest]) async throws -> [Answer] {
+    try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
+      for (index, request) in requests.enumerated() {
+        group.addTask { (index, try await self.answer(request)) }
+      }
+      var all = [Answer](repeating: Answer(), count: requests.count)
+      for try await (index, answer) in group { all[index] = answer }
+      return all
+    }
+  }
+}
+
+/// A small engine on the embedded model.
+func storyConfiguration(_ change: (inout EngineConfiguration) -> Void = { _ in }) -> EngineConfiguration {
+  var configuration = EngineConfiguration()
+  configuration.kvCacheBytes = 64 << 20
+  configuration.maxSequences = 64
+  configuration.maxModelLength = 512
+  configuration.maxLogprobs = -1
+  change(&configuration)
+  return configuration
+}
+
+func textRequest(
+  _ text: String, id: String = "test", _ change: (inout SamplingParams) -> Void = { _ in }
+) -> GenerationRequest {
+  var params = SamplingParams(temperature: 0, maxTokens: 24)
+  change(&params)
+  return GenerationRequest(id: id, prompt: .text(text), params: params)
+}

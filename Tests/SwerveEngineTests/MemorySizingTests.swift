@@ -1,0 +1,70 @@
+import SwerveCore
+import SwerveEngine
+import Testing
+
+@Suite struct MemorySizingTests {
+  private let needs = MemorySizing.Needs(
+    weightBytes: 1000, scratchBytes: 200, blockBytes: 10, maxSequences: 4, modelContext: 64)
+  private let memory = SystemMemory(totalBytes: 10_000, availableBytes: 8_000)
+
+  private func decide(
+    _ change: (inout EngineConfiguration) -> Void = { _ in }, available: Int = 8_000
+  ) throws -> MemorySizing {
+    var configuration = EngineConfiguration()
+    change(&configuration)
+    return try MemorySizing.decide(
+      configuration, needs, memory: SystemMemory(totalBytes: 10_000, availableBytes: available))
+  }
+
+  @Test func theDefaultPoolServesAllSequencesAndNoMore() throws {
+    let sizing = try decide()
+    #expect(sizing.blockCount == 4 * 64 / 16)
+    #expect(sizing.maxModelLength == 64)
+    #expect(sizing.kvBytes == 160)
+  }
+
+  @Test func availableMemoryBoundsThePool() throws {
+    #expect(try decide(available: 1_200 + 55).blockCount == 5)
+  }
+
+  @Test func exactSettingsWin() throws {
+    #expect(try decide { $0.kvCacheBytes = 1_005 }.blockCount == 100)
+    #expect(try decide { $0.kvCacheBytes = 1_005; $0.kvBlocks = 7 }.blockCount == 7)
+  }
+
+  @Test func automaticLengthIsWhatFits() throws {
+    #expect(try decide { $0.kvBlocks = 2; $0.maxModelLength = -1 }.maxModelLength == 32)
+    #expect(try decide { $0.maxModelLength = 48 }.maxModelLength == 48)
+  }
+
+  @Test func tooLittleMemoryNamesTheLargestLengthAndTheFlags() {
+    #expect { try decide { $0.kvBlocks = 3 } } throws: { error in
+      guard case .memory(let sentence) = error as? EngineStartError else { return false }
+      return sentence.contains("--max-model-len 48") && sentence.contains("--kv-cache-memory-bytes")
+    }
+    #expect { try decide(available: 1_100) } throws: { ($0 as? EngineStartError)?.exitCode == 4 }
+    #expect { try decide { $0.kvCacheBytes = 100_000 } } throws: { ($0 as? EngineStartError)?.exitCode == 4 }
+  }
+
+  @Test func aLengthBeyondTheModelNeedsPermission() throws {
+    #expect { try decide { $0.maxModelLength = 65 } } throws: { ($0 as? EngineStartError)?.exitCode == 2 }
+    #expect(try decide { $0.maxModelLength = 65; $0.allowLongMaxModelLength = true }.maxModelLength == 65)
+  }
+
+  @Test func amountsReadWell() {
+    #expect(ByteText.binary(960) == "960 B")
+    #expect(ByteText.binary(1536) == "1.50 KiB")
+    #expect(ByteText.binary(33_500_000_000) == "31.20 GiB")
+    #expect(ByteText.grouped(613_024) == "613,024")
+    #expect(ByteText.grouped(-1_000) == "-1,000")
+    #expect(ByteText.fixed(4.675, 1) == "4.7")
+    #expect(ByteText.fixed(-0.001, 2) == "0.00")
+    #expect(ByteText.fixed(12.045, 3) == "12.045")
+  }
+
+  @Test func theMachineSaysHowMuchMemoryItHas() {
+    let memory = SystemMemory.current()
+    #expect(memory.totalBytes > 64 << 20)
+    #expect(memory.availableBytes > 0 && memory.availableBytes <= memory.totalBytes)
+  }
+}

@@ -1,0 +1,246 @@
+import Glibc
+import SwerveCore
+import SwerveScheduling
+import Testing
+
+/// Random arrivals with shared prefixes, cancellations, finishes, failing steps and shortages, on pools from
+/// comfortable to hopeless. Each request must give exactly the tokens it gives alone.
+@Suite struct RandomOperationTests {
+  /// `SWERVE_TEST_SEED` repeats a run.
+  private static let seed: UInt64 =
+    getenv("SWERVE_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
+
+  #if DEBUG
+    private static let operations = 100_000
+  #else
+    private static let operations = 400_000
+  #endif
+
+  @Test func `every request gives the tokens it gives alone, whatever happens around it`() throws {
+    print("random operations: SWERVE_TEST_SEED=\(Self.seed)")
+    var generator = SeededGenerator(seed: Self.seed)
+    var totals = Totals()
+    while totals.operations < Self.operations {
+      let episode = generator.next()
+      do {
+        try Episode(seed: episode).run(operations: 600, totals: &totals)
+      } catch {
+        Issue.record("SWERVE_TEST_SEED=\(Self.seed), episode \(episode): \(error)")
+        return
+      }
+    }
+    print("random operations: \(totals)")
+    // The mechanisms ran.
+    #expect(totals.requests > 5_000)
+    #expect(totals.verified > 5_000)
+    #expect(totals.truncated > 500)
+    #expect(totals.preemptions > 500)
+    #expect(totals.prefixHitTokens > 10_000)
+    #expect(totals.failedSteps > 20)
+    #expect(totals.missingSamples > 20)
+    #expect(totals.resets > 200)
+  }
+}
+
+private struct Totals {
+  var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
+  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0
+}
+
+/// One configuration and one history.
+private final class Episode {
+  struct Live {
+    var prompt: [TokenID]
+    var salt: [UInt8]
+    var sampling: SamplingState
+    var n: Int32
+    /// Steps after which it must be gone.
+    var deadline: Int
+    /// Steps it can take when it is alone.
+    var cost: Int
+    /// Choices ended from outside: what they produced is a beginning of the reference.
+    var truncated: Set<Int32> = []
+    var ended: Set<Int32> = []
+  }
+
+  var generator: SeededGenerator
+  let harness: Harness
+  let numbers: SchedulerConfiguration
+  let isOrdered: Bool
+  var live: [UInt64: Live] = [:]
+  var nextID: UInt64 = 1
+  var steps = 0
+  let prefixes: [[TokenID]]
+
+  init(seed: UInt64) throws {
+    var generator = SeededGenerator(seed: seed)
+    let length = Int.random(in: 4...48, using: &generator)
+    let sequences = Int.random(in: 1...8, using: &generator)
+    var numbers = SchedulerConfiguration(
+      maxBatchedTokens: Int.random(in: 1...64, using: &generator), maxSequences: sequences,
+      blockSize: Int.random(in: 1...5, using: &generator), blockCount: Int.random(in: 2...50, using: &generator),
+      maxModelLength: length)
+    numbers.enablePrefixCaching = generator.chance(80)
+    numbers.enableChunkedPrefill = generator.chance(75)
+    numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
+    numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
+    if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
+    isOrdered = generator.chance(80)
+    harness = try Harness(numbers, policy: isOrdered ? FirstComeFirstServed() : ByPriority())
+    self.numbers = numbers
+    prefixes = (0..<3).map { _ in
+      (0..<length).map { _ in TokenID(Int.random(in: 0..<61, using: &generator)) }
+    }
+    self.generator = generator
+  }
+
+  func run(operations: Int, totals: inout Totals) throws {
+    for _ in 0..<operations {
+      totals.operations += 1
+      switch Int.random(in: 0..<100, using: &generator) {
+      case 0..<18: try add(&totals)
+      case 18..<21: cancelAny()
+      case 21..<24: finishAny()
+      case 24:
+        harness.resetPrefixCache()
+        totals.resets += 1
+      default: try step(&totals)
+      }
+    }
+    let bound = steps + costOfAll() * 2
+    while harness.hasWork {
+      if steps > bound { throw RunnerFault(description: "the drain takes more than \(bound) steps") }
+      try step(&totals, faults: false)
+    }
+    try step(&totals, faults: false)
+    try verifyDrained()
+    totals.preemptions += harness.statistics.preemptions
+    totals.prefixHitTokens += harness.statistics.prefixHitTokens
+    totals.steps += steps
+  }
+
+  private func add(_ totals: inout Totals) throws {
+    let id = nextID
+    nextID += 1
+    let base = prefixes.randomElement(using: &generator) ?? []
+    let shared = Int.random(in: 0...base.count, using: &generator)
+    let own = Int.random(in: 0...4, using: &generator)
+    let prompt = base.prefix(shared) + (0..<own).map { _ in TokenID(Int.random(in: 0..<61, using: &generator)) }
+    let maxTokens = generator.chance(15) ? nil : generator.chance(8) ? 0 : Int.random(in: 1...20, using: &generator)
+    let terminators: [TokenID] = generator.chance(50) ? [3, 17, 40] : []
+    let minTokens = generator.chance(30) ? Int.random(in: 0...(maxTokens ?? 5), using: &generator) : 0
+    let state = sampling(
+      maxTokens: maxTokens, minTokens: minTokens, terminators: terminators, seed: generator.next())
+    let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
+    let salt: [UInt8] = generator.chance(20) ? [9] : []
+    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
+    do {
+      try harness.add(
+        id, Array(prompt), n: n, state, priority: Int.random(in: 0..<3, using: &generator), arrival: id / 2, salt: salt,
+        skip: generator.chance(10), promptLogprobs: generator.chance(10))
+    } catch let refusal as SchedulingError {
+      if fits { throw RunnerFault(description: "refused what fits: \(refusal)") }
+      return
+    }
+    if !fits { throw RunnerFault(description: "accepted what does not fit") }
+    totals.requests += 1
+    // Alone, a choice computes its known tokens one by one at worst, once; the first in order is never preempted.
+    let output = min(maxTokens ?? .max, numbers.contextLimit - prompt.count)
+    let cost = n * (prompt.count + 2 * max(output, 0) + 2)
+    // Those before it, itself, and for each of its choices a slot's worth of later ones that came while it waited for
+    // its sibling.
+    let overtaken = n > 1 ? n * numbers.maxSequences * (3 * numbers.maxModelLength + 2) : 0
+    let deadline = isOrdered ? steps + 2 * costOfAll() + 2 * cost + overtaken + 10 : Int.max
+    live[id] = Live(
+      prompt: Array(prompt), salt: salt, sampling: state, n: Int32(n), deadline: deadline, cost: cost + overtaken)
+  }
+
+  private func costOfAll() -> Int { live.values.reduce(10) { $0 + $1.cost } }
+
+  private func randomID() -> UInt64? { live.keys.sorted().randomElement(using: &generator) }
+
+  private func cancelAny() {
+    guard let id = randomID() else { return }
+    harness.cancel(id)
+    live[id] = nil
+  }
+
+  private func finishAny() {
+    guard let id = randomID(), let request = live[id] else { return }
+    let choice = Int32.random(in: 0..<request.n, using: &generator)
+    if harness.finish(sequence(id, choice)) { end(id, choice, truncated: true) }
+  }
+
+  private func end(_ id: UInt64, _ choice: Int32, truncated: Bool) {
+    live[id]?.ended.insert(choice)
+    if truncated { live[id]?.truncated.insert(choice) }
+  }
+
+  private func step(_ totals: inout Totals, faults: Bool = true) throws {
+    steps += 1
+    if faults && generator.chance(0.3) {
+      totals.failedSteps += 1
+      harness.scheduler.schedule(into: &harness.plan)
+      try harness.runner.begin(harness.plan)
+      harness.scheduler.fail(harness.plan, into: &harness.outputs)
+      harness.collect()
+      try harness.check()
+    } else {
+      try harness.step {
+        if !faults { return }
+        if generator.chance(2) { cancelAny() }
+        if generator.chance(2) { finishAny() }
+        if generator.chance(2) { try add(&totals) }
+        if generator.chance(0.5), !harness.result.samples.isEmpty {
+          totals.missingSamples += 1
+          harness.result.samples.remove(at: Int.random(in: 0..<harness.result.samples.count, using: &generator))
+        }
+      }
+    }
+    for output in harness.outputs where output.finish != nil {
+      end(output.sequence.request.rawValue, output.sequence.index, truncated: output.finish == .error)
+    }
+    try verifyEnded(&totals)
+    if let late = live.first(where: { $0.value.deadline < steps }) {
+      throw RunnerFault(description: "request \(late.key) starves: it should have ended by step \(late.value.deadline)")
+    }
+  }
+
+  private func verifyEnded(_ totals: inout Totals) throws {
+    for (id, request) in live where request.ended.count == Int(request.n) {
+      for choice in 0..<request.n {
+        let alone = FakeModel.reference(
+          prompt: request.prompt, salt: request.salt, sampling: request.sampling, choice: choice, contextLimit: limit())
+        let got = harness.tokens(id, choice)
+        if request.truncated.contains(choice) {
+          totals.truncated += 1
+          if !alone.tokens.starts(with: got) {
+            throw RunnerFault(description: "\(id).\(choice): \(got) does not begin \(alone)")
+          }
+        } else {
+          totals.verified += 1
+          if got != alone.tokens || harness.reason(id, choice) != alone.finish {
+            throw RunnerFault(description: "\(id).\(choice): \(got) is not \(alone)")
+          }
+        }
+        harness.produced[sequence(id, choice)] = nil
+      }
+      live[id] = nil
+    }
+  }
+
+  private func limit() -> Int {
+    numbers.enableChunkedPrefill ? numbers.contextLimit : min(numbers.contextLimit, numbers.maxBatchedTokens + 1)
+  }
+
+  private func verifyDrained() throws {
+    if !live.isEmpty { throw RunnerFault(description: "requests \(live.keys.sorted()) never ended") }
+    let statistics = harness.statistics
+    if statistics.blocksUsed != 0 || statistics.runningRequests != 0 || statistics.waitingRequests != 0 {
+      throw RunnerFault(description: "something is left: \(statistics)")
+    }
+    if !harness.runner.slots.isEmpty { throw RunnerFault(description: "slots are left in the runner") }
+    if !harness.resetPrefixCache() { throw RunnerFault(description: "the prefix cache keeps blocks") }
+    try harness.check()
+  }
+}

@@ -1,0 +1,118 @@
+import SwerveCore
+import SwerveScheduling
+
+struct RunnerFault: Error, CustomStringConvertible {
+  var description: String
+}
+
+/// Executes plans as a runner would: it knows of a sequence only what plans told it, keeps keys and values in a store
+/// addressed by block, and reads them back through the block tables of the plan. It believes nothing: rows, ranges,
+/// budgets, slots and double writes are checked.
+struct FakeRunner {
+  struct Slot {
+    var sequence: SequenceID
+    var sampling: SamplingState
+    var tokens: [TokenID]
+    var promptTokens: Int
+    var context: Int?
+  }
+
+  let configuration: SchedulerConfiguration
+  var store: [UInt64]
+  var slots: [SlotID: Slot] = [:]
+  var lastPlan: UInt64 = 0
+  /// Tokens computed since start.
+  var rows = 0
+  var salts: [RequestID: [UInt8]] = [:]
+
+  init(_ configuration: SchedulerConfiguration) {
+    self.configuration = configuration
+    store = [UInt64](repeating: 0xDEAD, count: configuration.blockCount * configuration.blockSize)
+  }
+
+  /// Drops and builds per-sequence state, as a step does before anything can fail.
+  mutating func begin(_ plan: StepPlan) throws {
+    func require(_ holds: Bool, _ what: @autoclosure () -> String) throws {
+      if !holds { throw RunnerFault(description: "step \(plan.id): \(what())") }
+    }
+    try require(plan.id == lastPlan + 1, "follows step \(lastPlan)")
+    lastPlan = plan.id
+    for slot in plan.releases {
+      try require(slots.removeValue(forKey: slot) != nil, "slot \(slot.rawValue) is released and was not in use")
+    }
+    for admission in plan.admissions {
+      try require(slots[admission.slot] == nil, "slot \(admission.slot.rawValue) is admitted to and in use")
+      try require((0..<configuration.maxSequences).contains(Int(admission.slot.rawValue)), "a slot out of range")
+      slots[admission.slot] = Slot(
+        sequence: admission.sequence, sampling: admission.sampling, tokens: admission.tokens,
+        promptTokens: admission.promptTokens, context: nil)
+    }
+    try require(plan.sequences.count <= configuration.maxSequences, "\(plan.sequences.count) sequences")
+    try require(plan.tokens.count <= configuration.maxBatchedTokens, "\(plan.tokens.count) tokens exceed the budget")
+    try require(plan.copies.isEmpty, "copies blocks")
+  }
+
+  mutating func execute(_ plan: StepPlan, into result: inout StepResult) throws {
+    result.removeAll()
+    try begin(plan)
+    var written = Set<Int>()
+    var writtenBlocks: [BlockID: SequenceID] = [:]
+    var nextRow = 0
+    var nextBlock = 0
+    for (index, step) in plan.sequences.enumerated() {
+      func require(_ holds: Bool, _ what: @autoclosure () -> String) throws {
+        if !holds {
+          let name = "\(step.sequence.request.rawValue).\(step.sequence.index)"
+          throw RunnerFault(description: "step \(plan.id), sequence \(name): \(what())")
+        }
+      }
+      guard var slot = slots[step.slot], slot.sequence == step.sequence else {
+        throw RunnerFault(description: "step \(plan.id): slot \(step.slot.rawValue) was not admitted")
+      }
+      let context = Int(step.contextTokens)
+      let end = context + Int(step.rowCount)
+      try require(Int(step.firstRow) == nextRow && Int(step.firstBlock) == nextBlock, "ranges are not contiguous")
+      try require(step.rowCount >= 1 && end <= slot.tokens.count, "\(step.rowCount) rows after \(context)")
+      try require(slot.context == nil || slot.context == context, "context \(context) after \(slot.context ?? 0)")
+      try require(Int(step.promptTokens) == slot.promptTokens, "prompt of \(step.promptTokens)")
+      try require(Int(step.blockCount) == configuration.blocks(for: end), "\(step.blockCount) blocks")
+      let samples = end == slot.tokens.count && slot.sampling.params.maxTokens != 0
+      try require(step.samples == samples, "samples = \(step.samples)")
+      if !configuration.enableChunkedPrefill { try require(end == slot.tokens.count, "is computed in pieces") }
+      if configuration.enableChunkedPrefill && configuration.longPrefillThreshold > 0 {
+        try require(Int(step.rowCount) <= configuration.longPrefillThreshold, "\(step.rowCount) rows are too many")
+      }
+      nextRow = Int(step.firstRow + step.rowCount)
+      nextBlock = Int(step.firstBlock + step.blockCount)
+
+      var state = FakeModel.start(salt: salts[step.sequence.request] ?? [])
+      for position in 0..<end {
+        let block = plan.blocks[Int(step.firstBlock) + position / configuration.blockSize]
+        let place = Int(block.rawValue) * configuration.blockSize + position % configuration.blockSize
+        if position >= context {
+          let token = plan.tokens[Int(step.firstRow) + position - context]
+          try require(token == slot.tokens[position], "row \(position) has token \(token)")
+          try require(written.insert(place).inserted, "block \(block.rawValue) is written twice")
+          let owner = writtenBlocks.updateValue(step.sequence, forKey: block)
+          try require(owner == nil || owner == step.sequence, "block \(block.rawValue) has two writers")
+          store[place] = FakeModel.cell(state, token, position)
+          rows += 1
+        } else {
+          try require(!written.contains(place), "reads block \(block.rawValue), written in this step")
+        }
+        state = FakeModel.mix(state, store[place])
+      }
+      slot.context = end
+      if samples {
+        let generated = slot.tokens.count - slot.promptTokens
+        let token = FakeModel.sample(state, slot.sampling, choice: step.sequence.index, generated: generated)
+        slot.tokens.append(token)
+        result.samples.append(Sample(sequenceIndex: Int32(index), token: token))
+      }
+      slots[step.slot] = slot
+    }
+    if nextRow != plan.tokens.count || nextBlock != plan.blocks.count {
+      throw RunnerFault(description: "step \(plan.id): rows or blocks without a sequence")
+    }
+  }
+}
