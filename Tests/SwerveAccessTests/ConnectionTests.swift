@@ -188,7 +188,13 @@ import Testing
   }
 
   @Test func startAndRequestsLeaveTheLinesScriptsWaitFor() async throws {
-    try await LiveServer.run(FakeEngine(), { $0.logsRequests = true; $0.logsOutputs = true }) { server in
+    try await LiveServer.run(
+      FakeEngine(),
+      {
+        $0.logsRequests = true
+        $0.logsOutputs = true
+      }
+    ) { server in
       _ = try await server.post("/v1/completions", ["prompt": "secret prompt"], ["X-Request-Id": "abc"])
       _ = try await server.send("GET", "/v1/models")
       let lines = server.logs.all
@@ -197,7 +203,8 @@ import Testing
       #expect(lines.contains { $0.contains("] Received request cmpl-abc: params: SamplingParams(n=1, ") })
       #expect(lines.contains { $0.contains("] Generated response cmpl-abc: output: 'Hello', finish_reason: stop\n") })
       #expect(lines.contains { $0.contains("] Finished request cmpl-abc: finish_reason=stop, prompt_tokens=13, ") })
-      #expect(lines.contains { $0.contains(#"INFO:     127.0.0.1:"#) && $0.contains(#""GET /v1/models HTTP/1.1" 200 OK"#) })
+      #expect(
+        lines.contains { $0.contains(#"INFO:     127.0.0.1:"#) && $0.contains(#""GET /v1/models HTTP/1.1" 200 OK"#) })
       #expect(!lines.contains { $0.contains("secret prompt") })
     }
   }

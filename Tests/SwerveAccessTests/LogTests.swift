@@ -4,7 +4,8 @@ import SwerveCore
 import Testing
 
 @Suite struct LogTests {
-  private func lines(_ configure: (inout LogConfiguration) -> Void, label: String = "x", _ write: (Logger) -> Void) -> [String]
+  private func lines(_ configure: (inout LogConfiguration) -> Void, label: String = "x", _ write: (Logger) -> Void)
+    -> [String]
   {
     let collected = LogLines()
     var configuration = LogConfiguration()

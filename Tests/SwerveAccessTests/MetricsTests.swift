@@ -46,7 +46,8 @@ import Testing
       #expect(page.samples["vllm:gpu_cache_usage_perc\(labels)"] == 0.25)
       #expect(page.samples["vllm:prompt_tokens_total\(labels)"] == 40)
       #expect(page.samples["vllm:generation_tokens_total\(labels)"] == 7)
-      #expect(page.samples[#"vllm:prompt_tokens_by_source_total{model_name="fake",engine="0",source="local_compute"}"#] == 24)
+      #expect(
+        page.samples[#"vllm:prompt_tokens_by_source_total{model_name="fake",engine="0",source="local_compute"}"#] == 24)
       #expect(page.samples["vllm:num_preemptions_total\(labels)"] == 0)
       #expect(page.samples[#"vllm:request_success_total{model_name="fake",engine="0",finished_reason="stop"}"#] == 0)
       #expect(page.samples[#"vllm:time_to_first_token_seconds_bucket{model_name="fake",engine="0",le="0.001"}"#] == 0)

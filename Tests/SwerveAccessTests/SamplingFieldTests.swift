@@ -26,7 +26,8 @@ import Testing
     Row(field: "repetition_penalty", good: [0.1, 10, nil], bad: [0, -1] + wrong),
     Row(field: "seed", good: [-1, 0, .int(.min), .int(.max), nil], bad: [0.5, .double(1e30)] + wrong),
     Row(field: "n", good: [1, 2, 2.0, nil], bad: [0, -1, 16385, 1.5] + wrong),
-    Row(field: "stop", good: ["a", ["a", "b", "c", "d"], [], nil], bad: ["", [""], ["a", "b", "c", "d", "e"], 1, [1]]),
+    Row(
+      field: "stop", good: ["a", ["a", "b", "c", "d"], [], nil], bad: ["", [""], ["a", "b", "c", "d", "e"], 1, [1]]),
     Row(field: "stop_token_ids", good: [[0, 255], [], nil], bad: [[256], [-1], ["1"], 1, "x"]),
     Row(field: "include_stop_str_in_output", good: [true, false, nil], bad: [1, "true"]),
     Row(field: "ignore_eos", good: [true, nil], bad: [1, "true"]),
@@ -141,7 +142,9 @@ import Testing
       let cases: [(JSONObject, String)] = [
         (["temperature": 0, "n": 2], "n"),
         (["stream_options": ["include_usage": true]], "stream_options"),
-        (["stream": true, "stream_options": ["continuous_usage_stats": true]], "stream_options.continuous_usage_stats"),
+        (
+          ["stream": true, "stream_options": ["continuous_usage_stats": true]], "stream_options.continuous_usage_stats"
+        ),
         (["stream": true, "prompt_logprobs": 1], "prompt_logprobs"),
         (["stop": "a", "detokenize": false], "stop"),
         (["logprob_token_ids": [1]], "logprob_token_ids"),
@@ -209,10 +212,11 @@ import Testing
         nil, true, 0, -1, 1, 16.0, 1.5, .int(.max), .int(.min), .double(1e300), "", "x", [], [1], ["a"], [:], ["a": 1],
         [[1]], [["role": "user", "content": "x"]],
       ]
-      let names = Self.rows.map(\.field) + [
-        "prompt", "messages", "logprobs", "top_logprobs", "echo", "best_of", "tools", "tool_choice", "stream_options",
-        "suffix", "reasoning_effort", "chat_template_kwargs", "documents", "functions",
-      ]
+      let names =
+        Self.rows.map(\.field) + [
+          "prompt", "messages", "logprobs", "top_logprobs", "echo", "best_of", "tools", "tool_choice", "stream_options",
+          "suffix", "reasoning_effort", "chat_template_kwargs", "documents", "functions",
+        ]
       for _ in 0..<1500 {
         var members: JSONObject = [:]
         for _ in 0..<Int.random(in: 1...6, using: &random) {

@@ -7,7 +7,8 @@ import Testing
 @Suite struct StreamTranscriptTests {
   /// The transcript of one streamed request with `created` normalised.
   private func transcript(
-    _ path: String, _ body: JSON, engine: FakeEngine, _ configure: @escaping (inout ServerConfiguration) -> Void = { _ in }
+    _ path: String, _ body: JSON, engine: FakeEngine,
+    _ configure: @escaping (inout ServerConfiguration) -> Void = { _ in }
   ) async throws -> String {
     let collected = Mutex("")
     try await LiveServer.run(engine, configure) { server in
@@ -22,7 +23,8 @@ import Testing
     return collected.withLock { $0 }.replacing(#/"created":\d+/#, with: #""created":0"#)
   }
 
-  private let chat = #"data: {"id":"chatcmpl-id","object":"chat.completion.chunk","created":0,"model":"fake","choices":["#
+  private let chat =
+    #"data: {"id":"chatcmpl-id","object":"chat.completion.chunk","created":0,"model":"fake","choices":["#
   private let completion = #"data: {"id":"cmpl-id","object":"text_completion","created":0,"model":"fake","choices":["#
 
   @Test func aPlainChat() async throws {
@@ -96,7 +98,8 @@ import Testing
     let text = try await transcript(
       "/v1/completions",
       ["prompt": "x", "stream": true, "stop": "ST", "stream_options": ["include_usage": true]], engine: engine)
-    let usage = #""usage":{"prompt_tokens":1,"total_tokens":7,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0}}}"#
+    let usage =
+      #""usage":{"prompt_tokens":1,"total_tokens":7,"completion_tokens":6,"prompt_tokens_details":{"cached_tokens":0}}}"#
     #expect(
       text == """
         \(completion){"index":0,"text":"😀","logprobs":null,"finish_reason":null,"stop_reason":null}]}
