@@ -75,12 +75,12 @@ package enum SwerveMain {
   private static func processEnvironment() -> [String: String] {
     var result: [String: String] = [:]
     var entry = environ
-    while let text = entry?.pointee {
+    while let text = entry.pointee {
       let pair = String(cString: text)
       if let equals = pair.firstIndex(of: "=") {
         result[String(pair[..<equals])] = String(pair[pair.index(after: equals)...])
       }
-      entry = entry?.advanced(by: 1)
+      entry += 1
     }
     return result
   }

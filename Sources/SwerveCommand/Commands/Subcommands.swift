@@ -20,7 +20,7 @@ struct RootCommand: ParsableCommand {
     discussion: "Start with: swerve serve, or swerve chat. Flags of a command: swerve COMMAND --help.",
     version: "swerve \(Version.text)", subcommands: Subcommands.all, helpNames: [.long, .short])
 
-  @Flag(name: [.customShort("v"), .customLong("version")], help: "Print the version.") var version = false
+  @ArgumentParser.Flag(name: [.customShort("v"), .customLong("version")], help: "Print the version.") var version = false
 
   func run() {}
 }
