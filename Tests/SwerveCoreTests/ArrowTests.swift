@@ -26,7 +26,7 @@ import Testing
       "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", "ArgumentParser",
       "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "Yams", "Logging", "ServiceLifecycle", "UnixSignals",
     ],
-    "swerve-main": ["SwerveCommand"],
+    "swerve-main": ["SwerveCommand"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
   ]
 
   static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

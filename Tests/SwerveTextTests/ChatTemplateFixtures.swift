@@ -20,7 +20,7 @@ enum ChatTemplateFixtures {
   }()
 
   static func bytes(_ name: String) throws -> [UInt8] {
-    Array(try FileBytes(mapping: folder + "/" + name).buffer)
+    try FileBytes(mapping: folder + "/" + name).withBytes { Array($0) }
   }
 
   static func template(_ name: String) throws -> String {

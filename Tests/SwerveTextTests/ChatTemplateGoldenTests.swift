@@ -4,8 +4,8 @@ import Testing
 
 @Suite("Chat templates against the reference")
 struct ChatTemplateGoldenTests {
-  private func prompt(_ item: JSON) throws -> ChatPrompt {
-    var prompt = ChatPrompt(messages: try #require(item["messages"]?.array), tools: item["tools"]?.array)
+  private func prompt(_ item: JSON) throws -> Conversation {
+    var prompt = Conversation(messages: try #require(item["messages"]?.array), tools: item["tools"]?.array)
     for (key, value) in item["kwargs"]?.object ?? JSONObject() {
       switch key {
       case "add_generation_prompt": prompt.addGenerationPrompt = value.bool ?? false

@@ -16,10 +16,20 @@
 ///
 /// `@unchecked Sendable` holds because the memory is mapped read-only and both fields never change after `init`.
 public final class FileBytes: @unchecked Sendable {
-  public let buffer: UnsafeRawBufferPointer
+  /// The bytes without an owner: valid only while the caller holds this object where the optimiser cannot end its life
+  /// early (a stored property of something in use). Everyone else uses `withBytes`.
+  package let unownedBytes: UnsafeRawBufferPointer
   private let isMapped: Bool
 
-  public var count: Int { buffer.count }
+  public var count: Int { unownedBytes.count }
+
+  /// Calls `body` with the bytes; they stay mapped until it returns, and must not be used afterwards.
+  public func withBytes<Value, Failure: Error>(
+    _ body: (UnsafeRawBufferPointer) throws(Failure) -> Value
+  ) throws(Failure) -> Value {
+    defer { withExtendedLifetime(self) {} }
+    return try body(unownedBytes)
+  }
 
   /// Maps the file at `path`. Throws a sentence that names the file and the reason.
   public init(mapping path: String) throws(FileError) {
@@ -31,31 +41,31 @@ public final class FileBytes: @unchecked Sendable {
     guard status.st_mode & S_IFMT == S_IFREG else { throw FileError(path: path, reason: "not a regular file") }
     let length = Int(status.st_size)
     guard length > 0 else {
-      self.buffer = UnsafeRawBufferPointer(start: nil, count: 0)
+      self.unownedBytes = UnsafeRawBufferPointer(start: nil, count: 0)
       self.isMapped = false
       return
     }
     guard let start = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
       throw FileError(path: path, reason: String(cString: strerror(errno)))
     }
-    self.buffer = UnsafeRawBufferPointer(start: start, count: length)
+    self.unownedBytes = UnsafeRawBufferPointer(start: start, count: length)
     self.isMapped = true
   }
 
   /// Wraps memory that is never freed, such as the binary's read-only data.
   public init(immortal buffer: UnsafeRawBufferPointer) {
-    self.buffer = buffer
+    self.unownedBytes = buffer
     self.isMapped = false
   }
 
   deinit {
-    if isMapped { munmap(UnsafeMutableRawPointer(mutating: buffer.baseAddress), buffer.count) }
+    if isMapped { munmap(UnsafeMutableRawPointer(mutating: unownedBytes.baseAddress), unownedBytes.count) }
   }
 
   /// Tells the kernel that these pages will not be read again, so that resident memory does not hold a second copy of
   /// weights that were packed. Only whole pages inside `range` are dropped; reading them again is correct, and slow.
   public func dropPages(in range: Range<Int>) {
-    guard let base = buffer.baseAddress else { return }
+    guard let base = unownedBytes.baseAddress else { return }
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let first = (Int(bitPattern: base) + range.lowerBound + page - 1) / page * page
     let last = (Int(bitPattern: base) + range.upperBound) / page * page

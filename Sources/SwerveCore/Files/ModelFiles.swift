@@ -71,7 +71,7 @@ public struct ModelFiles: Sendable {
   public func json(_ name: String) throws(ModelFileError) -> JSON? {
     do {
       guard let bytes = try file(name) else { return nil }
-      return try JSON(parsing: bytes.buffer)
+      return try bytes.withBytes { (raw) throws(JSONError) in try JSON(parsing: raw) }
     } catch let error as JSONError {
       throw ModelFileError(file: path(name), reason: "\(error)")
     } catch let error as FileError {

@@ -1,7 +1,7 @@
 package import SwerveCore
-package import SwerveHardware
-package import SwerveInference
-package import SwerveScheduling
+import SwerveHardware
+import SwerveInference
+import SwerveScheduling
 package import SwerveText
 
 /// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.

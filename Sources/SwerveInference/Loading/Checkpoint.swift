@@ -15,7 +15,8 @@ package struct Checkpoint: Sendable {
     /// Byte range in the file.
     package var range: Range<Int>
 
-    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: file.buffer[range]) }
+    /// Valid while the checkpoint (or whoever else holds `file`) lives.
+    package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: file.unownedBytes[range]) }
 
     /// Tells the kernel that the bytes are not needed any more, once they were packed.
     package func dropPages() { file.dropPages(in: range) }
@@ -96,7 +97,8 @@ package struct Checkpoint: Sendable {
     } catch {
       throw ModelFileError(file: path, reason: "\(error)")
     }
-    return try SafetensorsHeader(bytes.buffer, file: path).entries.map {
+    let header = try bytes.withBytes { (raw) throws(ModelFileError) in try SafetensorsHeader(raw, file: path) }
+    return header.entries.map {
       Tensor(name: $0.name, type: $0.type, shape: $0.shape, path: path, file: bytes, range: $0.range)
     }
   }

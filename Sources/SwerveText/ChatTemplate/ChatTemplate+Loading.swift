@@ -87,7 +87,7 @@ extension ChatTemplate {
 
   private static func text(_ files: ModelFiles, _ name: String) throws(ModelFileError) -> String? {
     do throws(FileError) {
-      return try files.file(name).map { String(decoding: $0.buffer, as: UTF8.self) }
+      return try files.file(name).map { $0.withBytes { String(decoding: $0, as: UTF8.self) } }
     } catch {
       throw ModelFileError(file: files.path(name), reason: error.reason)
     }

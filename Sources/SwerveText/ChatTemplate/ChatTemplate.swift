@@ -1,6 +1,6 @@
 // Chat templates: from a conversation to the prompt's text, in the language (Jinja) and with the behaviour of the
 // reference implementation. Everything here is text; it must not know tokens, models or requests, nor read a clock.
-// Start here, then ChatPrompt (a conversation's variables) and JinjaRenderer (how a template runs).
+// Start here, then Conversation (a conversation's variables) and JinjaRenderer (how a template runs).
 
 package import SwerveCore
 

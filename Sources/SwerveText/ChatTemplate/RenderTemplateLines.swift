@@ -37,7 +37,7 @@ package enum RenderTemplateLines {
     guard let messages = request["messages"]?.array else {
       throw TemplateError.valueError("a line must have \"messages\" (a list) or \"context\" (an object)")
     }
-    var prompt = ChatPrompt(messages: messages, tools: request["tools"]?.array)
+    var prompt = Conversation(messages: messages, tools: request["tools"]?.array)
     for (key, value) in request["kwargs"]?.object ?? JSONObject() {
       switch key {
       case "add_generation_prompt": prompt.addGenerationPrompt = value.bool ?? !value.isNull

@@ -8,17 +8,18 @@ extension Tokenizer {
     var parts: TokenizerParts
     if let file = try Self.open("tokenizer.json", files) {
       do {
-        parts = try TokenizerFile.read(file.buffer)
+        parts = try file.withBytes { (raw) throws(ComponentError) in try TokenizerFile.read(raw) }
       } catch {
         throw ModelFileError(file: files.path("tokenizer.json"), reason: error.sentence)
       }
       config.adjust(&parts)
     } else if let file = try Self.open("tokenizer.model", files) {
       do {
-        let bytes = file.buffer.bindMemory(to: UInt8.self)
-        parts =
-          TiktokenFile.looksLike(bytes)
-          ? try TiktokenFile.read(bytes, config: config) : try SentencePieceFile.read(bytes, config: config)
+        parts = try file.withBytes { (raw) throws(ComponentError) in
+          let bytes = raw.bindMemory(to: UInt8.self)
+          return TiktokenFile.looksLike(bytes)
+            ? try TiktokenFile.read(bytes, config: config) : try SentencePieceFile.read(bytes, config: config)
+        }
       } catch {
         throw ModelFileError(file: files.path("tokenizer.model"), reason: error.sentence)
       }

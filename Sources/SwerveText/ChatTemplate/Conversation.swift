@@ -1,7 +1,7 @@
 package import SwerveCore
 
 /// What a conversation gives to a template: the arguments of the reference's `render_jinja_template`.
-package struct ChatPrompt: Sendable {
+package struct Conversation: Sendable {
   /// Objects with `role` and mostly `content`, in order. Members keep their order.
   package var messages: [JSON]
   package var tools: [JSON]?
