@@ -54,6 +54,7 @@ package enum SwerveMain {
       throw CommandError(
         .usage, "there is no command \(first)" + (nearest.map { "; did you mean \($0)?" } ?? "; see swerve --help."))
     }
+    if ["-v", "--version"].contains(arguments.first) { return context.console.print("swerve \(Version.text)") }
     let command: any ParsableCommand
     do {
       command = try RootCommand.parseAsRoot(arguments)

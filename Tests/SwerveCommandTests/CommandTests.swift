@@ -23,8 +23,9 @@ import Testing
     }
   }
 
-  @Test func theVersionIsShown() async {
-    #expect(await run("--version") == .success)
+  @Test(arguments: ["--version", "-v"])
+  func theVersionIsShown(_ word: String) async {
+    #expect(await run(word) == .success)
     #expect(record.output == "swerve \(Version.text)\n")
   }
 
