@@ -54,6 +54,7 @@ package enum SwerveMain {
       throw CommandError(
         .usage, "there is no command \(first)" + (nearest.map { "; did you mean \($0)?" } ?? "; see swerve --help."))
     }
+    if ["-v", "--version"].contains(arguments.first) { return context.console.print("swerve \(Version.text)") }
     let command: any ParsableCommand
     do {
       command = try RootCommand.parseAsRoot(arguments)
@@ -75,12 +76,12 @@ package enum SwerveMain {
   private static func processEnvironment() -> [String: String] {
     var result: [String: String] = [:]
     var entry = environ
-    while let text = entry?.pointee {
+    while let text = entry.pointee {
       let pair = String(cString: text)
       if let equals = pair.firstIndex(of: "=") {
         result[String(pair[..<equals])] = String(pair[pair.index(after: equals)...])
       }
-      entry = entry?.advanced(by: 1)
+      entry += 1
     }
     return result
   }

@@ -7,7 +7,6 @@
 #endif
 import NIOHTTP1
 import SwerveCore
-import Synchronization
 
 /// `bench serve`: requests arrive at a server by a schedule; latencies are measured at this end of the connection.
 struct ServeBench {
@@ -53,7 +52,6 @@ struct ServeBench {
     let gate = Gate(limit: bench.maxConcurrency ?? .max)
     let display = ProgressDisplay("serve", unit: .count("requests"), console: console)
     let start = Clock.now()
-    let finished = Mutex(0)
     let outcomes = await withTaskGroup(of: (Int, ServeOutcome).self) { group in
       for (place, prompt) in prompts.enumerated() {
         group.addTask {
@@ -65,17 +63,17 @@ struct ServeBench {
           var outcome = await send(prompt, client: client, model: model)
           outcome.sent = sent
           gate.leave()
-          display.update(
-            done: finished.withLock {
-              $0 += 1
-              return $0
-            }, total: prompts.count)
           return (place, outcome)
         }
       }
-      return await group.reduce(into: [ServeOutcome](repeating: ServeOutcome(), count: prompts.count)) {
-        $0[$1.0] = $1.1
+      var outcomes = [ServeOutcome](repeating: ServeOutcome(), count: prompts.count)
+      var finished = 0
+      for await (place, outcome) in group {
+        outcomes[place] = outcome
+        finished += 1
+        display.update(done: finished, total: prompts.count)
       }
+      return outcomes
     }
     let duration = Clock.now() - start
     display.finish()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwerveCore
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

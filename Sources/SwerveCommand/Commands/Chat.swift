@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwerveCore
 import Synchronization
 import UnixSignals
 

@@ -6,7 +6,7 @@
   import Darwin
 #endif
 import ArgumentParser
-import SwerveCore
+package import SwerveCore
 
 struct CollectEnvCommand: TableCommand {
   static let configuration = passing("collect-env", "What a bug report should say about this machine.")
@@ -75,7 +75,10 @@ package struct EnvironmentReport: Sendable {
     let release = lines("/etc/os-release").first { $0.hasPrefix("PRETTY_NAME=") }
     rows.append(("os", release.map { $0.dropFirst(12).filter { $0 != "\"" } } ?? "unknown"))
     #if canImport(Glibc)
-      rows.append(("libc", "glibc \(String(cString: gnu_get_libc_version()))"))
+      var version = [CChar](repeating: 0, count: 64)
+      if confstr(Int32(_CS_GNU_LIBC_VERSION), &version, version.count) > 0 {
+        rows.append(("libc", String(decoding: version.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)))
+      }
     #endif
     return rows
   }

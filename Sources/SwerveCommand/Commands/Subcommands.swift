@@ -20,8 +20,6 @@ struct RootCommand: ParsableCommand {
     discussion: "Start with: swerve serve, or swerve chat. Flags of a command: swerve COMMAND --help.",
     version: "swerve \(Version.text)", subcommands: Subcommands.all, helpNames: [.long, .short])
 
-  @Flag(name: [.customShort("v"), .customLong("version")], help: "Print the version.") var version = false
-
   func run() {}
 }
 
@@ -34,6 +32,8 @@ protocol TableCommand: ParsableCommand {
   /// The words after the command's name.
   var words: [String] { get }
   func run(_ settings: Settings, _ positionals: [String], _ context: CommandContext) async throws
+  /// Reads the words and runs.
+  func run(_ context: CommandContext) async throws
 }
 
 extension TableCommand {

@@ -2,6 +2,8 @@ package import SwerveCore
 
 /// What the benchmarks are told. Members that several of them share have one name.
 package struct BenchSettings: Sendable {
+  package init() {}
+
   // Sizes
   package var inputLength = 32
   package var outputLength = 128

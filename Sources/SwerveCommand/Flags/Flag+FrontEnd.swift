@@ -12,7 +12,8 @@ extension Flag {
     .later("grpc", .bool, .frontEnd, default: "false", why: "the server speaks HTTP only", "serve gRPC"),
     .later("grpc-port", .int, .frontEnd, default: "null", why: "the server speaks HTTP only", "port of gRPC"),
     .string("root-path", .frontEnd, \.server.rootPath, default: "", "prefix stripped from every path"),
-    .later("api-server-count", .int, .frontEnd, default: "1", allowed: ["auto"], why: "one server is enough", "servers"),
+    .later(
+      "api-server-count", .int(words: ["auto": 1]), .frontEnd, default: "1", why: "one server is enough", "servers"),
     .double("shutdown-timeout", .frontEnd, \.server.drainTimeout, default: 30, "seconds running requests get to finish"),
     .later("ssl-keyfile", .string, .frontEnd, default: "null", why: noTLS, "TLS key"),
     .later("ssl-certfile", .string, .frontEnd, default: "null", why: noTLS, "TLS certificate"),

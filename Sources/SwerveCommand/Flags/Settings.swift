@@ -59,6 +59,8 @@ package struct GeneralSettings: Sendable {
 
 /// `chat` and `complete`.
 package struct ChatSettings: Sendable {
+  package init() {}
+
   package var url: String?
   package var modelName: String?
   package var apiKey: String?

@@ -13,7 +13,7 @@ package enum TextFile {
   package static func read(_ path: String) throws(FlagError) -> String {
     do {
       let bytes = try FileBytes(mapping: path)
-      return String(decoding: bytes.buffer, as: UTF8.self)
+      return bytes.withBytes { String(decoding: $0, as: UTF8.self) }
     } catch {
       throw FlagError("cannot read \(path): \(error.reason)")
     }

@@ -1,3 +1,10 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
 import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
@@ -73,6 +80,9 @@ package struct OpenAIClient: Sendable {
     throw RemoteError.badAnswer("the stream ended before [DONE]")
   }
 
+  /// The system's words: `connection refused`.
+  private static func words(_ error: IOError) -> String { String(cString: strerror(error.errnoCode)).lowercased() }
+
   private static func event(_ text: String) throws -> JSON {
     let json: JSON
     do { json = try JSON(parsing: text) } catch { throw RemoteError.badAnswer("\(error)") }
@@ -94,8 +104,12 @@ package struct OpenAIClient: Sendable {
     do {
       response = try await client.execute(request, deadline: .distantFuture)
     } catch let error as NIOConnectionError {
-      let first = error.connectionErrors.first.map { "\($0.error)" } ?? "the name \(error.host) could not be resolved"
-      throw RemoteError.unreachable(origin, reason: first)
+      guard let first = error.connectionErrors.first?.error else {
+        throw RemoteError.unreachable(origin, reason: "the name \(error.host) could not be resolved")
+      }
+      throw RemoteError.unreachable(origin, reason: (first as? IOError).map(Self.words) ?? "\(first)")
+    } catch let error as IOError {
+      throw RemoteError.unreachable(origin, reason: Self.words(error))
     } catch let error as HTTPClientError {
       throw RemoteError.unreachable(origin, reason: error.shortDescription.lowercased())
     }

@@ -1,10 +1,3 @@
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
 import Synchronization
 
 /// Progress of long work on standard error: download, loading, batches, benchmarks. May be updated from any task, as
@@ -34,14 +27,5 @@ package final class ProgressDisplay: Sendable {
       let text = renderer.finish()
       if !text.isEmpty { console.writeError(text) }
     }
-  }
-}
-
-/// Seconds on a clock that never goes back.
-package enum Clock {
-  package static func now() -> Double {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
   }
 }
