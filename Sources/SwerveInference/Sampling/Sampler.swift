@@ -233,7 +233,7 @@ package final class Sampler {
         device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
           guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
           let job = holder.assumingMemoryBound(to: LaneJob.self).pointee
-          for lane in begin..<end { job.sampler._withUnsafeGuaranteedRef { $0.run(job, lane: lane) } }
+          for lane in begin..<end { job.sampler.takeUnretainedValue().run(job, lane: lane) }
         }
       }
     }
