@@ -14,12 +14,14 @@
 /// Mapping costs no read; pages come in when touched and stay shared with the page cache. A file that another process
 /// truncates while it is mapped raises SIGBUS on access, as everywhere.
 ///
-/// `@unchecked Sendable` holds because the memory is mapped read-only and both fields never change after `init`.
+/// `@unchecked Sendable` holds because the memory is only read and no field changes after `init`.
 public final class FileBytes: @unchecked Sendable {
   /// The bytes without an owner: valid only while the caller holds this object where the optimiser cannot end its life
   /// early (a stored property of something in use). Everyone else uses `withBytes`.
   package let unownedBytes: UnsafeRawBufferPointer
   private let isMapped: Bool
+  /// Whether dropped pages would come back from a file.
+  private let isFileBacked: Bool
 
   public var count: Int { unownedBytes.count }
 
@@ -43,6 +45,7 @@ public final class FileBytes: @unchecked Sendable {
     guard length > 0 else {
       self.unownedBytes = UnsafeRawBufferPointer(start: nil, count: 0)
       self.isMapped = false
+      self.isFileBacked = false
       return
     }
     guard let start = mmap(nil, length, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
@@ -50,12 +53,15 @@ public final class FileBytes: @unchecked Sendable {
     }
     self.unownedBytes = UnsafeRawBufferPointer(start: start, count: length)
     self.isMapped = true
+    self.isFileBacked = true
   }
 
-  /// Wraps memory that is never freed, such as the binary's read-only data.
-  public init(immortal buffer: UnsafeRawBufferPointer) {
+  /// Wraps memory that is never freed. `isFileBacked` says that it is part of a mapped file, as the binary's read-only
+  /// data is.
+  public init(immortal buffer: UnsafeRawBufferPointer, isFileBacked: Bool = false) {
     self.unownedBytes = buffer
     self.isMapped = false
+    self.isFileBacked = isFileBacked
   }
 
   deinit {
@@ -63,9 +69,10 @@ public final class FileBytes: @unchecked Sendable {
   }
 
   /// Tells the kernel that these pages will not be read again, so that resident memory does not hold a second copy of
-  /// weights that were packed. Only whole pages inside `range` are dropped; reading them again is correct, and slow.
+  /// weights that were packed. Only whole pages inside `range`, and only those of a file, are dropped; reading
+  /// them again is correct, and slow.
   public func dropPages(in range: Range<Int>) {
-    guard let base = unownedBytes.baseAddress else { return }
+    guard isFileBacked, let base = unownedBytes.baseAddress else { return }
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let first = (Int(bitPattern: base) + range.lowerBound + page - 1) / page * page
     let last = (Int(bitPattern: base) + range.upperBound) / page * page

@@ -13,7 +13,7 @@ package enum StoryModel {
     var files: [String: FileBytes] = [:]
     for file in UnsafeBufferPointer(start: swerve_story_files(), count: swerve_story_file_count()) {
       files[String(cString: file.name)] = FileBytes(
-        immortal: UnsafeRawBufferPointer(start: file.bytes, count: file.length))
+        immortal: UnsafeRawBufferPointer(start: file.bytes, count: file.length), isFileBacked: true)
     }
     return ModelFiles(place: "<embedded story model>", memory: files)
   }()
