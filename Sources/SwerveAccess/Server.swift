@@ -63,7 +63,7 @@ package struct Server: Service {
           try await serving.value
         } catch let error as IOError {
           throw listenError(error)
-        } catch is SocketAddressError {
+        } catch let error where error is SocketAddressError || error is SocketAddressError.UnknownHost {
           throw ServerError.cannotListen(
             listeningAddress(port: nil), reason: "the host name is not known; check --host.")
         }
