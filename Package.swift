@@ -34,7 +34,8 @@ var targets: [Target] = [
   .target(name: "SwerveCore", swiftSettings: swift),
 
   // Layer 4, 3, 2 and the room of strings.
-  .target(name: "SwerveHardware", dependencies: ["SwerveCore", "CSwerveKernels", "CSwervePlatform"], swiftSettings: swift),
+  .target(
+    name: "SwerveHardware", dependencies: ["SwerveCore", "CSwerveKernels", "CSwervePlatform"], swiftSettings: swift),
   .target(name: "SwerveInference", dependencies: ["SwerveCore", "SwerveHardware"], swiftSettings: swift),
   .target(
     name: "SwerveScheduling",
@@ -120,7 +121,8 @@ if !isInner {
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1, posix,
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1,
+        posix,
         lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -128,7 +130,8 @@ if !isInner {
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: swift),
-    .executableTarget(name: "swerve-main", dependencies: ["SwerveCommand"], path: "Sources/swerve", swiftSettings: swift),
+    .executableTarget(
+      name: "swerve-main", dependencies: ["SwerveCommand"], path: "Sources/swerve", swiftSettings: swift),
 
     .testTarget(
       name: "SwerveAccessTests",
@@ -153,4 +156,5 @@ if !isInner {
 }
 
 let package = Package(
-  name: "swerve", platforms: [.macOS(.v15)], products: products, dependencies: packages, targets: targets, cLanguageStandard: .gnu17)
+  name: "swerve", platforms: [.macOS(.v15)], products: products, dependencies: packages, targets: targets,
+  cLanguageStandard: .gnu17)

@@ -19,7 +19,9 @@ func fail(_ message: String) -> Never {
 
 let arguments = CommandLine.arguments
 guard arguments.count >= 3 else {
-  fail("usage: tokenizer-benchmark tokenize|detokenize --tokenizer DIR --jsonl | measure DIR TEXT (a line on stdin: a run)")
+  fail(
+    "usage: tokenizer-benchmark tokenize|detokenize --tokenizer DIR --jsonl | measure DIR TEXT (a line on stdin: a run)"
+  )
 }
 do {
   if arguments[1] == "measure", arguments.count == 4 {
@@ -37,7 +39,9 @@ do {
       let encoded = seconds()
       let decoded = tokenizer.decode(ids, skipSpecialTokens: false)
       let end = seconds()
-      print("{\"encode_s\": \(encoded - start), \"decode_s\": \(end - encoded), \"ids\": \(ids.count), \"chars\": \(decoded.utf8.count)}")
+      print(
+        "{\"encode_s\": \(encoded - start), \"decode_s\": \(end - encoded), \"ids\": \(ids.count), \"chars\": \(decoded.utf8.count)}"
+      )
       fflush(nil)
     }
   } else if let place = arguments.firstIndex(of: "--tokenizer"), place + 1 < arguments.count {

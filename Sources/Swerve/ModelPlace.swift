@@ -12,7 +12,9 @@ internal import SwerveHub
 /// From a model's name to a folder: the folder itself, or the snapshot of a hub id, downloaded where it is not cached.
 /// An application has no flags, so this edge reads the Hub's variables (`HF_HOME`, `HF_TOKEN`, …) itself.
 enum ModelPlace {
-  static func folder(of model: String, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void) async throws -> String? {
+  static func folder(of model: String, progress: @escaping @Sendable (_ done: Int, _ total: Int) -> Void) async throws
+    -> String?
+  {
     if model == "story" { return nil }
     let hub = Hub(HubConfiguration(environment: variables()))
     return try await hub.folder(for: model) { progress($0.bytesDone, $0.bytesTotal) }

@@ -83,12 +83,15 @@ import Testing
       guard let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil) else { continue }
       for case let file as URL in files where file.pathExtension == "swift" {
         for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
-          let words = line.split(separator: " ").drop { ["@_exported", "public", "package", "internal", "private"].contains($0) }
+          let words = line.split(separator: " ").drop {
+            ["@_exported", "public", "package", "internal", "private"].contains($0)
+          }
           guard words.first == "import", let module = words.dropFirst().first else { continue }
           let name = String(module)
           seen += 1
           #expect(
-            allowed.contains(name) || system.contains(name), "\(room)/\(file.lastPathComponent) must not import \(name)")
+            allowed.contains(name) || system.contains(name), "\(room)/\(file.lastPathComponent) must not import \(name)"
+          )
           if name.hasPrefix("Foundation") {
             #expect(withFoundation.contains(room), "\(room)/\(file.lastPathComponent) must do without Foundation")
           }

@@ -25,7 +25,10 @@ import Testing
     #expect(problem { $0.temperature = 2 } == nil)
     #expect(problem { $0.topP = 0.0001 } == nil)
     #expect(problem { $0.topK = -1 } == nil)
-    #expect(problem { $0.presencePenalty = -2; $0.frequencyPenalty = 2 } == nil)
+    #expect(
+      problem {
+        $0.presencePenalty = -2; $0.frequencyPenalty = 2
+      } == nil)
     #expect(problem { $0.minTokens = 16 } == nil)
     #expect(problem { $0.logitBias = [99: -100] } == nil)
     #expect(problem { $0.logprobs = 20 } == nil)
@@ -43,7 +46,10 @@ import Testing
     #expect(problem { $0.repetitionPenalty = 0 } == "repetition_penalty")
     #expect(problem { $0.repetitionPenalty = .infinity } == "repetition_penalty")
     #expect(problem { $0.n = 0 } == "n")
-    #expect(problem { $0.n = 2; $0.temperature = 0 } == "n")
+    #expect(
+      problem {
+        $0.n = 2; $0.temperature = 0
+      } == "n")
     #expect(problem { $0.stop = ["a", ""] } == "stop")
     #expect(problem { $0.stop = Array(repeating: "a", count: 5) } == "stop")
     #expect(problem { $0.minTokens = 17 } == "min_tokens")

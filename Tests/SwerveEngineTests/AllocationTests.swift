@@ -10,7 +10,10 @@ import Testing
   static let threshold = 0
 
   private func plan() throws -> StartPlan {
-    try StartPlan(storyConfiguration { $0.maxSequences = 8; $0.maxBatchedTokens = 512 })
+    try StartPlan(
+      storyConfiguration {
+        $0.maxSequences = 8; $0.maxBatchedTokens = 512
+      })
   }
 
   private func request(_ id: UInt64, _ change: (inout SamplingParams) -> Void) -> WaitingRequest {
@@ -26,9 +29,21 @@ import Testing
     var loaded = EngineThreads.Loaded()
     var loop = try threads.makeLoop(&loaded, onProgress: { _ in })
     threads.inbox.post(.submit(request(1) { _ in }))
-    threads.inbox.post(.submit(request(2) { $0.temperature = 0.9; $0.topP = 0.9; $0.topK = 40 }))
-    threads.inbox.post(.submit(request(3) { $0.temperature = 1; $0.minP = 0.05; $0.repetitionPenalty = 1.1 }))
-    threads.inbox.post(.submit(request(4) { $0.presencePenalty = 0.5; $0.logprobs = 5 }))
+    threads.inbox.post(
+      .submit(
+        request(2) {
+          $0.temperature = 0.9; $0.topP = 0.9; $0.topK = 40
+        }))
+    threads.inbox.post(
+      .submit(
+        request(3) {
+          $0.temperature = 1; $0.minP = 0.05; $0.repetitionPenalty = 1.1
+        }))
+    threads.inbox.post(
+      .submit(
+        request(4) {
+          $0.presencePenalty = 0.5; $0.logprobs = 5
+        }))
 
     var messages: [PublisherMessage] = []
     var received = 0

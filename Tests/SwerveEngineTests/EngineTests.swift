@@ -22,19 +22,21 @@ import Testing
     let whole = try await engine.answer(textRequest("Once upon a time") { $0.maxTokens = 40 })
     let text = whole.choices[0].text
     let middle = text.dropFirst(20).prefix(5)
-    let stopped = try await engine.answer(textRequest("Once upon a time") {
-      $0.maxTokens = 40
-      $0.stop = [String(middle)]
-    })
+    let stopped = try await engine.answer(
+      textRequest("Once upon a time") {
+        $0.maxTokens = 40
+        $0.stop = [String(middle)]
+      })
     #expect(stopped.choices[0].finish == .stop)
     #expect(stopped.choices[0].stopReason == .string(String(middle)))
     #expect(!stopped.choices[0].text.contains(middle))
     #expect(text.hasPrefix(stopped.choices[0].text))
-    let kept = try await engine.answer(textRequest("Once upon a time") {
-      $0.maxTokens = 40
-      $0.stop = [String(middle)]
-      $0.includeStopStringInOutput = true
-    })
+    let kept = try await engine.answer(
+      textRequest("Once upon a time") {
+        $0.maxTokens = 40
+        $0.stop = [String(middle)]
+        $0.includeStopStringInOutput = true
+      })
     #expect(kept.choices[0].text == stopped.choices[0].text + middle)
     try await idle(engine)
     await engine.stop()
@@ -54,10 +56,11 @@ import Testing
 
   @Test func scoringAPromptGeneratesNothing() async throws {
     let engine = try await Engine.start(storyConfiguration())
-    let answer = try await engine.answer(textRequest("Once upon a time there was") {
-      $0.maxTokens = 0
-      $0.promptLogprobs = 1
-    })
+    let answer = try await engine.answer(
+      textRequest("Once upon a time there was") {
+        $0.maxTokens = 0
+        $0.promptLogprobs = 1
+      })
     #expect(answer.choices[0].tokens.isEmpty)
     #expect(answer.choices[0].finish == .length)
     #expect(answer.promptLogprobs?.count == answer.prompt.count)
@@ -67,7 +70,11 @@ import Testing
   @Test func aClientThatLeavesIsForgotten() async throws {
     let engine = try await Engine.start(storyConfiguration())
     let task = Task {
-      for try await _ in try await engine.generate(textRequest("Once") { $0.maxTokens = 500; $0.ignoreEOS = true }) {}
+      for try await _ in try await engine.generate(
+        textRequest("Once") {
+          $0.maxTokens = 500; $0.ignoreEOS = true
+        })
+      {}
     }
     while engine.statistics.runningRequests == 0 { await Task.yield() }
     task.cancel()
@@ -102,7 +109,10 @@ import Testing
 
   @Test func stoppingEndsOpenStreamsWithAnError() async throws {
     let engine = try await Engine.start(storyConfiguration())
-    let stream = try await engine.generate(textRequest("Once") { $0.maxTokens = 500; $0.ignoreEOS = true })
+    let stream = try await engine.generate(
+      textRequest("Once") {
+        $0.maxTokens = 500; $0.ignoreEOS = true
+      })
     async let outcome = Result<Void, any Error> { for try await _ in stream {} }
     while engine.statistics.runningRequests == 0 { await Task.yield() }
     await engine.stop()
@@ -130,7 +140,10 @@ import Testing
     }
     #expect(sums.count == 4 && texts.count == 4)
     for (better, worse) in zip(sums, sums.dropFirst()) { #expect(better >= worse) }
-    let greedy = try await engine.answer(textRequest("Once upon a time") { $0.maxTokens = 10; $0.logprobs = 0 })
+    let greedy = try await engine.answer(
+      textRequest("Once upon a time") {
+        $0.maxTokens = 10; $0.logprobs = 0
+      })
     let mean = greedy.choices[0].logprobBits.map { Float(bitPattern: $0) }.reduce(0, +) / 10
     #expect(sums[0] >= mean - 1e-4)
     try await idle(engine)

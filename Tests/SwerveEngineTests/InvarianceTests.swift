@@ -7,7 +7,8 @@ import Testing
 @Suite(.serialized) struct InvarianceTests {
   static let prompts = [
     "Once upon a time there was a king who had three daughters, and the youngest of them",
-    "The fox", "In the middle of the forest stood a little house, and in it lived an old woman with a black cat. One day",
+    "The fox",
+    "In the middle of the forest stood a little house, and in it lived an old woman with a black cat. One day",
     "\"Who are you?\" said the bear.",
   ]
 
@@ -28,8 +29,12 @@ import Testing
     }
   }
 
-  private func reference(_ requests: [GenerationRequest], _ type: EngineConfiguration.DType) async throws -> [[Outcome]] {
-    let engine = try await Engine.start(storyConfiguration { $0.dtype = type; $0.enablePrefixCaching = false })
+  private func reference(_ requests: [GenerationRequest], _ type: EngineConfiguration.DType) async throws -> [[Outcome]]
+  {
+    let engine = try await Engine.start(
+      storyConfiguration {
+        $0.dtype = type; $0.enablePrefixCaching = false
+      })
     var alone: [[Outcome]] = []
     for request in requests { alone.append(try await engine.answer(request).choices) }
     await engine.stop()
@@ -50,12 +55,16 @@ import Testing
     await batched.stop()
 
     let chunked = try await Engine.start(
-      storyConfiguration { $0.dtype = type; $0.maxBatchedTokens = 16; $0.maxSequences = 8; $0.enablePrefixCaching = false })
+      storyConfiguration {
+        $0.dtype = type; $0.maxBatchedTokens = 16; $0.maxSequences = 8; $0.enablePrefixCaching = false
+      })
     #expect(try await chunked.answers(requests).map(\.choices) == alone, "chunked at 16")
     await chunked.stop()
 
     let tiny = try await Engine.start(
-      storyConfiguration { $0.dtype = type; $0.kvBlocks = 24; $0.kvCacheBytes = nil; $0.maxModelLength = 256 })
+      storyConfiguration {
+        $0.dtype = type; $0.kvBlocks = 24; $0.kvCacheBytes = nil; $0.maxModelLength = 256
+      })
     #expect(try await tiny.answers(requests).map(\.choices) == alone, "after preemptions")
     #expect(tiny.statistics.preemptions > 0)
     await tiny.stop()
@@ -66,7 +75,9 @@ import Testing
     let alone = try await reference(requests, .bfloat16)
     for (blockSize, threads) in [(32, 1), (64, 2), (128, 1)] {
       let engine = try await Engine.start(
-        storyConfiguration { $0.dtype = .bfloat16; $0.blockSize = blockSize; $0.threads = threads })
+        storyConfiguration {
+          $0.dtype = .bfloat16; $0.blockSize = blockSize; $0.threads = threads
+        })
       #expect(try await engine.answers(requests).map(\.choices) == alone, "blocks of \(blockSize), \(threads) threads")
       await engine.stop()
     }

@@ -29,11 +29,17 @@ import Testing
 
   @Test func exactSettingsWin() throws {
     #expect(try decide { $0.kvCacheBytes = 1_005 }.blockCount == 100)
-    #expect(try decide { $0.kvCacheBytes = 1_005; $0.kvBlocks = 7 }.blockCount == 7)
+    #expect(
+      try decide {
+        $0.kvCacheBytes = 1_005; $0.kvBlocks = 7
+      }.blockCount == 7)
   }
 
   @Test func automaticLengthIsWhatFits() throws {
-    #expect(try decide { $0.kvBlocks = 2; $0.maxModelLength = -1 }.maxModelLength == 32)
+    #expect(
+      try decide {
+        $0.kvBlocks = 2; $0.maxModelLength = -1
+      }.maxModelLength == 32)
     #expect(try decide { $0.maxModelLength = 48 }.maxModelLength == 48)
   }
 
@@ -48,7 +54,10 @@ import Testing
 
   @Test func aLengthBeyondTheModelNeedsPermission() throws {
     #expect { try decide { $0.maxModelLength = 65 } } throws: { ($0 as? EngineStartError)?.exitCode == 2 }
-    #expect(try decide { $0.maxModelLength = 65; $0.allowLongMaxModelLength = true }.maxModelLength == 65)
+    #expect(
+      try decide {
+        $0.maxModelLength = 65; $0.allowLongMaxModelLength = true
+      }.maxModelLength == 65)
   }
 
   @Test func amountsReadWell() {

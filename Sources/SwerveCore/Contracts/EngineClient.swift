@@ -6,10 +6,13 @@ package protocol EngineClient: Sendable {
   /// Validates, prepares (template, tokens) and queues a request. Throws a 400 before anything is queued, a 503 when the
   /// queue is full, the engine is draining or dead. Dropping or cancelling the stream aborts the request within one
   /// step and frees its blocks.
-  func generate(_ request: GenerationRequest) async throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error>
+  func generate(_ request: GenerationRequest) async throws(RequestError) -> AsyncThrowingStream<
+    GenerationEvent, any Error
+  >
 
   /// Text (or a rendered conversation) to tokens, as `generate` would see them.
-  func tokenize(_ prompt: GenerationRequest.Prompt, addSpecialTokens: Bool) async throws(RequestError) -> TokenizedPrompt
+  func tokenize(_ prompt: GenerationRequest.Prompt, addSpecialTokens: Bool) async throws(RequestError)
+    -> TokenizedPrompt
 
   func detokenize(_ tokens: [TokenID]) async throws(RequestError) -> String
 

@@ -155,13 +155,15 @@ extension SamplingParams {
     }
     if let logprobTokenIDs {
       if logprobTokenIDs.count > 128 {
-        throw .badRequest("logprob_token_ids takes at most 128 ids, got \(logprobTokenIDs.count).", param: "logprob_token_ids")
+        throw .badRequest(
+          "logprob_token_ids takes at most 128 ids, got \(logprobTokenIDs.count).", param: "logprob_token_ids")
       }
       if logprobs == nil { throw .badRequest("logprob_token_ids needs logprobs.", param: "logprob_token_ids") }
       try check(logprobTokenIDs, "logprob_token_ids")
     }
     if badWords.count > limits.maxBadWords {
-      throw .badRequest("bad_words takes at most \(limits.maxBadWords) words, got \(badWords.count).", param: "bad_words")
+      throw .badRequest(
+        "bad_words takes at most \(limits.maxBadWords) words, got \(badWords.count).", param: "bad_words")
     }
     if badWords.contains("") { throw .badRequest("bad_words must not contain an empty string.", param: "bad_words") }
   }

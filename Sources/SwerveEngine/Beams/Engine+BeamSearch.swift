@@ -84,7 +84,9 @@ extension Engine {
 
   /// The request behind one beam's next token. Tokens of the history may fall by the repetition penalty, so as many
   /// alternatives more are asked for as the history has distinct tokens.
-  private func oneToken(after history: [TokenID], _ width: Int, _ prepared: Preparation.Prepared) -> Preparation.Prepared {
+  private func oneToken(after history: [TokenID], _ width: Int, _ prepared: Preparation.Prepared)
+    -> Preparation.Prepared
+  {
     var params = SamplingParams(temperature: 0, maxTokens: 1)
     params.ignoreEOS = true
     params.detokenize = false

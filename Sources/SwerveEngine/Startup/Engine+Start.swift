@@ -51,7 +51,8 @@ extension Engine {
   }
 
   private static func assemble(
-    _ plan: StartPlan, _ threads: EngineThreads, _ loaded: EngineThreads.Loaded, _ parts: TextParts, _ textSeconds: Double
+    _ plan: StartPlan, _ threads: EngineThreads, _ loaded: EngineThreads.Loaded, _ parts: TextParts,
+    _ textSeconds: Double
   ) -> Engine {
     let configuration = plan.configuration
     var limits = SamplingParams.Limits(vocabularySize: plan.model.vocabularySize)

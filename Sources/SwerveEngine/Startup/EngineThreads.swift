@@ -39,7 +39,8 @@ package struct EngineThreads: Sendable {
   package func startEngineThread(
     onProgress: @escaping @Sendable (Double) -> Void
   ) async throws(EngineStartError) -> Loaded {
-    let result = await withCheckedContinuation { (ready: CheckedContinuation<Result<Loaded, EngineStartError>, Never>) in
+    let result = await withCheckedContinuation {
+      (ready: CheckedContinuation<Result<Loaded, EngineStartError>, Never>) in
       startThread("swerve-engine") {
         self.runEngine(onProgress: onProgress) { ready.resume(returning: $0) }
         self.end.threadEnded()

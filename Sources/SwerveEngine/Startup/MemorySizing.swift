@@ -45,7 +45,8 @@ package struct MemorySizing: Sendable, Equatable {
       if budget <= 0 {
         throw .memory(
           "The weights and working memory need \(bytes(beside)) and \(bytes(min(share, memory.availableBytes))) of "
-            + "\(bytes(memory.totalBytes)) may be used; free memory, raise --gpu-memory-utilization or use a smaller model.")
+            + "\(bytes(memory.totalBytes)) may be used; free memory, raise --gpu-memory-utilization or use a smaller model."
+        )
       }
       let useful = needs.maxSequences * blocksFor(wanted, blockSize)
       blocks = min(budget / needs.blockBytes, useful)

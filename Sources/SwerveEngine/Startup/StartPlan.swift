@@ -54,7 +54,8 @@ package struct StartPlan: Sendable {
     sizing = try MemorySizing.decide(
       configuration,
       .init(
-        weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.fixedBytes - memoryPlan.weightBytes, blockBytes: memoryPlan.blockBytes,
+        weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.fixedBytes - memoryPlan.weightBytes,
+        blockBytes: memoryPlan.blockBytes,
         maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens),
       memory: memory)
     var report = StartReport()

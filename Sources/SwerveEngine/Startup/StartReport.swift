@@ -54,7 +54,8 @@ package struct StartReport: Sendable {
     lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
     let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)
     lines.append(
-      "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x")
+      "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x"
+    )
     lines.append("Start: " + stages.map { "\($0.name) \(ByteText.fixed($0.seconds, 3)) s" }.joined(separator: ", "))
     let total = stages.reduce(0) { $0 + $1.seconds }
     lines.append(

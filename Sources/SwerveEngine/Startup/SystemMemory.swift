@@ -38,7 +38,9 @@ package struct SystemMemory: Sendable, Equatable {
     let total = Int(sysconf(Int32(_SC_PHYS_PAGES))) * page
     var available = total
     for line in text(of: "/proc/meminfo")?.split(separator: "\n") ?? [] where line.hasPrefix("MemAvailable:") {
-      if let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) { available = kibibytes << 10 }
+      if let kibibytes = line.split(separator: " ").dropFirst().first.flatMap({ Int($0) }) {
+        available = kibibytes << 10
+      }
     }
     return SystemMemory(totalBytes: total, availableBytes: available)
   }

@@ -58,7 +58,8 @@ struct Preparation: Sendable {
 
   func requireTokenizer(_ what: String) throws(RequestError) -> Tokenizer {
     guard let tokenizer else {
-      throw .badRequest("\(what) needs a tokenizer and this server was started without one; send token ids.", param: "prompt")
+      throw .badRequest(
+        "\(what) needs a tokenizer and this server was started without one; send token ids.", param: "prompt")
     }
     return tokenizer
   }
@@ -71,13 +72,15 @@ struct Preparation: Sendable {
     for arguments in [defaultTemplateArguments, chat.templateArguments] {
       for (key, value) in arguments { variables[key] = value }
     }
+    let template = templates.template(withTools: chat.tools != nil)
     let conversation = Conversation(
-      messages: chat.messages, tools: chat.tools, documents: chat.documents,
+      messages: MessageAdaptation.adapt(chat.messages, to: template.contentFormat), tools: chat.tools,
+      documents: chat.documents,
       addGenerationPrompt: chat.addGenerationPrompt,
       continueFinalMessage: chat.continueFinalMessage ? .content : nil, variables: variables)
     do {
       return try conversation.render(
-        templates.template(withTools: chat.tools != nil), now: TemplateDate(epoch: wallClock()),
+        template, now: TemplateDate(epoch: wallClock()),
         limits: TemplateLimits(seconds: templateTimeout))
     } catch {
       throw .badRequest("The chat template refuses this conversation: \(error)", param: "messages")

@@ -2,7 +2,8 @@ import SwerveCore
 
 extension Normalizer {
   private static let known = [
-    "BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "Prepend", "Replace",
+    "BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "Prepend",
+    "Replace",
     "Sequence", "Strip", "StripAccents",
   ]
 

@@ -36,7 +36,8 @@ struct PrecompiledCharsMap: Sendable {
 
   /// Walks the trie from `start`: the shortest rule's value if `exact` asks for the reference's "first prefix", else the
   /// longest rule with its length.
-  private static func longest(_ units: [UInt32], _ text: Bytes, _ start: Int, exact: Bool) -> (value: Int, length: Int)? {
+  private static func longest(_ units: [UInt32], _ text: Bytes, _ start: Int, exact: Bool) -> (value: Int, length: Int)?
+  {
     guard !units.isEmpty else { return nil }
     func offset(_ unit: UInt32) -> Int { Int((unit >> 10) << ((unit & (1 << 9)) >> 6)) }
     var node = offset(units[0])

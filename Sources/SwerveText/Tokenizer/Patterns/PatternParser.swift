@@ -29,7 +29,9 @@ struct PatternParser {
 
   private mutating func take(_ text: String) -> Bool {
     let wanted = text.unicodeScalars.map(\.value)
-    guard source.count - place >= wanted.count, Array(source[place..<place + wanted.count]) == wanted else { return false }
+    guard source.count - place >= wanted.count, Array(source[place..<place + wanted.count]) == wanted else {
+      return false
+    }
     place += wanted.count
     return true
   }
@@ -121,8 +123,9 @@ struct PatternParser {
 
   private mutating func parseNumber() throws(PatternError) -> Int? {
     var value: Int?
-    while let digit = peek(), let number = digit.properties.numericType == .decimal && digit.isASCII
-      ? Int(digit.value - 48) : nil
+    while let digit = peek(),
+      let number = digit.properties.numericType == .decimal && digit.isASCII
+        ? Int(digit.value - 48) : nil
     {
       value = (value ?? 0) * 10 + number
       if value! > Self.maximumRepetition { throw error("a repetition of more than \(Self.maximumRepetition)") }

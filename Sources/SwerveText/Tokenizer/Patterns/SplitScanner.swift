@@ -216,7 +216,9 @@ struct SplitScanner: Sendable {
       place += next.length
     }
     guard place > first else { return nil }
-    while place < text.count, text[place] == 10 || text[place] == 13 || (alsoSlash && text[place] == 0x2F) { place += 1 }
+    while place < text.count, text[place] == 10 || text[place] == 13 || (alsoSlash && text[place] == 0x2F) {
+      place += 1
+    }
     return place
   }
 
@@ -245,7 +247,8 @@ struct SplitScanner: Sendable {
     let first = text[start + 1]
     switch first | fold {
     case 0x73, 0x74, 0x6D, 0x64: return start + 2
-    case 0xE5 where ignoresCase && first == 0xC5: return start + 2 < text.count && text[start + 2] == 0xBF ? start + 3 : nil
+    case 0xE5 where ignoresCase && first == 0xC5:
+      return start + 2 < text.count && text[start + 2] == 0xBF ? start + 3 : nil
     case 0x72, 0x76:
       return start + 2 < text.count && text[start + 2] | fold == 0x65 ? start + 3 : nil
     case 0x6C: return start + 2 < text.count && text[start + 2] | fold == 0x6C ? start + 3 : nil
