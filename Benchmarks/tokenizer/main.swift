@@ -28,7 +28,7 @@ do {
     let tokenizer = try Tokenizer(files: ModelFiles(folder: arguments[2]))
     let load = seconds() - loadStart
     let bytes = try FileBytes(mapping: arguments[3])
-    let text = String(decoding: bytes.buffer, as: UTF8.self)
+    let text = bytes.withBytes { String(decoding: $0, as: UTF8.self) }
     print("{\"load_s\": \(load), \"bytes\": \(text.utf8.count)}")
     fflush(nil)
     while readLine() != nil {

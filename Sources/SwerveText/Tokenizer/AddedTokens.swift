@@ -33,7 +33,10 @@ struct AddedVocabulary: Sendable {
       let content = Array(token.content.utf8)
       if let place = byContent[content] {
         byID[tokens[place].id] = nil
+        // What was special once stays so, as in the reference library.
+        let wasSpecial = tokens[place].isSpecial
         tokens[place] = token
+        tokens[place].isSpecial = token.isSpecial || wasSpecial
         byID[token.id] = place
       } else {
         byContent[content] = tokens.count
@@ -41,7 +44,10 @@ struct AddedVocabulary: Sendable {
         tokens.append(token)
       }
     }
-    for (place, token) in tokens.enumerated() {
+    // Where two tokens have the same normalised form, a special one comes first, then the earlier one.
+    let special = tokens.indices.filter { tokens[$0].isSpecial }
+    for place in special + tokens.indices.filter({ !tokens[$0].isSpecial }) {
+      let token = tokens[place]
       var bytes = Array(token.content.utf8)
       if token.isNormalized {
         normalizer?.normalize(&bytes)
@@ -78,7 +84,9 @@ struct AddedVocabulary: Sendable {
       if token.stripsLeft { start = max(spacesStart(before: start, in: text), last) }
       if token.stripsRight { end = spacesEnd(from: end, in: text) }
       if last < start { segments.append(Segment(range: last..<start, id: nil)) }
-      segments.append(Segment(range: min(start, end)..<end, id: token.id))
+      // A match inside white space that the token before took with it still counts, as long as something is left of
+      // it: so the reference library has it.
+      if start < end { segments.append(Segment(range: start..<end, id: token.id)) }
       last = end
     }
     if last < text.count { segments.append(Segment(range: last..<text.count, id: nil)) }
@@ -122,7 +130,9 @@ private struct TokenFinder: Sendable {
     guard let first = content.first else { return }
     isEmpty = false
     firstBytes[Int(first)] = true
-    content.withUnsafeBufferPointer { trie.add($0, value: Int32(place)) }
+    content.withUnsafeBufferPointer { content in
+      if trie.longest(in: content, from: 0)?.length != content.count { trie.add(content, value: Int32(place)) }
+    }
   }
 
   func next(in text: Bytes, from start: Int) -> (range: Range<Int>, place: Int)? {
