@@ -17,6 +17,8 @@ package struct AddedToken: Sendable, Equatable {
 struct AddedVocabulary: Sendable {
   private(set) var tokens: [AddedToken] = []
   private var byID: [Int32: Int] = [:]
+  /// What each token decodes to: a token that is looked for in normalised text, its normalised form.
+  private var decoded: [[UInt8]] = []
   /// Keyed by bytes: strings count as equal when they only look the same, tokens do not.
   private var byContent: [[UInt8]: Int] = [:]
   /// Tokens found in the text as it is, and those found after normalising.
@@ -44,6 +46,7 @@ struct AddedVocabulary: Sendable {
         tokens.append(token)
       }
     }
+    decoded = tokens.map { Array($0.content.utf8) }
     // Where two tokens have the same normalised form, a special one comes first, then the earlier one.
     let special = tokens.indices.filter { tokens[$0].isSpecial }
     for place in special + tokens.indices.filter({ !tokens[$0].isSpecial }) {
@@ -51,6 +54,7 @@ struct AddedVocabulary: Sendable {
       var bytes = Array(token.content.utf8)
       if token.isNormalized {
         normalizer?.normalize(&bytes)
+        decoded[place] = bytes
         normalized.add(bytes, place: place)
       } else {
         raw.add(bytes, place: place)
@@ -59,6 +63,7 @@ struct AddedVocabulary: Sendable {
   }
 
   func token(id: Int32) -> AddedToken? { byID[id].map { tokens[$0] } }
+  func decoded(id: Int32) -> [UInt8]? { byID[id].map { decoded[$0] } }
   func token(content: String) -> AddedToken? { byContent[Array(content.utf8)].map { tokens[$0] } }
 
   /// A stretch of text, or the id of the token that took it.
