@@ -99,21 +99,6 @@ func =~= (a: [String?], b: [String?]?) -> Bool {
   return zip(a, b).allSatisfy { $0 =~= $1 }
 }
 
-/// A small generator with a seed that can be printed (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var value = state
-    value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
-    value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
-    return value ^ value >> 31
-  }
-}
-
 extension SeededGenerator {
   /// Text that mixes letters, marks, digits, spaces, line breaks, contractions and characters beyond the BMP.
   mutating func text(_ length: Int) -> String {

@@ -12,8 +12,8 @@ struct TokenizerGoldenTests {
     for item in cases {
       let text = try #require(item["text"]?.string)
       let label = Comment(rawValue: "\(name) \(item["id"]?.string ?? "?")")
-      let plain = tokenizer.encode(text, addSpecialTokens: false)
-      let surrounded = tokenizer.encode(text, addSpecialTokens: true)
+      let plain = tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true)
+      let surrounded = tokenizer.encode(text, addSpecialTokens: true, parseSpecial: true)
       #expect(plain == TokenizerFixtures.ids(item["ids"]), label)
       #expect(surrounded == TokenizerFixtures.ids(item["ids_special"]), label)
       #expect(tokenizer.decode(plain, skipSpecialTokens: false) =~= item["decoded"]?.string, label)
@@ -54,7 +54,7 @@ struct TokenizerGoldenTests {
     let tokenizer = try TokenizerFixtures.tokenizer(named: name)
     for item in try TokenizerFixtures.lines("\(name)/long.jsonl.gz") {
       let text = String(decoding: try TokenizerFixtures.bytes(try #require(item["text_file"]?.string)), as: UTF8.self)
-      let ids = tokenizer.encode(text, addSpecialTokens: false)
+      let ids = tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true)
       #expect(ids.count == item["n_ids"]?.int)
       let first = try #require(TokenizerFixtures.ids(item["first_ids"]))
       let last = try #require(TokenizerFixtures.ids(item["last_ids"]))
@@ -77,7 +77,7 @@ struct TokenizerGoldenTests {
       let tokenizer = try TokenizerFixtures.tokenizer(["tokenizer.json": file])
       for item in lab["cases"]?.array ?? [] {
         let text = try #require(item["text"]?.string)
-        let ids = tokenizer.encode(text, addSpecialTokens: false)
+        let ids = tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true)
         #expect(ids == TokenizerFixtures.ids(item["ids"]), "\(name) \(text.debugDescription)")
         for id in ids { #expect(tokenizer.token(for: id).flatMap { tokenizer.id(of: $0) } == id, "\(name) \(id)") }
         #expect(tokenizer.decode(ids, skipSpecialTokens: false) =~= item["decoded"]?.string, "\(name)")
@@ -108,7 +108,7 @@ struct TokenizerGoldenTests {
       if let text = item["text"]?.string {
         let ordinary = tokenizer.encode(text, addSpecialTokens: false, parseSpecial: false)
         #expect(ordinary == TokenizerFixtures.ids(item["ids_ordinary"]))
-        #expect(tokenizer.encode(text, addSpecialTokens: false) == TokenizerFixtures.ids(item["ids_all_special"]))
+        #expect(tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true) == TokenizerFixtures.ids(item["ids_all_special"]))
       } else {
         let ids = try #require(TokenizerFixtures.ids(item["ids_bytes"]))
         let hex = ids.flatMap { tokenizer.bytes(of: $0) }.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
@@ -116,9 +116,9 @@ struct TokenizerGoldenTests {
         #expect(tokenizer.decode(ids, skipSpecialTokens: false) =~= item["decoded_replace"]?.string)
       }
     }
-    let template = tokenizer.encode("Hi", addSpecialTokens: true)
+    let template = tokenizer.encode("Hi", addSpecialTokens: true, parseSpecial: true)
     #expect(template.first == tokenizer.bosTokenID)
-    #expect(tokenizer.token(for: 128_009) == "<|eot_id|>")
+    #expect(tokenizer.token(for: Int32(128_009)) == "<|eot_id|>")
     #expect(tokenizer.vocabularyCount == 128_256)
   }
 }

@@ -17,6 +17,8 @@ package struct AddedToken: Sendable, Equatable {
 struct AddedVocabulary: Sendable {
   private(set) var tokens: [AddedToken] = []
   private var byID: [Int32: Int] = [:]
+  /// What each token decodes to: a token that is looked for in normalised text, its normalised form.
+  private var decoded: [[UInt8]] = []
   /// Keyed by bytes: strings count as equal when they only look the same, tokens do not.
   private var byContent: [[UInt8]: Int] = [:]
   /// Tokens found in the text as it is, and those found after normalising.
@@ -33,7 +35,10 @@ struct AddedVocabulary: Sendable {
       let content = Array(token.content.utf8)
       if let place = byContent[content] {
         byID[tokens[place].id] = nil
+        // What was special once stays so, as in the reference library.
+        let wasSpecial = tokens[place].isSpecial
         tokens[place] = token
+        tokens[place].isSpecial = token.isSpecial || wasSpecial
         byID[token.id] = place
       } else {
         byContent[content] = tokens.count
@@ -41,10 +46,15 @@ struct AddedVocabulary: Sendable {
         tokens.append(token)
       }
     }
-    for (place, token) in tokens.enumerated() {
+    decoded = tokens.map { Array($0.content.utf8) }
+    // Where two tokens have the same normalised form, a special one comes first, then the earlier one.
+    let special = tokens.indices.filter { tokens[$0].isSpecial }
+    for place in special + tokens.indices.filter({ !tokens[$0].isSpecial }) {
+      let token = tokens[place]
       var bytes = Array(token.content.utf8)
       if token.isNormalized {
         normalizer?.normalize(&bytes)
+        decoded[place] = bytes
         normalized.add(bytes, place: place)
       } else {
         raw.add(bytes, place: place)
@@ -53,6 +63,7 @@ struct AddedVocabulary: Sendable {
   }
 
   func token(id: Int32) -> AddedToken? { byID[id].map { tokens[$0] } }
+  func decoded(id: Int32) -> [UInt8]? { byID[id].map { decoded[$0] } }
   func token(content: String) -> AddedToken? { byContent[Array(content.utf8)].map { tokens[$0] } }
 
   /// A stretch of text, or the id of the token that took it.
@@ -78,7 +89,9 @@ struct AddedVocabulary: Sendable {
       if token.stripsLeft { start = max(spacesStart(before: start, in: text), last) }
       if token.stripsRight { end = spacesEnd(from: end, in: text) }
       if last < start { segments.append(Segment(range: last..<start, id: nil)) }
-      segments.append(Segment(range: min(start, end)..<end, id: token.id))
+      // A match inside white space that the token before took with it still counts, as long as something is left of
+      // it: so the reference library has it.
+      if start < end { segments.append(Segment(range: start..<end, id: token.id)) }
       last = end
     }
     if last < text.count { segments.append(Segment(range: last..<text.count, id: nil)) }
@@ -122,7 +135,9 @@ private struct TokenFinder: Sendable {
     guard let first = content.first else { return }
     isEmpty = false
     firstBytes[Int(first)] = true
-    content.withUnsafeBufferPointer { trie.add($0, value: Int32(place)) }
+    content.withUnsafeBufferPointer { content in
+      if trie.longest(in: content, from: 0)?.length != content.count { trie.add(content, value: Int32(place)) }
+    }
   }
 
   func next(in text: Bytes, from start: Int) -> (range: Range<Int>, place: Int)? {

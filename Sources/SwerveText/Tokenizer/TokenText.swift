@@ -26,7 +26,13 @@ struct TokenText: Sendable {
 
   /// The piece of an id as the file writes it.
   func surface(of id: Int32) -> [UInt8]? {
-    if let token = added.token(id: id) { return Array(token.content.utf8) }
+    added.token(id: id).map { Array($0.content.utf8) } ?? piece(of: id)
+  }
+
+  /// The piece that decoding starts from.
+  private func decodable(_ id: Int32) -> [UInt8]? { added.decoded(id: id) ?? piece(of: id) }
+
+  private func piece(of id: Int32) -> [UInt8]? {
     guard isPiece(id) else { return nil }
     if isByteLevel, !unmapped.contains(id) { return vocabulary.withBytes(of: Int(id)) { ByteAlphabet.encode($0) } }
     return Array(vocabulary.bytes(of: Int(id)))
@@ -56,7 +62,7 @@ struct TokenText: Sendable {
       if isPiece(id) { out.append(contentsOf: vocabulary.bytes(of: Int(id))) }
       return
     }
-    guard let surface = surface(of: id) else { return }
+    guard let surface = decodable(id) else { return }
     if !surface.withUnsafeBufferPointer({ ByteAlphabet.decode($0, into: &out) }) { out.append(contentsOf: surface) }
   }
 
@@ -84,7 +90,7 @@ struct TokenText: Sendable {
     var pieces: [[UInt8]] = []
     pieces.reserveCapacity(ids.count)
     for id in ids where !(skipSpecialTokens && isSpecial(id)) {
-      if let surface = surface(of: id) { pieces.append(surface) }
+      if let piece = decodable(id) { pieces.append(piece) }
     }
     guard let decoder else { return Array(pieces.joined(separator: [0x20])) }
     decoder.apply(to: &pieces)

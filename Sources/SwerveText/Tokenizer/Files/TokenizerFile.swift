@@ -202,10 +202,11 @@ struct TokenizerFile {
       throw ComponentError(path: "model", reason: "there are no merges (model.merges), which BPE needs")
     }
     var scanner = JSONScanner(bytes, at: start)
-    var table = MergeTable(expecting: vocabulary.count)
+    var table = MergeTable(expecting: vocabulary.count * 2)
     try scanner.beginArray()
     var isFirst = true
     var rank: Int32 = 0
+    var last: Int32 = -1
     var left: [UInt8] = []
     var right: [UInt8] = []
     while try scanner.next(isFirst: &isFirst, end: UInt8(ascii: "]")) {
@@ -227,7 +228,10 @@ struct TokenizerFile {
       let b = vocabulary.id(of: right)
       if !prefix.isEmpty, right.starts(with: prefix) { right.removeFirst(prefix.count) }
       left.append(contentsOf: right)
-      let result = vocabulary.id(of: left)
+      // Files made from ranks list all ways to make a token one after the other.
+      let isSame = last >= 0 && vocabulary.bytes(of: Int(last)).elementsEqual(left)
+      let result = isSame ? last : vocabulary.id(of: left)
+      last = result
       guard a >= 0, b >= 0, result >= 0 else {
         throw ComponentError(
           path: "model.merges[\(rank)]", reason: "names a piece that is not in the vocabulary")

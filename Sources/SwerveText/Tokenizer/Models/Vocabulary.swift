@@ -7,9 +7,8 @@
 /// one slot and the piece's bytes.
 struct Vocabulary: Sendable {
   private var blob: [UInt8] = []
-  /// Byte range of each id: start, and length + 1 (0: no such id).
-  private var starts: [UInt32] = []
-  private var lengths: [UInt32] = []
+  /// Byte range of each id: start in the high half, length + 1 in the low half (0: no such id).
+  private var spans: [UInt64] = []
   /// Hash table: high half of the hash and the id + 1; 0 is free.
   private var slots: [UInt64] = []
   private(set) var count = 0
@@ -22,24 +21,19 @@ struct Vocabulary: Sendable {
     var capacity = 16
     while capacity < count * 2 { capacity *= 2 }
     slots = [UInt64](repeating: 0, count: capacity)
-    starts.reserveCapacity(count)
-    lengths.reserveCapacity(count)
+    spans.reserveCapacity(count)
     blob.reserveCapacity(bytes)
   }
 
   /// One more than the highest id.
-  var idLimit: Int { starts.count }
+  var idLimit: Int { spans.count }
 
   /// Adds a piece. `isFindable` false: it has an id and bytes, but no look-up finds it.
   mutating func add(_ piece: Bytes, id: Int, isFindable: Bool = true) {
     precondition(id >= 0 && id < Self.maximumID)
-    while starts.count <= id {
-      starts.append(0)
-      lengths.append(0)
-    }
-    if lengths[id] == 0 { count += 1 }
-    starts[id] = UInt32(truncatingIfNeeded: blob.count)
-    lengths[id] = UInt32(piece.count) + 1
+    while spans.count <= id { spans.append(0) }
+    if spans[id] == 0 { count += 1 }
+    spans[id] = UInt64(blob.count) << 32 | UInt64(piece.count + 1)
     blob.append(contentsOf: piece)
     guard isFindable else { return }
     if count * 2 > slots.count { grow() }
@@ -121,21 +115,22 @@ struct Vocabulary: Sendable {
 
   @inline(__always)
   private func matches(_ id: Int, _ piece: Bytes) -> Bool {
-    guard Int(lengths[id]) == piece.count + 1 else { return false }
-    let start = Int(starts[id])
+    let span = spans[id]
+    guard Int(span & 0xFFFF_FFFF) == piece.count + 1 else { return false }
+    let start = Int(span >> 32)
     return blob.withUnsafeBufferPointer { blob in
       for offset in 0..<piece.count where blob[start + offset] != piece[offset] { return false }
       return true
     }
   }
 
-  func contains(id: Int) -> Bool { id >= 0 && id < lengths.count && lengths[id] != 0 }
+  func contains(id: Int) -> Bool { id >= 0 && id < spans.count && spans[id] != 0 }
 
   /// The bytes of an id; empty where there is no such id.
   func bytes(of id: Int) -> ArraySlice<UInt8> {
     guard contains(id: id) else { return [] }
-    let start = Int(starts[id])
-    return blob[start..<start + Int(lengths[id]) - 1]
+    let start = Int(spans[id] >> 32)
+    return blob[start..<start + Int(spans[id] & 0xFFFF_FFFF) - 1]
   }
 
   func withBytes<Result>(of id: Int, _ body: (Bytes) -> Result) -> Result {
