@@ -134,7 +134,9 @@ if !isInner {
       name: "SwerveAccessTests",
       dependencies: [
         "SwerveAccess", "SwerveCore", .product(name: "HummingbirdTesting", package: "hummingbird"),
-        .product(name: "HTTPTypes", package: "swift-http-types"), nio, log,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"), nio, log, lifecycle,
+        .product(name: "NIOPosix", package: "swift-nio"),
       ], swiftSettings: swift),
     .testTarget(
       name: "SwerveHubTests",

@@ -1,9 +1,9 @@
 /* Kernel threads that share the units of one task at a time.
  *
- * `state` says which run is open and how many workers have joined it. A worker joins by adding one to it while the run is
- * open; the caller works too, closes the run when no units are left, and waits only for those who joined: a worker that
- * was asleep or descheduled costs nothing. The run's description is written before the state is released and read only
- * between joining and finishing, so no field is ever written and read at once. */
+ * `state` says which run is open and how many workers have joined it. A worker joins by adding one to it while the
+ * run is open; the caller works too, closes the run when no units are left, and waits only for those who joined: a
+ * worker that was asleep or descheduled costs nothing. The run's description is written before the state is released
+ * and read only between joining and finishing, so no field is ever written and read at once. */
 #define _GNU_SOURCE
 #include "swerve_platform.h"
 

@@ -1,6 +1,6 @@
-// Layer 1: from bytes to requests, from tokens to bytes. Routes, authentication, limits, the OpenAI wire, metrics and logs.
-// It must not know the engine's type (only `EngineClient`), a tensor, a tokenizer or a template, nor read flags or files.
-// Start here: Server puts it together; Routing/AccessResponder is a request's way; Routing/Routes lists what is answered.
+// Layer 1: from bytes to requests, from tokens to bytes: routes, keys, limits, the OpenAI wire, metrics, logs.
+// It must not know the engine's type (only `EngineClient`), a tensor, a tokenizer or a template, nor read flags.
+// Start here: Server puts it together; Routing/AccessResponder is a request's way; Routing/Routes the list.
 
 import Hummingbird
 import HummingbirdCore
@@ -27,8 +27,8 @@ package enum ServerError: Error, Sendable, CustomStringConvertible {
 
 /// The HTTP server as a service: listens, answers, and on graceful shutdown drains.
 ///
-/// Draining: new work is refused with 503 and `Retry-After` while the listener stays open, so that balancers see it; what
-/// is in flight gets `drainTimeout` seconds and then an error event; after that connections are closed.
+/// Draining: new work is refused with 503 and `Retry-After` while the listener stays open, so that balancers see it;
+/// what is in flight gets `drainTimeout` seconds and then an error event; after that connections are closed.
 package struct Server: Service {
   private let state: ServerState
   private let onListening: @Sendable (Int?) async -> Void
@@ -63,6 +63,9 @@ package struct Server: Service {
           try await serving.value
         } catch let error as IOError {
           throw listenError(error)
+        } catch is SocketAddressError {
+          throw ServerError.cannotListen(
+            listeningAddress(port: nil), reason: "the host name is not known; check --host.")
         }
       } onGracefulShutdown: {
         Task { await drain(group, serving) }

@@ -1,5 +1,9 @@
-package import SwerveCore
+// Devices, memory, packed weights, the KV store's bytes and the operations on them. This room must not know a model, a
+// request or a token's meaning, and reads no environment.
+// Start with Operations.swift (what can be computed), then CPUDevice.swift and AttentionBatch.swift.
+
 internal import CSwervePlatform
+package import SwerveCore
 internal import Synchronization
 
 /// Bytes a device has handed out and not got back.
@@ -47,7 +51,8 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
   ///
   /// - Precondition: the rows lie inside the buffer.
   package func tensor(_ type: ElementType, rows: Int, columns: Int, byteOffset: Int = 0) -> Tensor {
-    precondition(byteOffset >= 0 && byteOffset + rows * columns * type.byteCount <= byteCount, "tensor outside its buffer")
+    precondition(
+      byteOffset >= 0 && byteOffset + rows * columns * type.byteCount <= byteCount, "tensor outside its buffer")
     return Tensor(pointer: pointer + byteOffset, type: type, rows: rows, columns: columns)
   }
 }

@@ -1,7 +1,3 @@
-// Devices, memory, packed weights, the KV store's bytes and the operations on them. This room must not know a model, a
-// request or a token's meaning, and reads no environment.
-// Start with Operations.swift (what can be computed), then CPUDevice.swift and AttentionBatch.swift.
-
 /// What a device can refuse. Every case says what was wrong and what would work.
 package enum HardwareError: Error, Sendable, Hashable, CustomStringConvertible {
   /// The system has no more memory of this kind.

@@ -1,5 +1,5 @@
-internal import SwerveCore
 internal import CSwerveKernels
+internal import SwerveCore
 
 extension CPUDevice {
   /// Writes k, v A [rows, Hkv × d] of a prepared step into their slots of a layer.
@@ -25,7 +25,8 @@ extension CPUDevice {
   private func writeKV(k: Tensor, v: Tensor, slots: UnsafePointer<Int64>, cache: KVCache, layer: Int) {
     let layout = cache.layout
     require(k.type == layout.type && v.type == layout.type, "writeKV: types")
-    require(k.columns == layout.headCount * layout.headDim && v.columns == k.columns && v.rows == k.rows, "writeKV: shapes")
+    require(
+      k.columns == layout.headCount * layout.headDim && v.columns == k.columns && v.rows == k.rows, "writeKV: shapes")
     let job = swerve_kv_write_job(
       cache: cache.kernelLayer(layer), k: k.pointer, v: v.pointer, k_stride: k.rowStride, v_stride: v.rowStride,
       slots: slots)

@@ -1,5 +1,5 @@
-internal import SwerveCore
 internal import CSwerveKernels
+internal import SwerveCore
 
 /// What follows a matrix product, while its sums are in registers or the first-level cache. N outputs; the bias of the
 /// weight is always added first.
@@ -36,11 +36,14 @@ extension CPUDevice {
     let job = swerve_linear_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
       bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
-      y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType, epilogue: code,
+      y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType,
+      epilogue: code,
       segments: Int32(w.segments))
     let units = (w.outputs + 15) / 16
-    // Pieces of at least a panel; a tiny product is not worth waking anyone.
-    let unitOperations = 32 * w.inputs * x.rows * (w.layout == .interleaved16 ? 2 : 1)
-    pool.run(swerve_linear_task, job, units: units, grain: max(4, (1 << 18) / max(1, unitOperations) / 4 * 4))
+    // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
+    // Whole panels of 4 blocks.
+    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, type: w.type) * (w.layout == .interleaved16 ? 2 : 1)
+    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / 4) * 4
+    pool.run(swerve_linear_task, job, units: units, grain: grain)
   }
 }

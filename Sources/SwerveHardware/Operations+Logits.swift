@@ -1,5 +1,5 @@
-internal import SwerveCore
 internal import CSwerveKernels
+internal import SwerveCore
 
 extension CPUDevice {
   /// Lowest index of each row's largest logit. `logits` f32 [rows, V]; NaN counts as -infinity.

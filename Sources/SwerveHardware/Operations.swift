@@ -1,5 +1,5 @@
-package import SwerveCore
 internal import CSwerveKernels
+package import SwerveCore
 
 // The closed list of what the device computes: here what passes over rows; Operations+Linear.swift the matrix products,
 // Operations+Attention.swift keys, values and attention, Operations+Logits.swift what the sampler asks.

@@ -21,10 +21,14 @@ package struct RunnerConfiguration: Sendable {
     self.limits = limits
   }
 
-  /// `--dtype`: `auto` is the type the checkpoint says it has, bfloat16 where it does not say.
-  package static func elementType(_ dtype: EngineConfiguration.DType, model: ModelConfiguration) -> ElementType {
+  /// `--dtype`: `auto` is the type the checkpoint says it has in config.json; where that is silent, the type of its
+  /// embedding table, and bfloat16 without a checkpoint.
+  package static func elementType(
+    _ dtype: EngineConfiguration.DType, model: ModelConfiguration, checkpoint: Checkpoint? = nil
+  ) -> ElementType {
     switch dtype {
-    case .auto: model.checkpointType ?? .bfloat16
+    case .auto:
+      model.checkpointType ?? checkpoint?[model.family.names.embedding]?.type.elementType ?? .bfloat16
     case .float32: .float32
     case .bfloat16: .bfloat16
     case .float16: .float16

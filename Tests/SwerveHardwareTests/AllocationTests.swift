@@ -16,10 +16,12 @@ import Testing
     let table = try device.packRandom(rows: [200], columns: hidden, seed: 1, scale: 1, type: type)
     let qkvWeight = try device.packRandom(
       rows: [heads * d, kvHeads * d, kvHeads * d], columns: hidden, seed: 2, scale: 1, type: type, withBias: true)
-    let gate = try device.packRandom(rows: [96, 96], columns: hidden, seed: 3, scale: 1, type: type, layout: .interleaved16)
+    let gate = try device.packRandom(
+      rows: [96, 96], columns: hidden, seed: 3, scale: 1, type: type, layout: .interleaved16)
     let down = try device.packRandom(rows: [hidden], columns: 96, seed: 4, scale: 1, type: type)
     let residual = Rows(.float32, rows, hidden), x = Rows(type, rows, hidden), up = Rows(type, rows, 96)
-    let qkv = Rows(.float32, rows, (heads + 2 * kvHeads) * d), logits = Rows(.float32, 2, 200), picked = Rows(type, 2, hidden)
+    let qkv = Rows(.float32, rows, (heads + 2 * kvHeads) * d), logits = Rows(.float32, 2, 200),
+      picked = Rows(type, 2, hidden)
     let q = Rows(type, rows, heads * d), k = Rows(type, rows, kvHeads * d), v = Rows(type, rows, kvHeads * d)
     let weight = Rows(random.floats(hidden), .float32, rows: 1, columns: hidden)
     let cosines = Rows(random.floats(rows * 8), .float32, rows: rows, columns: 8)

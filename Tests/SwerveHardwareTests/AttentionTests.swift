@@ -25,10 +25,16 @@ import Testing
 
   static let cases: [Case] = [
     Case(headDim: 16, queryHeads: 4, kvHeads: 2, blockTokens: 16, pieces: [Piece(context: 0, rows: 1)]),
-    Case(headDim: 24, queryHeads: 4, kvHeads: 2, blockTokens: 16, pieces: [Piece(context: 0, rows: 17), Piece(context: 30, rows: 1)]),
-    Case(headDim: 64, queryHeads: 14, kvHeads: 2, blockTokens: 32, pieces: [Piece(context: 254, rows: 5), Piece(context: 511, rows: 1)]),
+    Case(
+      headDim: 24, queryHeads: 4, kvHeads: 2, blockTokens: 16,
+      pieces: [Piece(context: 0, rows: 17), Piece(context: 30, rows: 1)]),
+    Case(
+      headDim: 64, queryHeads: 14, kvHeads: 2, blockTokens: 32,
+      pieces: [Piece(context: 254, rows: 5), Piece(context: 511, rows: 1)]),
     Case(headDim: 80, queryHeads: 3, kvHeads: 3, blockTokens: 64, pieces: [Piece(context: 100, rows: 40)]),
-    Case(headDim: 128, queryHeads: 8, kvHeads: 1, blockTokens: 128, pieces: [Piece(context: 700, rows: 1), Piece(context: 3, rows: 2)]),
+    Case(
+      headDim: 128, queryHeads: 8, kvHeads: 1, blockTokens: 128,
+      pieces: [Piece(context: 700, rows: 1), Piece(context: 3, rows: 2)]),
     Case(headDim: 24, queryHeads: 4, kvHeads: 2, blockTokens: 16, window: 32, pieces: [Piece(context: 250, rows: 50)]),
     Case(headDim: 64, queryHeads: 40, kvHeads: 1, blockTokens: 16, window: 300, pieces: [Piece(context: 600, rows: 3)]),
     Case(headDim: 16, queryHeads: 2, kvHeads: 1, blockTokens: 128, window: 1, pieces: [Piece(context: 513, rows: 4)]),
@@ -45,7 +51,10 @@ import Testing
     var values: [[[Float]]]
     var test: Case
 
-    init(_ test: Case, _ set: KernelSet, _ type: ElementType, threads: Int, only: Int? = nil, lastRows: Int? = nil, seed: UInt64 = 41)
+    init(
+      _ test: Case, _ set: KernelSet, _ type: ElementType, threads: Int, only: Int? = nil, lastRows: Int? = nil,
+      seed: UInt64 = 41
+    )
       throws
     {
       self.test = test
@@ -62,7 +71,8 @@ import Testing
       }
       var free = Array(0..<cache.blockCount).shuffled(using: &random)
       batch = try AttentionBatch(
-        device: device, layout: layout, queryHeads: test.queryHeads, maxRows: 300, maxSequences: 8, maxBlockEntries: 400,
+        device: device, layout: layout, queryHeads: test.queryHeads, maxRows: 300, maxSequences: 8,
+        maxBlockEntries: 400,
         window: test.window)
       let width = test.kvHeads * test.headDim
       keys = []
@@ -132,9 +142,10 @@ import Testing
           let weights = scores.map { exp($0 - top) }
           let sum = weights.reduce(0, +)
           for i in 0..<d {
-            let expected = zip(low...position, weights).reduce(0.0) {
-              $0 + $1.1 * Double(scene.values[index][$1.0][part + i])
-            } / sum
+            let expected =
+              zip(low...position, weights).reduce(0.0) {
+                $0 + $1.1 * Double(scene.values[index][$1.0][part + i])
+              } / sum
             // Weights are rounded to the type too; values lie in -1 ..< 1.
             let allowed = 2 * Tolerance.of(kernels.1).round + 4e-6
             try #require(abs(Double(o[row, head * d + i]) - expected) <= allowed, "row \(row) head \(head) dim \(i)")

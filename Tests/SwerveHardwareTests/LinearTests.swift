@@ -26,7 +26,8 @@ import Testing
     let (set, type) = kernels
     var random = Random(7)
     let device = try device(set, threads: 2)
-    let x = Rows(random.floats(shape.rows * shape.inputs), type, rows: shape.rows, columns: shape.inputs, stride: shape.inputs + 3)
+    let x = Rows(
+      random.floats(shape.rows * shape.inputs), type, rows: shape.rows, columns: shape.inputs, stride: shape.inputs + 3)
     let w = Rows(random.floats(shape.outputs * shape.inputs), type, rows: shape.outputs, columns: shape.inputs)
     let bias = Rows(random.floats(shape.outputs), .bfloat16, rows: 1, columns: shape.outputs)
     let packed = try device.pack([w.source], biases: [bias.source], type: type, segments: shape.segments)
@@ -69,7 +70,8 @@ import Testing
     let gate = Rows(random.floats(shape.outputs * shape.inputs), type, rows: shape.outputs, columns: shape.inputs)
     let up = Rows(random.floats(shape.outputs * shape.inputs), type, rows: shape.outputs, columns: shape.inputs)
     let bias = Rows(random.floats(shape.outputs), .float32, rows: 1, columns: shape.outputs)
-    let packed = try device.pack([gate.source, up.source], biases: [nil, bias.source], type: type, layout: .interleaved16)
+    let packed = try device.pack(
+      [gate.source, up.source], biases: [nil, bias.source], type: type, layout: .interleaved16)
     let y = Rows(type, shape.rows, shape.outputs)
     device.linear(x.tensor, packed, epilogue: .siluMultiply, into: y.tensor)
     for row in 0..<shape.rows {
@@ -103,7 +105,9 @@ import Testing
           let first = (count * 7) % (41 - count)
           let y = Rows(.float32, count, outputs)
           device.linear(x.tensor.rows(first..<first + count), packed, into: y.tensor)
-          for row in 0..<count { try #require(y.rowBits(row) == alone[first + row], "\(count) rows, \(threads) threads") }
+          for row in 0..<count {
+            try #require(y.rowBits(row) == alone[first + row], "\(count) rows, \(threads) threads")
+          }
         }
       }
     }
@@ -116,6 +120,52 @@ import Testing
     let x = Rows(type, 1, 32), y = Rows(.float32, 1, 20)
     device.linear(x.tensor.first(0), packed, into: y.tensor.first(0))
     #expect(y[0, 0].isNaN)
+  }
+
+  @Test(arguments: testedSets.filter { $0 == .amx || $0 == .amxEmulated })
+  func `Tiles sum even and odd inputs apart, fused, and flush denormals`(_ set: KernelSet) throws {
+    let device = try device(set)
+    func product(_ x: [Float], _ w: [Float]) throws -> Float {
+      let xs = Rows(x, .bfloat16, rows: 1, columns: x.count), ws = Rows(w, .bfloat16, rows: 1, columns: w.count)
+      let y = Rows(.float32, 1, 1)
+      device.linear(xs.tensor, try device.pack([ws.source], type: .bfloat16), into: y.tensor)
+      return y[0, 0]
+    }
+    // In one order over k the first 1 would be lost beside 2^25.
+    #expect(try product([0x1p25, 1, -0x1p25, 1], [1, 1, 1, 1]) == 2)
+    // Across tiles of 32 the order is from first to last: 2^25, then + 1 is lost, then - 2^25.
+    var x = [Float](repeating: 0, count: 96)
+    x[0] = 0x1p25
+    x[32] = 1
+    x[64] = -0x1p25
+    #expect(try product(x, [Float](repeating: 1, count: 96)) == 0)
+    // A denormal factor is zero; so is a denormal product.
+    #expect(try product([1, 1], [0x1p-130, 0x1p-130]) == 0)
+    #expect(try product([0x1p-70, 0], [0x1p-70, 0]) == 0)
+    // 2^24 + 1 + 2^-7 rounds once, upward; the product alone is exact.
+    #expect(try product([0x1p24, 0, 1 + 0x1p-7, 0], [1, 0, 1, 0]) == 0x1p24 + 2)
+  }
+
+  @Test(arguments: setsAndTypes)
+  func `Random shapes agree with the scalar set`(_ set: KernelSet, _ type: ElementType) throws {
+    let seed = UInt64.random(in: 0 ... .max)
+    var random = Random(seed)
+    let one = try device(set, threads: 2), reference = try device(.scalar, threads: 2)
+    for _ in 0..<12 {
+      let rows = Int.random(in: 1...70, using: &random), inputs = Int.random(in: 1...400, using: &random)
+      let outputs = Int.random(in: 1...150, using: &random)
+      let x = Rows(random.floats(rows * inputs), type, rows: rows, columns: inputs)
+      let a = try one.packRandom(rows: [outputs], columns: inputs, seed: seed, scale: 1, type: type, withBias: true)
+      let y = Rows(.float32, rows, outputs), z = Rows(.float32, rows, outputs)
+      one.linear(x.tensor, a, into: y.tensor)
+      reference.linear(x.tensor, a, into: z.tensor)
+      for row in 0..<rows {
+        for output in 0..<outputs {
+          let allowed = 4e-6 * Float(inputs + 2)
+          try #require(abs(y[row, output] - z[row, output]) <= allowed, "seed \(seed), \(rows)x\(inputs)x\(outputs)")
+        }
+      }
+    }
   }
 
   private func dot(_ a: [Float], _ b: [Float]) -> Double {

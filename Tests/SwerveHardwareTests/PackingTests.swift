@@ -76,7 +76,8 @@ import Testing
     }
     #expect(refusal { try device.pack([], type: .float32) }.contains("at least one"))
     #expect(refusal { try device.pack([a.source, b.source], type: .float32) }.contains("8 columns"))
-    #expect(refusal { try device.pack([a.source, c.source], type: .float32, layout: .interleaved16) }.contains("same shape"))
+    #expect(
+      refusal { try device.pack([a.source, c.source], type: .float32, layout: .interleaved16) }.contains("same shape"))
     #expect(refusal { try device.pack([a.source], type: .bfloat16, segments: 2) }.contains("segments"))
     #expect(refusal { try device.pack([a.source], biases: [b.source], type: .float32) }.contains("bias"))
   }

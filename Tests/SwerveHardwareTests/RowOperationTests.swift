@@ -27,7 +27,8 @@ func exponential(_ x: Double) -> Double { exp(x) }
         let mean = input.reduce(0) { $0 + Double($1) * Double($1) } / Double(columns)
         for c in 0..<columns {
           let expected = Double(input[c]) / (mean + 1e-5).squareRoot() * Double(weight[0, c])
-          try #require(abs(Double(result[row, c]) - expected) <= (tolerance.round + 1e-6) * abs(expected) + tolerance.least)
+          try #require(
+            abs(Double(result[row, c]) - expected) <= (tolerance.round + 1e-6) * abs(expected) + tolerance.least)
         }
       }
     }
@@ -41,7 +42,9 @@ func exponential(_ x: Double) -> Double { exp(x) }
     var random = Random(5)
     let device = try device(set, threads: 2)
     let (rows, queryHeads, kvHeads, d, half) = (19, 6, 2, shape.headDim, shape.rotary / 2)
-    let qkv = Rows(random.floats(rows * (queryHeads + 2 * kvHeads) * d), .float32, rows: rows, columns: (queryHeads + 2 * kvHeads) * d)
+    let qkv = Rows(
+      random.floats(rows * (queryHeads + 2 * kvHeads) * d), .float32, rows: rows,
+      columns: (queryHeads + 2 * kvHeads) * d)
     let angles = random.floats(rows * half, scale: 3)
     let c = Rows(angles.map { cosf($0) }, .float32, rows: rows, columns: half)
     let s = Rows(angles.map { sinf($0) }, .float32, rows: rows, columns: half)
@@ -68,7 +71,8 @@ func exponential(_ x: Double) -> Double { exp(x) }
           let result =
             head < queryHeads
             ? q[row, head * d + i]
-            : head < queryHeads + kvHeads ? k[row, (head - queryHeads) * d + i] : v[row, (head - queryHeads - kvHeads) * d + i]
+            : head < queryHeads + kvHeads
+              ? k[row, (head - queryHeads) * d + i] : v[row, (head - queryHeads - kvHeads) * d + i]
           try #require(abs(Double(result) - x[i]) <= Tolerance.of(type).round * abs(x[i]) + 2e-6)
         }
       }
@@ -76,7 +80,9 @@ func exponential(_ x: Double) -> Double { exp(x) }
   }
 
   @Test(arguments: setsAndTypes)
-  func `Embedding gathers the same rows from a table and from packed tiles`(_ set: KernelSet, _ type: ElementType) throws {
+  func `Embedding gathers the same rows from a table and from packed tiles`(_ set: KernelSet, _ type: ElementType)
+    throws
+  {
     var random = Random(17)
     let device = try device(set, threads: 2)
     for columns in [1, 31, 64, 200, 515] {

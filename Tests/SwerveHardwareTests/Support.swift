@@ -104,7 +104,8 @@ final class Rows {
     if tensor.type == .float32 {
       memory.storeBytes(of: value, toByteOffset: place * 4, as: Float.self)
     } else {
-      memory.storeBytes(of: bits(rounded(value, to: tensor.type), tensor.type), toByteOffset: place * 2, as: UInt16.self)
+      memory.storeBytes(
+        of: bits(rounded(value, to: tensor.type), tensor.type), toByteOffset: place * 2, as: UInt16.self)
     }
   }
 

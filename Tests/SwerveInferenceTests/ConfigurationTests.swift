@@ -64,8 +64,10 @@ import Testing
 
   @Test func `overrides win, also over a newer name of the same thing`() throws {
     let file: JSONObject = [
-      "rope_parameters": ["rope_type": "llama3", "rope_theta": 77.0, "factor": 8, "low_freq_factor": 1,
-        "high_freq_factor": 4, "original_max_position_embeddings": 64], "dtype": "float32",
+      "rope_parameters": [
+        "rope_type": "llama3", "rope_theta": 77.0, "factor": 8, "low_freq_factor": 1,
+        "high_freq_factor": 4, "original_max_position_embeddings": 64,
+      ], "dtype": "float32",
     ]
     #expect(try decode(file, overrides: ["rope_theta": 99.0]).rotary.theta == 99)
     let scaled = try decode(file, overrides: ["rope_scaling": ["rope_type": "linear", "factor": 2]])
@@ -74,24 +76,28 @@ import Testing
     #expect(try decode(overrides: ["num_hidden_layers": 1]).layerCount == 1)
   }
 
-  @Test(arguments: [
-    (["architectures": ["GPT2LMHeadModel"]], "supported are LlamaForCausalLM"),
-    (["architectures": nil, "model_type": "gpt2"], "model_type"), (["architectures": nil], "is missing"),
-    (["architectures": "LlamaForCausalLM"], "list of names"),
-    (["vocab_size": nil], "vocab_size is missing"), (["vocab_size": 0], "between 1"),
-    (["vocab_size": "256"], "not \"256\""), (["hidden_size": 1e30], "hidden_size"),
-    (["num_attention_heads": 3], "must divide hidden_size"),
-    (["num_key_value_heads": 3], "must divide num_attention_heads"), (["head_dim": 15], "must be even"),
-    (["hidden_act": "gelu"], "supported is silu"), (["rms_norm_eps": -1], "rms_norm_eps"),
-    (["quantization_config": ["quant_method": "gptq"]], "gptq"),
-    (["rope_scaling": ["rope_type": "longrope"]], "supported are default, linear"),
-    (["rope_scaling": ["type": "linear"]], "rope_scaling.factor is missing"),
-    (["rope_scaling": ["type": "linear", "factor": 0]], "rope_scaling.factor"),
-    (["rope_scaling": ["rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1]], "greater than"),
-    (["rope_scaling": 3], "must be an object"), (["attention_bias": 1], "must be true or false"),
-    (["partial_rotary_factor": 0.0], "even number"), (["eos_token_id": "x"], "token id"),
-    (["rope_parameters": ["full_attention": ["rope_theta": 1], "sliding_attention": ["rope_theta": 2]]], "differs"),
-  ] as [(JSONObject, String)])
+  @Test(
+    arguments: [
+      (["architectures": ["GPT2LMHeadModel"]], "supported are LlamaForCausalLM"),
+      (["architectures": nil, "model_type": "gpt2"], "model_type"), (["architectures": nil], "is missing"),
+      (["architectures": "LlamaForCausalLM"], "list of names"),
+      (["vocab_size": nil], "vocab_size is missing"), (["vocab_size": 0], "between 1"),
+      (["vocab_size": "256"], "not \"256\""), (["hidden_size": 1e30], "hidden_size"),
+      (["num_attention_heads": 3], "must divide hidden_size"),
+      (["num_key_value_heads": 3], "must divide num_attention_heads"), (["head_dim": 15], "must be even"),
+      (["hidden_act": "gelu"], "supported is silu"), (["rms_norm_eps": -1], "rms_norm_eps"),
+      (["quantization_config": ["quant_method": "gptq"]], "gptq"),
+      (["rope_scaling": ["rope_type": "longrope"]], "supported are default, linear"),
+      (["rope_scaling": ["type": "linear"]], "rope_scaling.factor is missing"),
+      (["rope_scaling": ["type": "linear", "factor": 0]], "rope_scaling.factor"),
+      (
+        ["rope_scaling": ["rope_type": "llama3", "factor": 8, "low_freq_factor": 4, "high_freq_factor": 1]],
+        "greater than"
+      ),
+      (["rope_scaling": 3], "must be an object"), (["attention_bias": 1], "must be true or false"),
+      (["partial_rotary_factor": 0.0], "even number"), (["eos_token_id": "x"], "token id"),
+      (["rope_parameters": ["full_attention": ["rope_theta": 1], "sliding_attention": ["rope_theta": 2]]], "differs"),
+    ] as [(JSONObject, String)])
   func `a value that cannot be used is named`(more: JSONObject, reason: String) {
     let error = #expect(throws: ModelFileError.self) { try decode(more) }
     #expect(error?.file == "config.json")
@@ -108,13 +114,15 @@ import Testing
     var random = Randomness(seed: seed)
     let values: [JSON] = [
       nil, true, 0, 1, -1, 2, 3, 64, 1.5, 1e300, .double(.nan), .int(.max), .int(.min), "", "linear", "yarn", "dynamic",
-      "llama3", [], [1, 2], ["LlamaForCausalLM"], [:], ["rope_type": "yarn", "factor": 4], ["type": "dynamic", "factor": 2],
+      "llama3", [], [1, 2], ["LlamaForCausalLM"], [:], ["rope_type": "yarn", "factor": 4],
+      ["type": "dynamic", "factor": 2],
       ["full_attention": [:]], ["rope_type": "yarn", "factor": 1e-3, "original_max_position_embeddings": 1],
     ]
     let keys = [
       "architectures", "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
       "num_attention_heads", "num_key_value_heads", "head_dim", "rms_norm_eps", "rope_theta", "rope_scaling",
-      "rope_parameters", "max_position_embeddings", "tie_word_embeddings", "attention_bias", "mlp_bias", "sliding_window",
+      "rope_parameters", "max_position_embeddings", "tie_word_embeddings", "attention_bias", "mlp_bias",
+      "sliding_window",
       "use_sliding_window", "layer_types", "max_window_layers", "dtype", "torch_dtype", "eos_token_id", "bos_token_id",
       "hidden_act", "partial_rotary_factor", "quantization_config",
     ]

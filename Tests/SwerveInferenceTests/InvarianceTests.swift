@@ -14,7 +14,9 @@ import Testing
 
   static let runs = ["llama_gqa_llama3", "llama_headdim", "mistral_swa", "qwen3", "llama_dynamic"].flatMap { model in
     [ElementType.float32, .bfloat16].flatMap { type in
-      KernelSet.scalarAndBest.map { Run(model: model, type: type, kernels: $0) }
+      (type == .bfloat16 && model == "qwen3" ? KernelSet.available : KernelSet.scalarAndBest).map {
+        Run(model: model, type: type, kernels: $0)
+      }
     }
   }
 
@@ -76,6 +78,8 @@ import Testing
   @Test(arguments: runs) func `other blocks and other block sizes give the same bits`(run: Run) throws {
     let expected = try alone(run)
     #expect(try together(run, permuted: 1) == expected)
+    // Matrix tiles sum the values of 32 tokens at a time where a block holds as many, so there the size shows.
+    guard run.kernels != .amx, run.kernels != .amxEmulated else { return }
     #expect(try together(run, blockTokens: 64, permuted: 2) == expected)
   }
 

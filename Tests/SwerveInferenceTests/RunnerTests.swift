@@ -47,7 +47,8 @@ import Testing
         plan.sequences.append(
           SequenceStep(
             sequence: SequenceID(request: RequestID(rawValue: UInt64(index)), index: 0), slot: SlotID(index),
-            firstRow: Int32(index), rowCount: 1, contextTokens: Int32(step), promptTokens: 1, firstBlock: Int32(index * 8),
+            firstRow: Int32(index), rowCount: 1, contextTokens: Int32(step), promptTokens: 1,
+            firstBlock: Int32(index * 8),
             blockCount: 8, samples: true))
       }
       let before = allocation_count()
@@ -147,6 +148,17 @@ import Testing
     #expect(shares == shares.sorted())
   }
 
+  @Test func `tensors nobody reads are a warning`() throws {
+    let files = Fixture.files("qwen3")
+    let runner = try ModelRunner(
+      RunnerConfiguration(
+        model: try ModelConfiguration(files, overrides: ["num_hidden_layers": 1]), type: .float32,
+        limits: RunnerLimits(rows: 16, sequences: 4, contextTokens: 64)), files: files, device: try device(),
+      blockCount: 4)
+    #expect(runner.warnings.count == 1)
+    #expect(runner.warnings.first?.contains("11 tensors are not part of Qwen3ForCausalLM") == true)
+  }
+
   @Test func `an impossible pool is refused and not attempted`() throws {
     let files = Fixture.files("llama_mha")
     let configuration = RunnerConfiguration(
@@ -180,5 +192,9 @@ import Testing
     #expect(try type(.auto, ["torch_dtype": "float32"]) == .float32)
     #expect(try type(.auto, ["torch_dtype": nil]) == .bfloat16)
     #expect(try type(.float32, ["torch_dtype": "float16"]) == .float32)
+    let files = Fixture.files("llama_headdim")
+    let silent = try ModelConfiguration(files, overrides: ["torch_dtype": nil])
+    let checkpoint = try Checkpoint(files)
+    #expect(RunnerConfiguration.elementType(.auto, model: silent, checkpoint: checkpoint) == .float32)
   }
 }

@@ -30,34 +30,38 @@ import Testing
 
   private static let tensor = #""dtype":"F32","shape":[1]"#
 
-  @Test(arguments: [
-    (#"{"#, 0, nil, "not JSON"),
-    (#"[]"#, 0, nil, "does not begin with"),
-    (#" {}"#, 0, nil, "does not begin with"),
-    (#"{} x"#, 0, nil, "not JSON"),
-    (#"{}"#, 4, nil, "4 bytes after the last tensor"),
-    (#"{}"#, 0, 3 as UInt64?, "download it again"),
-    (#"{}"#, 0, UInt64.max, "allows at most"),
-    (#"{}"#, 0, 1 << 40, "allows at most"),
-    (#"{"a":1}"#, 0, nil, "expected an object"),
-    (#"{"a":{\#(tensor),"data_offsets":[0,4]},"a":{\#(tensor),"data_offsets":[0,4]}}"#, 4, nil, "listed twice"),
-    (#"{"a":{\#(tensor)}}"#, 4, nil, "data_offsets"),
-    (#"{"a":{\#(tensor),"data_offsets":[0,4],"more":1}}"#, 4, nil, "unknown member"),
-    (#"{"a":{\#(tensor),"data_offsets":[4,0]}}"#, 4, nil, "begin ≤ end"),
-    (#"{"a":{\#(tensor),"data_offsets":[-4,0]}}"#, 4, nil, "begin ≤ end"),
-    (#"{"a":{\#(tensor),"data_offsets":[0,8]}}"#, 8, nil, "span 8 bytes"),
-    (#"{"a":{\#(tensor),"data_offsets":[0,4]}}"#, 2, nil, "it was cut"),
-    (#"{"a":{\#(tensor),"data_offsets":[4,8]}}"#, 8, nil, "belong to no tensor"),
-    (#"{"a":{\#(tensor),"data_offsets":[0,4]},"b":{\#(tensor),"data_offsets":[2,6]}}"#, 6, nil, "overlap"),
-    (#"{"a":{\#(tensor),"data_offsets":[0,4]},"b":{\#(tensor),"data_offsets":[0,4]}}"#, 4, nil, "overlap"),
-    (#"{"a":{\#(tensor),"data_offsets":[9223372036854775803,9223372036854775807]}}"#, 4, nil, "beyond any file"),
-    (#"{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "unknown dtype"),
-    (#"{"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}"#, 4, nil, "non-negative integers"),
-    (#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, nil, "non-negative integers"),
-    (#"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}"#, 4, nil, "more elements than memory"),
-    (#"{"a":{"dtype":"F4","shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "whole bytes"),
-    (#"{"__metadata__":{"n":1}}"#, 0, nil, "must be a string"),
-  ] as [(String, Int, UInt64?, String)])
+  @Test(
+    arguments: [
+      (#"{"#, 0, nil, "not JSON"),
+      (#"[]"#, 0, nil, "does not begin with"),
+      (#" {}"#, 0, nil, "does not begin with"),
+      (#"{} x"#, 0, nil, "not JSON"),
+      (#"{}"#, 4, nil, "4 bytes after the last tensor"),
+      (#"{}"#, 0, 3 as UInt64?, "download it again"),
+      (#"{}"#, 0, UInt64.max, "allows at most"),
+      (#"{}"#, 0, 1 << 40, "allows at most"),
+      (#"{"a":1}"#, 0, nil, "expected an object"),
+      (#"{"a":{\#(tensor),"data_offsets":[0,4]},"a":{\#(tensor),"data_offsets":[0,4]}}"#, 4, nil, "listed twice"),
+      (#"{"a":{\#(tensor)}}"#, 4, nil, "data_offsets"),
+      (#"{"a":{\#(tensor),"data_offsets":[0,4],"more":1}}"#, 4, nil, "unknown member"),
+      (#"{"a":{\#(tensor),"data_offsets":[4,0]}}"#, 4, nil, "begin ≤ end"),
+      (#"{"a":{\#(tensor),"data_offsets":[-4,0]}}"#, 4, nil, "begin ≤ end"),
+      (#"{"a":{\#(tensor),"data_offsets":[0,8]}}"#, 8, nil, "span 8 bytes"),
+      (#"{"a":{\#(tensor),"data_offsets":[0,4]}}"#, 2, nil, "it was cut"),
+      (#"{"a":{\#(tensor),"data_offsets":[4,8]}}"#, 8, nil, "belong to no tensor"),
+      (#"{"a":{\#(tensor),"data_offsets":[0,4]},"b":{\#(tensor),"data_offsets":[2,6]}}"#, 6, nil, "overlap"),
+      (#"{"a":{\#(tensor),"data_offsets":[0,4]},"b":{\#(tensor),"data_offsets":[0,4]}}"#, 4, nil, "overlap"),
+      (#"{"a":{\#(tensor),"data_offsets":[9223372036854775803,9223372036854775807]}}"#, 4, nil, "beyond any file"),
+      (#"{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "unknown dtype"),
+      (#"{"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}"#, 4, nil, "non-negative integers"),
+      (#"{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}"#, 4, nil, "non-negative integers"),
+      (
+        #"{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}"#, 4, nil,
+        "more elements than memory"
+      ),
+      (#"{"a":{"dtype":"F4","shape":[1],"data_offsets":[0,4]}}"#, 4, nil, "whole bytes"),
+      (#"{"__metadata__":{"n":1}}"#, 0, nil, "must be a string"),
+    ] as [(String, Int, UInt64?, String)])
   func `a damaged header is refused with its reason`(header: String, data: Int, length: UInt64?, reason: String) {
     let error = #expect(throws: ModelFileError.self) { try parse(file(header, data: data, length: length)) }
     #expect(error?.description.hasPrefix("m.safetensors: ") == true)

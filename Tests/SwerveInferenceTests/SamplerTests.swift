@@ -115,7 +115,8 @@ import Testing
         let count = generated.count { $0 == TokenID(token) }
         if count > 0 || prompt.contains(TokenID(token)) {
           expected[token] =
-            expected[token] > 0 ? expected[token] / params.repetitionPenalty : expected[token] * params.repetitionPenalty
+            expected[token] > 0
+            ? expected[token] / params.repetitionPenalty : expected[token] * params.repetitionPenalty
         }
         if count > 0 { expected[token] -= params.frequencyPenalty * Float(count) + params.presencePenalty }
       }
@@ -211,7 +212,8 @@ import Testing
     let rows = (0..<12).map { _ in Self.row(size, &random) }
     let params = (0..<12).map { index in
       SamplingParams(
-        temperature: 1.2, topP: index % 2 == 0 ? 1 : 0.9, topK: index % 3 == 0 ? 50 : 0, minP: index % 5 == 0 ? 0.01 : 0,
+        temperature: 1.2, topP: index % 2 == 0 ? 1 : 0.9, topK: index % 3 == 0 ? 50 : 0,
+        minP: index % 5 == 0 ? 0.01 : 0,
         logprobs: index % 4 == 0 ? 5 : nil)
     }
     let alone = try rows.indices.map { index in

@@ -9,10 +9,14 @@ struct ChatTemplateFuzzTests {
   private static let context: JSONObject = [
     "messages": [
       ["role": "system", "content": "s"], ["role": "user", "content": [["type": "text", "text": "é"]]],
-      ["role": "assistant", "content": nil, "tool_calls": [["id": "a", "function": ["name": "f", "arguments": ["x": 1.5]]]]],
+      [
+        "role": "assistant", "content": nil,
+        "tool_calls": [["id": "a", "function": ["name": "f", "arguments": ["x": 1.5]]]],
+      ],
     ],
     "tools": [["type": "function", "function": ["name": "f", "parameters": ["type": "object", "properties": [:]]]]],
-    "add_generation_prompt": true, "bos_token": "<s>", "a": 7, "b": -3, "c": "text\n", "d": ["k": [1, 2.5, nil]], "l": [3, 1, 2],
+    "add_generation_prompt": true, "bos_token": "<s>", "a": 7, "b": -3, "c": "text\n", "d": ["k": [1, 2.5, nil]],
+    "l": [3, 1, 2],
   ]
 
   /// Either a text or a TemplateError, and the text is what a second rendering gives too.
@@ -32,7 +36,10 @@ struct ChatTemplateFuzzTests {
     let seed = name.utf8.reduce(UInt64(20)) { $0 &* 31 &+ UInt64($1) }
     print("fuzz \(name): seed \(seed)")
     var random = SeededGenerator(seed: seed)
-    let inserts = ["{%", "%}", "{{", "}}", "-", "(", ")", "[", "]", "|", ".", "'", "{% endif %}", "{% endfor %}", " if ", " * ", "~", "\\", "é", "9"]
+    let inserts = [
+      "{%", "%}", "{{", "}}", "-", "(", ")", "[", "]", "|", ".", "'", "{% endif %}", "{% endfor %}", " if ", " * ", "~",
+      "\\", "é", "9",
+    ]
     for round in 0..<60 {
       var bytes = source
       for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {
@@ -57,12 +64,18 @@ struct ChatTemplateFuzzTests {
     print("fuzz expressions: seed \(seed)")
     var random = SeededGenerator(seed: seed)
     let words = [
-      "a", "b", "c", "d", "l", "messages", "missing", "1", "0", "-1", "2.5", "9223372036854775807", "'x'", "'{:>9}'", "'%5d%s'", "none", "true",
-      "+", "-", "*", "/", "//", "%", "**", "~", "==", "<", ">=", "in", "not in", "and", "or", "not", "if", "else", "is", "is not", "(", ")", "[",
-      "]", "{", "}", ":", ",", ".", "|", "=", "*", "loop", "namespace(", "range(", "dict(", "cycler(", ".items()", ".split(", ".format(",
-      ".replace(", ".join(", ".get(", ".center(", ".index(", "tojson", "length", "first", "join", "sort", "map(", "select(", "batch(", "slice(",
-      "round(", "int", "indent(", "truncate(", "wordwrap(", "groupby(", "dictsort", "unique", "sum", "min", "urlencode", "xmlattr", "title",
-      "format(", "defined", "string", "divisibleby", "sameas", "even", "%}{%", "}}{{", "set q =", "for i in", "endfor", "endif", "macro m(",
+      "a", "b", "c", "d", "l", "messages", "missing", "1", "0", "-1", "2.5", "9223372036854775807", "'x'", "'{:>9}'",
+      "'%5d%s'", "none", "true",
+      "+", "-", "*", "/", "//", "%", "**", "~", "==", "<", ">=", "in", "not in", "and", "or", "not", "if", "else", "is",
+      "is not", "(", ")", "[",
+      "]", "{", "}", ":", ",", ".", "|", "=", "*", "loop", "namespace(", "range(", "dict(", "cycler(", ".items()",
+      ".split(", ".format(",
+      ".replace(", ".join(", ".get(", ".center(", ".index(", "tojson", "length", "first", "join", "sort", "map(",
+      "select(", "batch(", "slice(",
+      "round(", "int", "indent(", "truncate(", "wordwrap(", "groupby(", "dictsort", "unique", "sum", "min", "urlencode",
+      "xmlattr", "title",
+      "format(", "defined", "string", "divisibleby", "sameas", "even", "%}{%", "}}{{", "set q =", "for i in", "endfor",
+      "endif", "macro m(",
     ]
     for round in 0..<1500 {
       var soup = Bool.random(using: &random) ? "{{ " : "{% set q = "
@@ -78,14 +91,26 @@ struct ChatTemplateFuzzTests {
     print("fuzz arguments: seed \(seed)")
     var random = SeededGenerator(seed: seed)
     let filters =
-      "abs attr batch capitalize center count d default dictsort e escape filesizeformat first float forceescape format groupby indent int items join last length list lower map max min pprint random reject rejectattr replace reverse round safe select selectattr slice sort string striptags sum title tojson trim truncate unique upper urlencode wordcount wordwrap xmlattr"
+      """
+      abs attr batch capitalize center count d default dictsort e escape filesizeformat first float \
+      forceescape format groupby indent int items join last length list lower map max min pprint random \
+      reject rejectattr replace reverse round safe select selectattr slice sort string striptags sum title \
+      tojson trim truncate unique upper urlencode wordcount wordwrap xmlattr
+      """
       .split(separator: " ")
     let methods =
-      "capitalize casefold center count encode endswith expandtabs find format format_map index isalnum istitle join ljust lower lstrip partition removeprefix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip swapcase title upper zfill get items keys values copy bit_length is_integer"
+      """
+      capitalize casefold center count encode endswith expandtabs find format format_map index isalnum \
+      istitle join ljust lower lstrip partition removeprefix replace rfind rindex rjust rpartition rsplit \
+      rstrip split splitlines startswith strip swapcase title upper zfill get items keys values copy \
+      bit_length is_integer
+      """
       .split(separator: " ")
     let values = [
-      "1", "-1", "0", "3", "2.5", "1e300", "'x'", "''", "'a b-c'", "'é日本'", "' , '", "none", "true", "l", "d", "(1, 'a')", "[]", "{}", "missing", "range(4)",
-      "messages", "-9223372036854775807 - 1", "9223372036854775807", "d.items()", "'role'", "'%s %5.2f'", "'{0} {a!r:>5}'", "namespace(a=1)", "'odd'", "'upper'",
+      "1", "-1", "0", "3", "2.5", "1e300", "'x'", "''", "'a b-c'", "'é日本'", "' , '", "none", "true", "l", "d",
+      "(1, 'a')", "[]", "{}", "missing", "range(4)",
+      "messages", "-9223372036854775807 - 1", "9223372036854775807", "d.items()", "'role'", "'%s %5.2f'",
+      "'{0} {a!r:>5}'", "namespace(a=1)", "'odd'", "'upper'",
     ]
     for round in 0..<3000 {
       let list = (0..<Int.random(in: 0...3, using: &random)).map { _ in values.randomElement(using: &random) ?? "" }

@@ -17,7 +17,9 @@ struct ChatTemplateGoldenTests {
     return prompt
   }
 
-  @Test("every real template renders every recorded conversation as the reference does", arguments: ChatTemplateFixtures.templateNames)
+  @Test(
+    "every real template renders every recorded conversation as the reference does",
+    arguments: ChatTemplateFixtures.templateNames)
   func recordedConversations(name: String) throws {
     let template = try ChatTemplate(source: ChatTemplateFixtures.template(name))
     let cases = try ChatTemplateFixtures.lines("cases.jsonl").filter { $0["template"]?.string == name }
@@ -29,7 +31,8 @@ struct ChatTemplateGoldenTests {
     }
   }
 
-  @Test("small templates give the reference's text or its error", arguments: ["jinja-micro.jsonl", "jinja-recorded.jsonl"])
+  @Test(
+    "small templates give the reference's text or its error", arguments: ["jinja-micro.jsonl", "jinja-recorded.jsonl"])
   func smallTemplates(file: String) throws {
     let (context, cases) = try ChatTemplateFixtures.smallCases(file)
     #expect(cases.count >= 66)

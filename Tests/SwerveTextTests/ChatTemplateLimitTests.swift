@@ -26,10 +26,12 @@ struct ChatTemplateLimitTests {
       "{% set ns = namespace(x='a') %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
       "{% set ns = namespace(x=['a']) %}{% for i in range(100) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
       "{% set ns = namespace(x='a') %}{% for i in range(100) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
-      "{{ 'a' * 1000000000000 }}", "{{ [1] * 1000000000000 }}", "{{ 'a' * 9223372036854775807 }}", "{{ '%999999999999d' % 1 }}",
+      "{{ 'a' * 1000000000000 }}", "{{ [1] * 1000000000000 }}", "{{ 'a' * 9223372036854775807 }}",
+      "{{ '%999999999999d' % 1 }}",
       "{{ '{:999999999999}'.format(1) }}", "{{ 'a'.center(99999999999) }}", "{{ 'a\\tb'.expandtabs(99999999999) }}",
-      "{{ 'a' | indent(99999999999) }}", "{{ [1] | tojson(indent=99999999999) }}", "{{ [1] | batch(99999999999, 0) | list }}",
-      "{% for i in range(100000) %}{% for j in range(100000) %}{{ 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' }}{% endfor %}{% endfor %}",
+      "{{ 'a' | indent(99999999999) }}", "{{ [1] | tojson(indent=99999999999) }}",
+      "{{ [1] | batch(99999999999, 0) | list }}",
+      "{% for i in range(100000) %}{% for j in range(100000) %}{{ 'a' * 49 }}{% endfor %}{% endfor %}",
       "{% set ns = namespace() %}{% set ns.a = ns %}{{ namespace(a=ns).a.a.a is defined }}{% set ns.l = [ns] %}{{ ns }}",
     ])
   func limits(source: String) {

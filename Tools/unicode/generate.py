@@ -50,6 +50,10 @@ note("categories", tokenizers.__version__)
 flags = {}
 flags["SPACE"] = matching(r"\s+")
 flags["WORD"] = matching(r"\w+")
+flags["ALPHABETIC"] = matching(r"[[:alpha:]]+")
+flags["UPPER"] = matching(r"[[:upper:]]+")
+flags["LOWER"] = matching(r"[[:lower:]]+")
+flags["SYMBOL"] = matching(r"[[:punct:]]+")
 flags["WHITESPACE"] = ALL - points("".join(p for p, _ in pre_tokenizers.WhitespaceSplit().pre_tokenize_str(TEXT)))
 flags["NUMERIC"] = split_from_letter(pre_tokenizers.Digits(individual_digits=False))
 flags["PUNCTUATION"] = ALL - points("".join(p for p, _ in pre_tokenizers.Punctuation("removed").pre_tokenize_str(TEXT)))
@@ -182,14 +186,18 @@ for name in names:
         named_runs.append((names.index(name), start, last))
 
 order = ["SPACE", "WORD", "WHITESPACE", "NUMERIC", "PUNCTUATION", "NONSPACING", "OTHER", "MARK", "TOKEN_WORD",
-         "WHITESPACE_WORD", "LOWERS", "DECOMPOSES", "UNSTABLE", "CJK"]
-assert set(order) == set(flags), set(order) ^ set(flags)
+         "WHITESPACE_WORD", "LOWERS", "DECOMPOSES", "UNSTABLE", "CJK", "SYMBOL"]
+low_order = ["ALPHABETIC", "UPPER", "LOWER"]
+assert set(order + low_order) == set(flags), set(order + low_order) ^ set(flags)
 word = {}
 for c in SCALARS:
     value = category[c] | combining.get(c, 0) << 24
     for bit, name in enumerate(order):
         if c in flags[name]:
             value |= 1 << (8 + bit)
+    for bit, name in enumerate(low_order):
+        if c in flags[name]:
+            value |= 1 << (5 + bit)
     word[c] = value
 for c in range(0xD800, 0xE000):
     word[c] = CATEGORIES.index("Cs")

@@ -1,6 +1,6 @@
 /* Tiles in plain C with TDPBF16PS's rounding as Intel's Instruction Set Extensions reference gives it: even and odd
- * products of a tile are summed apart from zero by fused multiply-add, added, then added to the sum; denormals are zero on
- * the way in and out of each operation; round to nearest even. For tests where there is no matrix unit. */
+ * products of a tile are summed apart from zero by fused multiply-add, added, then added to the sum; denormals are
+ * zero on the way in and out of each operation; round to nearest even. For tests where there is no matrix unit. */
 #include "../inner.h"
 
 #define TILE_FUNCTION static
@@ -15,8 +15,8 @@ static inline float flushed(float x) {
   return swerve_bits_float((bits & 0x7f800000) ? bits : bits & 0x80000000);
 }
 
-/* The product is exact in double, and the sum as good as exact: two numbers of 24 bits only reach beyond 53 bits when the
- * smaller is far below half a unit of the larger. So one rounding to float is the fused operation's. */
+/* The product is exact in double, and the sum as good as exact: two numbers of 24 bits only reach beyond 53 bits
+ * when the smaller is far below half a unit of the larger. So one rounding to float is the fused operation's. */
 static inline float fused(float a, float b, float c) {
   return flushed((float)((double)flushed(a) * (double)flushed(b) + (double)c));
 }

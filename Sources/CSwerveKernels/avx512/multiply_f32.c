@@ -15,8 +15,10 @@ enum { CHUNK = 64, GROUP = 6 };
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 /* R rows by B blocks. */
-INLINE void block(const swerve_tile *t, const char *x, const char *w, size_t steps, float *acc, bool accumulate,
-                  bool last, const int R, const int B) {
+INLINE void block(
+  const swerve_tile *t, const char *x, const char *w, size_t steps, float *acc, bool accumulate, bool last, const int R,
+  const int B
+) {
   __m512 a[6][8];
   const size_t xs = t->x_stride, bs = t->block_stride, ss = t->step_stride, as = t->acc_stride;
   UNROLL for (int r = 0; r < R; r++)

@@ -5,7 +5,8 @@
 #include <immintrin.h>
 #include <math.h>
 
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
+  apply_to = function)
 
 #define INLINE static inline __attribute__((always_inline))
 /* i over a row of n by 16; `m` selects the lanes inside. */

@@ -1,12 +1,13 @@
-/* The matrix loop of bfloat16 by VDPBF16PS: a step adds a pair of products to each of 16 f32 sums (denormals are flushed),
- * one sum over the pairs from first to last. Up to 6 rows by 4 blocks are held in registers; one or two rows take 8
- * blocks, which reads 8 streams of weights at once. */
+/* The matrix loop of bfloat16 by VDPBF16PS: a step adds a pair of products to each of 16 f32 sums (denormals are
+ * flushed), one sum over the pairs from first to last. Up to 6 rows by 4 blocks are held in registers; one or two
+ * rows take 8 blocks, which reads 8 streams of weights at once. */
 #include "../inner.h"
 
 #if SWERVE_X86
 #include <immintrin.h>
 
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,avx512bf16"))), \
+  apply_to = function)
 
 /* Steps that all rows pass before the next are fetched: 4 blocks x 64 x 64 bytes, and the next as many, stay in the
  * first-level cache. A few rows pass the whole of K at once. */
@@ -16,8 +17,10 @@ enum { CHUNK = 64, GROUP = 6 };
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 /* R rows by B blocks. */
-INLINE void block(const swerve_tile *t, const char *x, const char *w, size_t steps, float *acc, bool accumulate,
-                  bool last, const int R, const int B) {
+INLINE void block(
+  const swerve_tile *t, const char *x, const char *w, size_t steps, float *acc, bool accumulate, bool last, const int R,
+  const int B
+) {
   __m512 a[6][8];
   const size_t xs = t->x_stride, bs = t->block_stride, ss = t->step_stride, as = t->acc_stride;
   UNROLL for (int r = 0; r < R; r++)

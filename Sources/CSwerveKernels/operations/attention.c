@@ -1,6 +1,6 @@
-/* Attention over block tables. A tile of up to 32 queries of one KV head meets 256 tokens of the sequence at a time: all
- * scores, their maximum, their exponentials, then the weighted values. Partitions are merged in index order with a
- * running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), the same arithmetic
+/* Attention over block tables. A tile of up to 32 queries of one KV head meets 256 tokens of the sequence at a time:
+ * all scores, their maximum, their exponentials, then the weighted values. Partitions are merged in index order with
+ * a running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), the same arithmetic
  * whether one worker does them one after another or many write partials first. */
 #include "../inner.h"
 
@@ -114,7 +114,8 @@ static void soften(const tile_context *t, workspace *s, size_t base, size_t begi
     memset(row + (begin - base), 0, (low - begin) * sizeof(float));
     memset(row + (high - base), 0, (padded_end - high) * sizeof(float));
     if (type != SWERVE_FLOAT32)
-      kernels->narrow[type](s->weights + (i * PARTITION + (begin - base)) * 2, row + (begin - base), padded_end - begin);
+      kernels->narrow[type](
+        s->weights + (i * PARTITION + (begin - base)) * 2, row + (begin - base), padded_end - begin);
   }
 }
 

@@ -5,8 +5,8 @@
 /* Floats of the accumulator: 256 KiB, half of the scratch. */
 enum { ACCUMULATORS = 65536, ROW_CHUNK = 192 };
 
-/* Partial sums of segments 0 ..< n over `count` rows of `width`, added pairwise: ((0+1)+(2+3))+((4+5)+(6+7)). The result
- * replaces segment 0. */
+/* Partial sums of segments 0 ..< n over `count` rows of `width`, added pairwise: ((0+1)+(2+3))+((4+5)+(6+7)). The
+ * result replaces segment 0. */
 static void sum_tree(const swerve_kernels *kernels, float *acc, size_t segment_floats, size_t n) {
   for (size_t step = 1; step < n; step *= 2)
     for (size_t s = 0; s + step < n; s += 2 * step)

@@ -1,4 +1,5 @@
-/* Operations that pass once over the activations, a row at a time: embedding, norms, rotation, gathering, conversion. */
+/* Operations that pass once over the activations, a row at a time: embedding, norms, rotation, gathering,
+ * conversion. */
 #include "../inner.h"
 
 #include <math.h>

@@ -13,8 +13,8 @@ void swerve_thread_set_name(const char *name);
 
 /* ---- CPUs ----------------------------------------------------------------------------------------------------- */
 
-/* CPUs this process may run on, by affinity: writes up to `capacity` of their numbers in ascending order and returns how
- * many there are. At least 1. */
+/* CPUs this process may run on, by affinity: writes up to `capacity` of their numbers in ascending order and returns
+ * how many there are. At least 1. */
 int swerve_allowed_cpus(int *cpus, int capacity);
 
 /* CPUs that the control group's quota pays for, rounded up; 0 where there is no quota. Reads a file. */
@@ -39,9 +39,9 @@ typedef struct swerve_pool swerve_pool;
 /* Computes units begin ..< end. `scratch` belongs to the calling worker. */
 typedef void (*swerve_pool_task)(const void *job, size_t begin, size_t end, void *scratch);
 
-/* A pool of `threads` workers, the caller of swerve_pool_run being worker 0, each with `scratch_bytes` of 64-byte aligned
- * scratch. cpus[i] is worker i's CPU, or cpus is NULL: no pinning (worker 0 is never pinned here). Workers spin for
- * `spin_ns` between tasks, then sleep. NULL when threads or memory cannot be had. */
+/* A pool of `threads` workers, the caller of swerve_pool_run being worker 0, each with `scratch_bytes` of 64-byte
+ * aligned scratch. cpus[i] is worker i's CPU, or cpus is NULL: no pinning (worker 0 is never pinned here). Workers
+ * spin for `spin_ns` between tasks, then sleep. NULL when threads or memory cannot be had. */
 swerve_pool *swerve_pool_create(int threads, const int *cpus, size_t scratch_bytes, uint64_t spin_ns);
 
 /* Runs a task over 0 ..< units in pieces of whole multiples of `grain`, on as many workers as come in time, and returns

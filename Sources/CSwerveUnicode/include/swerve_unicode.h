@@ -8,7 +8,8 @@
 #pragma clang assume_nonnull begin
 #endif
 
-// word(c) = words[index[c >> 7] << 7 | (c & 127)]: bits 0-4 general category, 8-21 flags, 24-31 combining class.
+// word(c) = words[index[c >> 7] << 7 | (c & 127)]: bits 0-4 general category, 5-22 flags, 24-31 combining
+// class.
 extern const uint16_t swerve_unicode_index[];
 extern const uint32_t swerve_unicode_words[];
 

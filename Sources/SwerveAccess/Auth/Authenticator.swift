@@ -41,7 +41,8 @@ struct Authenticator: Sendable {
       if adminKeys.isEmpty {
         if !isKnown { throw .invalidKey }
         if enablesAdminEndpoints { return }
-        throw RequestError(.permission, "Admin routes need a server started with --admin-api-key or --enable-admin-endpoints.")
+        throw RequestError(
+          .permission, "Admin routes need a server started with --admin-api-key or --enable-admin-endpoints.")
       }
       if !isInference { throw .invalidKey }
       throw RequestError(.permission, "This key may not call admin routes.")

@@ -7,7 +7,8 @@ enum UnavailableFields {
     try checkConstraints(reader)
     try checkSamplers(reader)
     if reader.has("prompt_embeds") {
-      throw .badRequest("prompt_embeds is not supported by this server; send text or token ids.", param: "prompt_embeds")
+      throw .badRequest(
+        "prompt_embeds is not supported by this server; send text or token ids.", param: "prompt_embeds")
     }
     if let budget = try reader.int("thinking_token_budget") {
       guard budget >= -1 else {

@@ -149,6 +149,11 @@ extension GenerationRun {
       let events = await mailbox.receive()
       if events.isEmpty { throw .disconnected }
       for event in events {
+        // What follows the last acceptance belongs to the answer, a fault included.
+        guard waiting > 0 else {
+          early.append(event)
+          continue
+        }
         switch event {
         case .accepted: waiting -= 1
         case .failed(let error): throw .refused(error)

@@ -11,11 +11,11 @@ package struct EngineMetrics: Sendable {
   private let statistics: StatisticsMetrics
   private let modelName: String
 
-  /// - Parameter customBounds: `--custom-histogram-buckets`: family key (`time_to_first_token`, `request_latency`, …) to
-  ///   ascending upper bounds.
+  /// - Parameter customBounds: `--custom-histogram-buckets`: family key (`time_to_first_token`, `request_latency`, …)
+  ///   to ascending upper bounds.
   package init(
-    registry: PrometheusRegistry, modelName: String, engine: Int = 0, legacyNames: Bool = true, version: String = "0.1.0",
-    cacheConfiguration: [(String, String)] = [], customBounds: [String: [Double]] = [:]
+    registry: PrometheusRegistry, modelName: String, engine: Int = 0, legacyNames: Bool = true,
+    version: String = "0.1.0", cacheConfiguration: [(String, String)] = [], customBounds: [String: [Double]] = [:]
   ) {
     self.registry = registry
     self.modelName = modelName
@@ -25,8 +25,9 @@ package struct EngineMetrics: Sendable {
     requests = RequestMetrics(factory)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
-    registry.gauge("swerve_build_info", help: "Always 1; the labels say what runs.", labels: [("version", version)]).set(
-      1.0)
+    let build = registry.gauge(
+      "swerve_build_info", help: "Always 1; the labels say what runs.", labels: [("version", version)])
+    build.set(1.0)
     for reason in ["draining", "engine"] { _ = rejections(reason: reason) }
     guard legacyNames else { return }
     registry.alias("vllm:gpu_cache_usage_perc", of: "vllm:kv_cache_usage_perc")

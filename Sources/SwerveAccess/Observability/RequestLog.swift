@@ -23,8 +23,8 @@ struct RequestLog: Sendable {
     line("Finished", finish: finish, usage: answer.usage, firstOutput: answer.firstOutput)
     guard state.configuration.logsOutputs else { return }
     for choice in answer.choices.joined() {
-      state.logger.info(
-        "Generated response \(id): output: '\(shown(choice.text))', finish_reason: \(choice.finish?.rawValue ?? "None")")
+      let finish = choice.finish?.rawValue ?? "None"
+      state.logger.info("Generated response \(id): output: '\(shown(choice.text))', finish_reason: \(finish)")
     }
   }
 

@@ -82,9 +82,9 @@ extension ChatFields {
 // MARK: Tools
 
 extension ChatFields {
-  /// The tools to show to the model. Under `auto` they are rendered and the model's words come back as they are; a choice
-  /// that would force a call needs output constraints and is refused. Under `none` the model does not see them at all,
-  /// which is the only way to be sure it calls none.
+  /// The tools to show to the model. Under `auto` they are rendered and the model's words come back as they are; a
+  /// choice that would force a call needs output constraints and is refused. Under `none` the model does not see them
+  /// at all, which is the only way to be sure it calls none.
   func tools() throws(RequestError) -> [JSON]? {
     let (name, tools) = try declaredTools()
     for (place, tool) in (tools ?? []).enumerated() {

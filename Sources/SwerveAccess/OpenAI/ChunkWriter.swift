@@ -1,6 +1,7 @@
 import SwerveCore
 
-/// Writes the events of one streamed answer. A value holds what a choice's later chunks need to know of its earlier ones.
+/// Writes the events of one streamed answer. A value holds what a choice's later chunks need to know of its earlier
+/// ones.
 protocol ChunkWriter: Sendable {
   /// A prompt's first output has arrived. Chat sends its role chunks here.
   mutating func start(prompt: Int, _ info: PromptInfo, echo: PromptEcho?, usage: Usage, to out: inout [UInt8])

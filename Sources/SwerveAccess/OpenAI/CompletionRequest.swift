@@ -31,6 +31,12 @@ struct CompletionRequest {
     params.promptLogprobs = options.promptLogprobs
     try fields.finish(&params)
     try readBestOf(reader, model)
+    // A few bytes must not ask for memory without bound.
+    let (choices, isTooMany) = params.n.multipliedReportingOverflow(by: prompts.count)
+    if isTooMany || choices > max(model.limits.maxSequences, prompts.count) {
+      throw .badRequest(
+        "n (or best_of) times the number of prompts must be at most \(model.limits.maxSequences).", param: "n")
+    }
     if echo, let asked {
       if params.useBeamSearch {
         throw .badRequest("echo with logprobs cannot be combined with use_beam_search.", param: "echo")

@@ -50,7 +50,8 @@ extension RequestError {
 extension Response {
   static func json(_ body: [UInt8], status: HTTPResponse.Status = .ok) -> Response {
     Response(
-      status: status, headers: [.contentType: "application/json"], body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
+      status: status, headers: [.contentType: "application/json"],
+      body: ResponseBody(byteBuffer: ByteBuffer(bytes: body)))
   }
 
   static func json(_ value: JSON, status: HTTPResponse.Status = .ok) -> Response { json(value.bytes, status: status) }

@@ -1,6 +1,9 @@
-package import SwerveCore
+// The machine's limits and each kernel's share of them. It must not load a model or print.
+// Start with KernelBenchmark below; KernelReport.swift is what it returns.
+
 internal import CSwerveKernels
 internal import CSwervePlatform
+package import SwerveCore
 
 /// Measures the machine's limits, then each kernel as a share of them: what `swerve bench kernels` prints.
 ///

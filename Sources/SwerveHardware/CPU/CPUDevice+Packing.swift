@@ -1,5 +1,5 @@
-package import SwerveCore
 internal import CSwerveKernels
+package import SwerveCore
 
 extension CPUDevice {
   /// Packs row-major matrices into one, converting to `type` (nearest even), on all threads.
@@ -19,7 +19,8 @@ extension CPUDevice {
       throw .shape("a matrix of \(source.rows) x \(source.columns) cannot be packed with one of \(columns) columns")
     }
     let rows = sources.map(\.rows)
-    let result = try makePacked(rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: biases)
+    let result = try makePacked(
+      rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: biases)
     var row = 0
     for (index, source) in sources.enumerated() {
       packOne(into: result, index: index, firstRow: row, rows: source.rows, source: source, seed: 0, scale: 0)

@@ -1,6 +1,10 @@
-internal import SwerveCore
+// The CPUs as a device: threads, kernel sets, packing, the operations' entry into C. It must not decide what is computed
+// or know a model.
+// Start with CPUDevice below, then KernelPool.swift and KernelSet.swift.
+
 internal import CSwerveKernels
 internal import CSwervePlatform
+internal import SwerveCore
 
 /// How to use the CPUs. Read from flags by the command; nothing here reads the environment.
 package struct CPUConfiguration: Sendable, Hashable {
@@ -52,7 +56,8 @@ package final class CPUDevice: Sendable {
     try DeviceBuffer(byteCount: byteCount, ledger: memory)
   }
 
-  /// Binds the calling thread, worker 0, to the first allowed CPU. For the engine thread, once.
+  /// Binds the calling thread, worker 0, to the first allowed CPU. For the engine thread, once; threads that it
+  /// starts later inherit the binding.
   package func pinCallingThread() {
     guard let first = KernelPool.allowedCPUs.first else { return }
     _ = swerve_thread_pin(first)

@@ -1,5 +1,9 @@
-package import SwerveCore
+// Keys and values as bytes: where they lie, who owns them, how attention over them is split into work. It must not know
+// which sequence owns a block or when one is freed.
+// Start with KVLayout.swift, then AttentionBatch below.
+
 internal import CSwerveKernels
+package import SwerveCore
 
 /// One sequence's rows of a step, as attention sees them.
 package struct AttentionSequence: Sendable, Hashable {
@@ -133,7 +137,8 @@ package final class AttentionBatch {
       let partitions = low / Self.partition..<lastPosition / Self.partition + 1
       var item = swerve_attention_item(
         first_row: s.firstRow, context_tokens: s.contextTokens, first_block: s.firstBlock, query_begin: Int32(begin),
-        query_end: Int32(end), partition_begin: Int32(partitions.lowerBound), partition_end: Int32(partitions.upperBound),
+        query_end: Int32(end), partition_begin: Int32(partitions.lowerBound),
+        partition_end: Int32(partitions.upperBound),
         partial: -1, tile_partitions: Int32(partitions.count), tile_partition_begin: Int32(partitions.lowerBound))
       let needed = layout.headCount * partitions.count * (end - begin)
       guard splits, partitions.count > 1, partialCount + needed <= partialCapacity else {

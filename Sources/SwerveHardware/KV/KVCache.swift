@@ -1,5 +1,5 @@
-package import SwerveCore
 internal import CSwerveKernels
+package import SwerveCore
 
 /// The KV store of one device: for each layer, `blockCount` blocks of `KVLayout`. It knows no sequence; which block is
 /// whose is the scheduler's.

@@ -48,7 +48,8 @@ package final class LocalAttention: AttentionPort {
       let step = plan.sequences[index]
       sequences.append(
         AttentionSequence(
-          firstRow: step.firstRow, rowCount: step.rowCount, contextTokens: step.contextTokens, firstBlock: step.firstBlock
+          firstRow: step.firstRow, rowCount: step.rowCount, contextTokens: step.contextTokens,
+          firstBlock: step.firstBlock
         ))
     }
     rowCount = plan.tokens.count

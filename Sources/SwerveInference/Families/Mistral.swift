@@ -3,7 +3,8 @@ extension ModelFamily {
   package static let mistral = {
     var family = ModelFamily(
       name: "Mistral", modelType: "mistral", architectures: ["MistralForCausalLM"],
-      notes: "sliding window on every layer where configured", examples: ["Mistral 7B", "Mistral Nemo", "Mistral Small"])
+      notes: "sliding window on every layer where configured",
+      examples: ["Mistral 7B", "Mistral Nemo", "Mistral Small"])
     family.window = .everyLayer
     family.defaults.contextTokens = 131_072
     family.defaults.keyValueHeads = 8

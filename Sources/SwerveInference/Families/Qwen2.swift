@@ -3,7 +3,8 @@ extension ModelFamily {
   package static let qwen2 = {
     var family = ModelFamily(
       name: "Qwen2", modelType: "qwen2", architectures: ["Qwen2ForCausalLM"],
-      notes: "sliding window on the upper layers where configured", examples: ["Qwen2", "Qwen2.5", "Qwen2.5-Coder", "QwQ"])
+      notes: "sliding window on the upper layers where configured",
+      examples: ["Qwen2", "Qwen2.5", "Qwen2.5-Coder", "QwQ"])
     family.attentionBias = .queryKeyValue
     family.window = .upperLayers
     family.defaults.contextTokens = 32_768

@@ -1,3 +1,7 @@
+// From files to weights: safetensors, the sharded index, config.json, generation_config.json, packing for the kernels.
+// This room checks everything a file says before it believes it; it must not know how a forward pass uses a tensor.
+// Start with Checkpoint (names to bytes) and ModelConfiguration (config.json to numbers).
+
 package import SwerveCore
 
 /// The tensors of a model by name, in one safetensors file or several, mapped and not read.

@@ -122,7 +122,8 @@ extension ModelConfiguration {
         if let family = ModelFamily.named(architecture: name) { return (family, name) }
       }
       throw reader.fail(
-        "architectures", "names \(names.prefix(3).map(quoted).joined(separator: ", ")), which is not supported; \(supported)")
+        "architectures",
+        "names \(names.prefix(3).map(quoted).joined(separator: ", ")), which is not supported; \(supported)")
     }
     guard let type = try reader.string("model_type") else {
       throw reader.fail("architectures", "is missing; \(supported)")
@@ -141,7 +142,8 @@ extension ModelConfiguration {
     if let quantization = try reader.nested("quantization_config") {
       let method = try quantization.string("quant_method") ?? "unknown"
       throw reader.fail(
-        "quantization_config", "says the weights are quantised (\(quoted(method))); give a bfloat16, float16 or "
+        "quantization_config",
+        "says the weights are quantised (\(quoted(method))); give a bfloat16, float16 or "
           + "float32 checkpoint of this model")
     }
   }
@@ -174,7 +176,8 @@ extension ModelConfiguration {
       guard try reader.flag("use_sliding_window", default: false), let window = try window() else { return none }
       if let kinds = reader.object["layer_types"], !kinds.isNull {
         let names = (kinds.array ?? []).compactMap(\.string)
-        guard names.count == layerCount, names.allSatisfy({ $0 == "full_attention" || $0 == "sliding_attention" }) else {
+        guard names.count == layerCount, names.allSatisfy({ $0 == "full_attention" || $0 == "sliding_attention" })
+        else {
           throw reader.fail(
             "layer_types", "must name full_attention or sliding_attention for each of the \(layerCount) layers")
         }

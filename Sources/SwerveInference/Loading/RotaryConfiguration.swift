@@ -45,7 +45,8 @@ extension RotaryConfiguration {
     }
     let dimensions = Int((Double(headDim) * share).rounded(.down))
     guard dimensions > 0, dimensions % 2 == 0 else {
-      throw top.fail("partial_rotary_factor", "leaves \(dimensions) rotating elements of a head; it must be an even number")
+      throw top.fail(
+        "partial_rotary_factor", "leaves \(dimensions) rotating elements of a head; it must be an even number")
     }
     self.init(theta: theta, dimensions: dimensions)
     if let parameters {
@@ -77,7 +78,9 @@ extension RotaryConfiguration {
     case "default": return .none
     case "linear": return .linear(factor: try reader.number("factor", in: factors))
     case "dynamic":
-      guard dimensions > 2 else { throw reader.fail("rope_type", "dynamic needs more than two rotating elements a head") }
+      guard dimensions > 2 else {
+        throw reader.fail("rope_type", "dynamic needs more than two rotating elements a head")
+      }
       return .dynamic(factor: try reader.number("factor", in: 1...1e6), originalTokens: contextTokens)
     case "llama3":
       let low = try reader.number("low_freq_factor", in: factors)
@@ -117,7 +120,9 @@ extension RotaryConfiguration {
 
   /// Tokens that a sequence may have by this scaling, where the trained length is `contextTokens`.
   func contextTokens(trained contextTokens: Int) -> Int {
-    func scaled(_ tokens: Int, _ factor: Double) -> Int { Int(min(Double(1 << 30), (Double(tokens) * factor).rounded(.down))) }
+    func scaled(_ tokens: Int, _ factor: Double) -> Int {
+      Int(min(Double(1 << 30), (Double(tokens) * factor).rounded(.down)))
+    }
     switch scaling {
     case .none, .llama3: return contextTokens
     case .linear(let factor): return max(1, scaled(contextTokens, factor))

@@ -1,7 +1,3 @@
-// From files to weights: safetensors, the sharded index, config.json, generation_config.json, packing for the kernels.
-// This room checks everything a file says before it believes it; it must not know how a forward pass uses a tensor.
-// Start with Checkpoint (names to bytes) and ModelConfiguration (config.json to numbers).
-
 package import SwerveCore
 
 /// The header of one safetensors file: which tensors lie where in its data.
@@ -83,7 +79,8 @@ package struct SafetensorsHeader: Sendable {
     }
     for (key, value) in object {
       guard let text = value.string else {
-        throw ModelFileError(file: file, reason: "__metadata__ member \(quoted(key)) must be a string, not \(value.kind)")
+        throw ModelFileError(
+          file: file, reason: "__metadata__ member \(quoted(key)) must be a string, not \(value.kind)")
       }
       metadata[key] = text
     }
@@ -149,7 +146,8 @@ package struct SafetensorsHeader: Sendable {
       }
       if entry.range.lowerBound > end {
         throw ModelFileError(
-          file: file, reason: "\(entry.range.lowerBound - end) bytes before tensor \(name) belong to no tensor: "
+          file: file,
+          reason: "\(entry.range.lowerBound - end) bytes before tensor \(name) belong to no tensor: "
             + "the header is damaged")
       }
       end = entry.range.upperBound

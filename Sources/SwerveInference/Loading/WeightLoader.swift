@@ -157,7 +157,8 @@ struct WeightLoader {
     guard let type = tensor.type.elementType, let pointer = tensor.bytes.baseAddress, let columns = tensor.shape.last
     else {
       throw ModelFileError(
-        file: tensor.path, reason: "tensor \(quoted(tensor.name)) is \(tensor.type.rawValue) of shape \(tensor.shape); "
+        file: tensor.path,
+        reason: "tensor \(quoted(tensor.name)) is \(tensor.type.rawValue) of shape \(tensor.shape); "
           + "weights must be F32, F16 or BF16")
     }
     return WeightSource(

@@ -66,28 +66,79 @@ struct Candidates {
   }
 
   /// Takes the `wanted` largest logits that are at least `floor` (fewer where there are not so many), sorted from the
-  /// largest. Cost: two passes over the row and a sort of little more than `wanted` keys.
-  mutating func selectLargest(_ logits: LogitsRow, wanted: Int, floor: Float = -.infinity) {
-    let least = max(floor, -Float.greatestFiniteMagnitude)
-    if wanted * 4 >= logits.count {
-      gather(logits, floor: least)
+  /// largest.
+  ///
+  /// Where as many pieces of the row as `wanted` reach a value, as many tokens do: so the pieces' maxima bound the search
+  /// and one pass over the row finds little more than is wanted. Beyond the number of pieces a histogram does it in two.
+  mutating func selectLargest(
+    _ logits: LogitsRow, statistics: RowStatistics, wanted: Int, floor: Float = -.infinity
+  ) {
+    if wanted <= statistics.maxima.count, wanted > 0 {
+      count = statistics.maxima.count
+      for piece in 0..<count { keys[piece] = Self.key(statistics.maxima[piece], token: piece) }
+      sortDescending(first: wanted)
+      gather(logits, floor: max(floor, Self.logit(of: keys[wanted - 1])))
+    } else if wanted * 4 >= logits.count {
+      gather(logits, floor: floor)
     } else {
-      histogram.update(repeating: 0)
-      for token in logits.indices where logits[token] >= least {
-        histogram[Int(Self.ordered(logits[token]) >> Self.binShift)] += 1
-      }
-      var bin = Self.binCount
-      var found = 0
-      while bin > 0, found < wanted {
-        bin -= 1
-        found += Int(histogram[bin])
-      }
-      let lowest = UInt32(bin) << Self.binShift
-      let bound = bin == 0 ? least : max(least, Self.logit(of: UInt64(lowest) << 32))
-      gather(logits, floor: bound)
+      gather(logits, floor: max(floor, histogramBound(logits, wanted: wanted, floor: floor)))
     }
     sortDescending(first: wanted)
     count = min(count, max(wanted, 0))
+  }
+
+  /// A value that at least `wanted` logits reach (or all that are at least `floor`), and few more.
+  private func histogramBound(_ logits: LogitsRow, wanted: Int, floor: Float) -> Float {
+    let least = max(floor, -Float.greatestFiniteMagnitude)
+    histogram.update(repeating: 0)
+    for token in logits.indices where logits[token] >= least {
+      histogram[Int(Self.ordered(logits[token]) >> Self.binShift)] += 1
+    }
+    var bin = Self.binCount
+    var found = 0
+    while bin > 0, found < wanted {
+      bin -= 1
+      found += Int(histogram[bin])
+    }
+    return bin == 0 ? least : Self.logit(of: UInt64(UInt32(bin) << Self.binShift) << 32)
+  }
+
+  /// Moves the fewest largest candidates whose masses exp(logit − maximum) sum to `needed` to the front, in an order that
+  /// depends on the candidates alone; answers how many they are, nil where all together fall short. Cost: linear.
+  func selectMass(_ needed: Double, maximum: Float) -> Int? {
+    var begin = 0
+    var end = count
+    var left = needed
+    var rounds = 0
+    while end - begin > 24 {
+      if rounds == 96 {
+        Self.heapSort(UnsafeMutableBufferPointer(rebasing: keys[begin..<end]))
+        break
+      }
+      rounds += 1
+      let middle = Self.partition(keys, begin, end)
+      let mass = self.mass(begin..<middle, maximum: maximum)
+      if mass >= left {
+        end = middle
+      } else {
+        left -= mass
+        begin = middle
+      }
+    }
+    if end - begin <= 24 { Self.sort(keys, begin, end, first: end, depth: 8) }
+    for place in begin..<end {
+      left -= mass(place..<place + 1, maximum: maximum)
+      if left <= 0 { return place + 1 }
+    }
+    // The same numbers summed in another order may miss by a rounding what their part was found to have.
+    return end < count ? end : nil
+  }
+
+  /// Σ exp(logit − maximum) over some candidates.
+  func mass(_ range: Range<Int>, maximum: Float) -> Double {
+    var sum = 0.0
+    for place in range { sum += exponential(Double(Self.logit(of: keys[place])) - Double(maximum)) }
+    return sum
   }
 
   /// Takes exactly these tokens (each inside the row), sorted from the largest.

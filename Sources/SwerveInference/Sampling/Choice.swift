@@ -26,19 +26,13 @@ enum Choice {
     let hasTopP = params.topP < 1
     let kept: Int
     if TopK.isActive(params.topK, vocabularySize: logits.count) {
-      TopK.select(params.topK, from: logits, floor: floor, into: &candidates)
+      TopK.select(params.topK, from: logits, statistics: statistics, floor: floor, into: &candidates)
       kept = hasTopP ? nucleus(params.topP, of: candidates, maximum: maximum) : candidates.count
-    } else if hasTopP, params.minP > 0 {
-      candidates.gather(logits, floor: floor)
-      candidates.sortDescending(first: candidates.count)
-      kept = nucleus(params.topP, of: candidates, maximum: maximum)
-    } else if hasTopP {
-      let total = statistics.totalMass(below: maximum)
-      guard total.isFinite else { return nil }
-      kept = TopP.select(params.topP, from: logits, maximum: maximum, total: total, into: &candidates)
     } else if params.minP > 0 {
       candidates.gather(logits, floor: floor)
-      kept = candidates.count
+      kept = hasTopP ? nucleus(params.topP, of: candidates, maximum: maximum) : candidates.count
+    } else if hasTopP {
+      kept = TopP.select(params.topP, from: logits, statistics: statistics, maximum: maximum, into: &candidates)
     } else {
       return Draw.token(uniform, of: logits, statistics: statistics, maximum: maximum)
     }
@@ -47,8 +41,6 @@ enum Choice {
 
   /// Top-p over what earlier stages left, whose probabilities sum to one again.
   private static func nucleus(_ p: Float, of candidates: Candidates, maximum: Float) -> Int {
-    var total = 0.0
-    for place in 0..<candidates.count { total += exponential(Double(candidates[place].logit) - Double(maximum)) }
-    return TopP.count(p, of: candidates, maximum: maximum, total: total) ?? candidates.count
+    TopP.select(p, of: candidates, maximum: maximum, total: candidates.mass(0..<candidates.count, maximum: maximum))
   }
 }

@@ -4,12 +4,10 @@ enum Draw {
   /// From the first `count` candidates in their order.
   static func token(_ uniform: Double, of candidates: Candidates, count: Int, maximum: Float) -> Int? {
     guard count > 0 else { return nil }
-    var total = 0.0
-    for place in 0..<count { total += exponential(Double(candidates[place].logit) - Double(maximum)) }
-    let target = uniform * total
+    let target = uniform * candidates.mass(0..<count, maximum: maximum)
     var sum = 0.0
     for place in 0..<count {
-      sum += exponential(Double(candidates[place].logit) - Double(maximum))
+      sum += candidates.mass(place..<place + 1, maximum: maximum)
       if sum > target { return candidates[place].token }
     }
     return candidates[count - 1].token

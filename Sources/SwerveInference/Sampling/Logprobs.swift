@@ -17,7 +17,7 @@ enum Logprobs {
   ) -> Int {
     guard !out.isEmpty else { return 0 }
     let logSumExp = statistics.logSumExp
-    candidates.selectLargest(logits, wanted: out.count)
+    candidates.selectLargest(logits, statistics: statistics, wanted: out.count)
     for place in 0..<candidates.count {
       let (token, logit) = candidates[place]
       out[place] = TokenLogprob(

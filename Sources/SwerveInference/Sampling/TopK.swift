@@ -3,7 +3,9 @@ enum TopK {
   static func isActive(_ k: Int, vocabularySize: Int) -> Bool { k > 0 && k < vocabularySize }
 
   /// Leaves the k largest logits of at least `floor` in `candidates`, sorted.
-  static func select(_ k: Int, from logits: LogitsRow, floor: Float, into candidates: inout Candidates) {
-    candidates.selectLargest(logits, wanted: k, floor: floor)
+  static func select(
+    _ k: Int, from logits: LogitsRow, statistics: RowStatistics, floor: Float, into candidates: inout Candidates
+  ) {
+    candidates.selectLargest(logits, statistics: statistics, wanted: k, floor: floor)
   }
 }

@@ -1,29 +1,24 @@
 /// Keeps the fewest most likely tokens whose probabilities sum to at least p (nucleus sampling, Holtzman et al. 2019,
 /// arXiv 1904.09751). The token that reaches p is kept, so at least one is.
 enum TopP {
-  /// Number of leading `candidates` (sorted) to keep when the whole distribution has `total` mass relative to `maximum`;
-  /// nil where the candidates together do not reach p.
-  static func count(_ p: Float, of candidates: Candidates, maximum: Float, total: Double) -> Int? {
-    let needed = Double(p) * total
-    var sum = 0.0
-    for place in 0..<candidates.count {
-      sum += exponential(Double(candidates[place].logit) - Double(maximum))
-      if sum >= needed { return place + 1 }
-    }
-    return nil
+  /// Moves the nucleus of `candidates` to their front and answers its size. The candidates have `total` mass relative to
+  /// `maximum` together.
+  static func select(_ p: Float, of candidates: Candidates, maximum: Float, total: Double) -> Int {
+    candidates.selectMass(Double(p) * total, maximum: maximum) ?? candidates.count
   }
 
-  /// Leaves the nucleus' tokens first in `candidates` and answers how many they are, for a row whose total mass is known.
-  /// Looks at a few hundred tokens and at eight times as many until they are enough.
+  /// The same for a whole row. Most rows have their nucleus among a few dozen tokens; for the others, tokens that
+  /// together cannot weigh half of what is to be cut off are left out, and the rest is searched.
   static func select(
-    _ p: Float, from logits: LogitsRow, maximum: Float, total: Double, into candidates: inout Candidates
+    _ p: Float, from logits: LogitsRow, statistics: RowStatistics, maximum: Float, into candidates: inout Candidates
   ) -> Int {
-    var wanted = 256
-    while true {
-      candidates.selectLargest(logits, wanted: wanted)
-      if let count = count(p, of: candidates, maximum: maximum, total: total) { return count }
-      if candidates.count < wanted || wanted >= logits.count { return candidates.count }
-      wanted *= 8
-    }
+    let total = statistics.totalMass(below: maximum)
+    guard total.isFinite, total > 0 else { return 0 }
+    let needed = Double(p) * total
+    candidates.selectLargest(logits, statistics: statistics, wanted: min(64, statistics.maxima.count))
+    if let count = candidates.selectMass(needed, maximum: maximum) { return count }
+    let spared = (total - needed) / 2 / Double(logits.count)
+    candidates.gather(logits, floor: Float(Double(maximum) + logarithm(spared)))
+    return candidates.selectMass(needed, maximum: maximum) ?? candidates.count
   }
 }

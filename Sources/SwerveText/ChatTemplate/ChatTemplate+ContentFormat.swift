@@ -7,8 +7,8 @@ package enum ContentFormat: String, Sendable {
 }
 
 extension ChatTemplate {
-  /// Guessed as other servers do: `openai` where the template loops over the content of a message it loops over, `string`
-  /// otherwise. Aliases (`set loop_messages = messages[1:]`) and filters on the way are seen through.
+  /// Guessed as other servers do: `openai` where the template loops over the content of a message it loops over,
+  /// `string` otherwise. Aliases (`set loop_messages = messages[1:]`) and filters on the way are seen through.
   package var contentFormat: ContentFormat {
     var survey = TemplateSurvey()
     survey.visit(program.statements)

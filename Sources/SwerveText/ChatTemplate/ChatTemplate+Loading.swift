@@ -68,7 +68,8 @@ extension ChatTemplate {
     guard let source = named["default"] ?? (named.count == 1 ? named.values.first : nil) else {
       let names = named.keys.sorted().joined(separator: ", ")
       throw ModelFileError(
-        file: file, reason: "none of its chat templates (\(names)) is called \"default\"; choose one with --chat-template")
+        file: file,
+        reason: "none of its chat templates (\(names)) is called \"default\"; choose one with --chat-template")
     }
     return ModelChatTemplate(
       template: try compile(source, in: file),

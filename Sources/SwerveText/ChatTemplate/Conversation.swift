@@ -127,7 +127,8 @@ package struct Conversation: Sendable {
         last[field] = .array(parts)
         return JinjaText(string)
       }
-      throw .valueError("continue_final_message is set but we could not find any text to continue in the final message!")
+      throw .valueError(
+        "continue_final_message is set but we could not find any text to continue in the final message!")
     default:
       throw .typeError("unsupported operand type(s) for +: '\(try JinjaValue(final).typeName)' and 'str'")
     }

@@ -46,7 +46,9 @@ struct FormatSpecification {
     }
     if character(place) == "." {
       place += 1
-      guard let digits = try Self.number(scalars, &place) else { throw .valueError("Format specifier missing precision") }
+      guard let digits = try Self.number(scalars, &place) else {
+        throw .valueError("Format specifier missing precision")
+      }
       precision = digits
     }
     if place < scalars.count {
@@ -69,7 +71,8 @@ struct FormatSpecification {
   func apply(to value: JinjaValue) throws(TemplateError) -> JinjaText {
     switch value {
     case .text(let text): return try string(text)
-    case .int(let number): return try type.map { "eEfFgG%".contains($0) } == true ? float(Double(number)) : integer(number)
+    case .int(let number):
+      return try type.map { "eEfFgG%".contains($0) } == true ? float(Double(number)) : integer(number)
     case .bool(let flag):
       if source.isEmpty { return try JinjaPrinter.text(value) }
       return try type.map { "eEfFgG%".contains($0) } == true ? float(flag ? 1 : 0) : integer(flag ? 1 : 0)
@@ -108,7 +111,8 @@ struct FormatSpecification {
     }
     let size = type == nil || type == "d" || type == "n" ? 3 : 4
     return pad(
-      sign: signText(isNegative: number < 0) + (isAlternate ? prefix : ""), Array(grouped(digits, size).utf8), natural: ">")
+      sign: signText(isNegative: number < 0) + (isAlternate ? prefix : ""), Array(grouped(digits, size).utf8),
+      natural: ">")
   }
 
   private func float(_ number: Double) throws(TemplateError) -> JinjaText {

@@ -92,13 +92,13 @@ extension JinjaRenderer {
 
   private func truncate(_ value: JinjaValue, _ arguments: JinjaCallArguments) throws(TemplateError) -> JinjaText {
     let values = try arguments.bind("truncate", ["length", "killwords", "end", "leeway"])
-    if case .undefined(let undefined) = value { throw undefined.error }
-    let source = try text(value, "the truncated value")
+    // Nothing is short enough, also when it is undefined.
+    let source = value.isUndefined ? "" : try text(value, "the truncated value")
     let length = values[0]?.asInt ?? 255
     let end = try values[2].map { (value) throws(TemplateError) in try JinjaPrinter.text(value) } ?? "..."
     let leeway = values[3]?.asInt ?? 5
+    if length < end.count { throw assertion("expected length >= \(end.count), got \(length)") }
     let room = length - end.count
-    if room < 0 { throw assertion("expected length >= \(end.count), got \(length)") }
     if leeway < 0 { throw assertion("expected leeway >= 0, got \(leeway)") }
     let count = source.count
     if count <= length || count - length <= leeway { return source }
@@ -227,7 +227,9 @@ extension JinjaRenderer {
       for scalar in word { joined.append(scalar: scalar) }
     }
     var out = joined
-    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&#34;", "\""), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")] {
+    for (entity, character) in [
+      ("&lt;", "<"), ("&gt;", ">"), ("&#34;", "\""), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&"),
+    ] {
       guard let replaced = try? JinjaText(bytes: out).replacing(JinjaText(entity), with: JinjaText(character)) else {
         continue
       }

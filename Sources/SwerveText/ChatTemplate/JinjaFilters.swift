@@ -54,7 +54,6 @@ extension JinjaRenderer {
   ) throws(TemplateError) -> JinjaValue {
     switch filter {
     case .abs:
-      if case .undefined(let undefined) = value { throw undefined.error }
       if case .double(let number) = value { return .double(number.magnitude) }
       guard let number = value.asInt else { throw .typeError("bad operand type for abs(): '\(value.typeName)'") }
       return number < 0 ? try JinjaValue.int(number).negated() : .int(number)
@@ -115,7 +114,9 @@ extension JinjaRenderer {
     let base: Double = isBinary ? 1024 : 1000
     if size == 1 { return "1 Byte" }
     if size < base { return JinjaText("\(Int(exactly: size.rounded(.towardZero)) ?? 0) Bytes") }
-    let units = isBinary ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
+    let units =
+      isBinary
+      ? ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"] : ["kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"]
     var unit = base
     var place = -1
     repeat {

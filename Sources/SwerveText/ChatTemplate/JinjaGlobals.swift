@@ -45,7 +45,6 @@ extension JinjaRenderer {
     }
     var numbers: [Int] = []
     for value in arguments.positional {
-      if case .undefined(let undefined) = value { throw undefined.error }
       guard let number = value.asInt else {
         throw .typeError("'\(value.typeName)' object cannot be interpreted as an integer")
       }

@@ -11,8 +11,8 @@ package struct TemplateLimits: Sendable {
   }
 }
 
-/// Fixed bounds on values and trees. With them every single operation is short, every recursion over values shallow, and
-/// a template in a loop cannot fill the memory before the deadline is noticed.
+/// Fixed bounds on values and trees. With them every single operation is short, every recursion over values shallow,
+/// and a template in a loop cannot fill the memory before the deadline is noticed.
 enum JinjaLimits {
   /// Bytes of one string.
   static let textBytes = 64 << 20

@@ -1,5 +1,5 @@
-/// Anything in a template that is neither plain data nor a container. Each kind is a subclass in this file or beside the
-/// code that runs it.
+/// Anything in a template that is neither plain data nor a container. Each kind is a subclass in this file or beside
+/// the code that runs it.
 class JinjaObject {
   /// Python's name of the type, and the module it lives in where messages say it.
   var typeName: String { "object" }

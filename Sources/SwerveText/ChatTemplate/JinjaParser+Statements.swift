@@ -36,7 +36,9 @@ extension JinjaParser {
   }
 
   /// The rest of a tag, then its body; `words` end it. With `drops` the end tag's name is consumed too.
-  private mutating func parseStatements(_ words: [String], drops: Bool = false) throws(TemplateError) -> [JinjaStatement] {
+  private mutating func parseStatements(_ words: [String], drops: Bool = false) throws(TemplateError)
+    -> [JinjaStatement]
+  {
     _ = try skip(symbol: ":")
     try expect(.blockEnd)
     let body = try parseBody(until: words)
@@ -144,8 +146,11 @@ extension JinjaParser {
         if !items.isEmpty { try expect(symbol: ",") }
         if isAt(symbol: ")") { break }
         items.append(try parseOneTarget(endWord: nil, role: role, allowsAttributes: false))
-        if isAt(symbol: ",") { isTuple = true }
-        else if !isAt(symbol: ")") { throw fail("can't assign to an expression") }
+        if isAt(symbol: ",") {
+          isTuple = true
+        } else if !isAt(symbol: ")") {
+          throw fail("can't assign to an expression")
+        }
       }
       try expect(symbol: ")")
       return items.count == 1 && !isTuple ? items[0] : .tuple(items)

@@ -12,7 +12,8 @@ final class JinjaProgram: Sendable {
   init(source: String) throws(TemplateError) {
     var parser = try JinjaParser(source)
     let statements = try parser.parseTemplate()
-    var resolver = JinjaResolver(occurrences: parser.occurrences, scopeCount: parser.scopeCount, hasBlocks: parser.hasBlocks)
+    var resolver = JinjaResolver(
+      occurrences: parser.occurrences, scopeCount: parser.scopeCount, hasBlocks: parser.hasBlocks)
     try resolver.resolve(template: statements)
     self.statements = statements
     self.occurrences = parser.occurrences
@@ -38,8 +39,8 @@ enum JinjaLoad: Sendable {
   case missing
 }
 
-/// What happens when a scope is entered. Scopes of functions (the template, macros, blocks, recursive loops) also say how
-/// many slots their frames have.
+/// What happens when a scope is entered. Scopes of functions (the template, macros, blocks, recursive loops) also say
+/// how many slots their frames have.
 struct JinjaScope: Sendable {
   var loads: [(slot: Int, load: JinjaLoad)] = []
   var slotCount = 0

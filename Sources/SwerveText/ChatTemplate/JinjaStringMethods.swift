@@ -10,7 +10,6 @@ extension JinjaRenderer {
       switch values[0] {
       case nil, JinjaValue.none?: break
       case .text(let chars)?: characters = chars
-      case .undefined(let undefined)?: throw undefined.error
       default: throw .typeError("\(name) arg must be None or str")
       }
       return .text(text.trimmed(left: method != .rstrip, right: method != .lstrip, characters: characters))
@@ -98,11 +97,10 @@ extension JinjaRenderer {
 
   /// The text of an argument that must be one.
   func text(_ value: JinjaValue?, _ what: String) throws(TemplateError) -> JinjaText {
-    switch value {
-    case .text(let text)?: return text
-    case .undefined(let undefined)?: throw undefined.error
-    default: throw .typeError("\(what) must be str, not \(value?.typeName ?? "NoneType")")
+    guard case .text(let text)? = value else {
+      throw .typeError("\(what) must be str, not \(value?.typeName ?? "NoneType")")
     }
+    return text
   }
 
   /// `separator.join(items)`; only the `join` filter converts items that are not strings.
@@ -142,7 +140,6 @@ extension JinjaRenderer {
     let part = range.count == text.bytes.count ? text : JinjaText(text.bytes[range])
     let message = "\(method.rawValue) first arg must be str or a tuple of str, not "
     func matches(_ value: JinjaValue) throws(TemplateError) -> Bool {
-      if case .undefined(let undefined) = value { throw undefined.error }
       guard case .text(let affix) = value else { throw .typeError(message + value.typeName) }
       return method == .startswith ? part.hasPrefix(affix) : part.hasSuffix(affix)
     }
@@ -204,7 +201,7 @@ extension JinjaRenderer {
     case nil, JinjaValue.none?:
       ranges = fromRight ? Self.wordsFromRight(text, count) : Self.words(text, count)
     default:
-      let separator = try self.text(values[0], "must be str or None, not; split() argument 1")
+      let separator = try self.text(values[0], "split() argument 1")
       if separator.isEmpty { throw .valueError("empty separator") }
       let size = separator.bytes.count
       if fromRight {
@@ -301,7 +298,6 @@ extension JinjaRenderer {
     _ method: JinjaMethodName, _ text: JinjaText, _ arguments: JinjaCallArguments
   ) throws(TemplateError) -> JinjaText {
     let values = try arguments.bind(method.rawValue, ["width", "fillchar"], required: 1)
-    if case .undefined(let undefined)? = values[0] { throw undefined.error }
     guard let width = values[0]?.asInt else {
       throw .typeError("'\((values[0] ?? .none).typeName)' object cannot be interpreted as an integer")
     }
@@ -313,8 +309,8 @@ extension JinjaRenderer {
 
   static func padded(_ text: JinjaText, to width: Int, fill: JinjaText, _ method: JinjaMethodName) -> JinjaText {
     let count = text.count
+    if width <= count { return text }
     let missing = width - count
-    if missing <= 0 { return text }
     func run(_ count: Int) -> [UInt8] { Array(repeatElement(fill.bytes, count: count).joined()) }
     switch method {
     case .ljust: return JinjaText(bytes: text.bytes + run(missing), isMarkup: text.isMarkup)

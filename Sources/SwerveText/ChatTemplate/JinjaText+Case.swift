@@ -97,7 +97,8 @@ extension JinjaText {
     for place in scalars.indices {
       let properties = scalars[place].properties
       out.append(
-        text: properties.isUppercase ? Self.lowered(scalars, at: place)
+        text: properties.isUppercase
+          ? Self.lowered(scalars, at: place)
           : properties.isLowercase ? properties.uppercaseMapping : String(scalars[place]))
     }
     return JinjaText(bytes: out, isMarkup: isMarkup)

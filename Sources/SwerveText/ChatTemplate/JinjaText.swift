@@ -1,7 +1,7 @@
 /// A string as templates see it: UTF-8 bytes, measured and indexed in Unicode scalars, compared byte by byte.
 ///
-/// Not `String`: there, `==` is canonical equivalence, `count` is grapheme clusters and `\r\n` is one character; Python's
-/// strings, whose behaviour templates rely on, know none of these. The bytes are always valid UTF-8.
+/// Not `String`: there, `==` is canonical equivalence, `count` is grapheme clusters and `\r\n` is one character;
+/// Python's strings, whose behaviour templates rely on, know none of these. The bytes are always valid UTF-8.
 struct JinjaText: Sendable, Hashable {
   var bytes: [UInt8]
   /// Marked with the `safe` or `escape` filter: adding ordinary text to it escapes that text, as Markup does.

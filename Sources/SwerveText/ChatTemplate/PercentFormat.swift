@@ -147,7 +147,8 @@ enum PercentFormat {
           number.magnitude, conversion: kind, precision: conversion.precision ?? 6, isAlternate: conversion.isAlternate)
         pad(Array(digits.utf8), sign: sign(isNegative: number.sign == .minus && !number.isNaN, conversion), conversion)
       default:
-        throw .valueError("unsupported format character '\(kind)' (0x\(String(letter, radix: 16))) at index \(place - 1)")
+        throw .valueError(
+          "unsupported format character '\(kind)' (0x\(String(letter, radix: 16))) at index \(place - 1)")
       }
     }
 

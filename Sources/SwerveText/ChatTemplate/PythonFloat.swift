@@ -18,7 +18,8 @@ enum PythonFloat {
     if exponent < -4 || exponent >= 16 {
       let rest = digits.dropFirst()
       let power = exponent.magnitude < 10 ? "0\(exponent.magnitude)" : "\(exponent.magnitude)"
-      return sign + String(digits.prefix(1)) + (rest.isEmpty ? "" : "." + rest) + "e" + (exponent < 0 ? "-" : "+") + power
+      return sign + String(digits.prefix(1)) + (rest.isEmpty ? "" : "." + rest) + "e" + (exponent < 0 ? "-" : "+")
+        + power
     }
     if exponent < 0 { return sign + "0." + String(repeating: "0", count: -exponent - 1) + digits }
     let whole = exponent + 1
@@ -52,14 +53,15 @@ enum PythonFloat {
     let format = "%\(isAlternate ? "#" : "").\(min(max(precision, 0), 1000))\(conversion)"
     var buffer = [CChar](repeating: 0, count: 1500)
     let count = withVaList([number]) { vsnprintf(&buffer, buffer.count, format, $0) }
-    return String(decoding: buffer.prefix(max(0, min(Int(count), buffer.count - 1))).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    return String(
+      decoding: buffer.prefix(max(0, min(Int(count), buffer.count - 1))).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   /// `round(number, places)`: exact decimal rounding, halves to even.
   static func rounded(_ number: Double, places: Int) -> Double {
     guard number.isFinite else { return number }
     if places > 330 { return number }
-    if places < -330 { return 0 }
+    if places < -308 { return 0 }
     if places >= 0 { return Double(printed(number, conversion: "f", precision: places)) ?? number }
     let unit = pow(10, Double(-places))
     return (number / unit).rounded(.toNearestOrEven) * unit

@@ -4,10 +4,11 @@ import SwerveCore
 package enum RenderTemplateLines {
   /// Renders what one line asks for.
   ///
-  /// A request is `{"template": "…", "messages": […], "tools": […]|null, "kwargs": {…}, "now": "2026-03-07T09:05:02"}` or
-  /// `{"template": "…", "context": {…}}`; the answer is `{"text": "…"}` or `{"error": "…"}`, without a line break. `now`
-  /// is used where the request has none. `kwargs` are the keyword arguments of the reference's `render_jinja_template`:
-  /// `add_generation_prompt`, `continue_final_message`, `documents`; any other is a variable of the template.
+  /// A request is `{"template": "…", "messages": […], "tools": […]|null, "kwargs": {…}, "now":
+  /// "2026-03-07T09:05:02"}` or `{"template": "…", "context": {…}}`; the answer is `{"text": "…"}` or
+  /// `{"error": "…"}`, without a line break. `now` is used where the request has none. `kwargs` are the keyword
+  /// arguments of the reference's `render_jinja_template`: `add_generation_prompt`, `continue_final_message`,
+  /// `documents`; any other is a variable of the template.
   package static func answer(
     _ line: [UInt8], now: TemplateDate, limits: TemplateLimits = TemplateLimits()
   ) -> [UInt8] {

@@ -8,7 +8,7 @@ struct TextWrapper {
     var chunks = Array(chunks(of: text).reversed())
     var lines: [[Unicode.Scalar]] = []
     while !chunks.isEmpty {
-      var line: [[Unicode.Scalar]] = []
+      var line: [ArraySlice<Unicode.Scalar>] = []
       var length = 0
       if let last = chunks.last, Self.isBlank(last), !lines.isEmpty { chunks.removeLast() }
       while let next = chunks.last, length + next.count <= width {
@@ -20,8 +20,8 @@ struct TextWrapper {
         let room = max(1, width - length)
         if breaksLongWords {
           let cut = cutPoint(long, room)
-          line.append(Array(long[..<cut]))
-          chunks[chunks.count - 1] = Array(long[cut...])
+          line.append(long[..<cut])
+          chunks[chunks.count - 1] = long[cut...]
         } else if line.isEmpty {
           line.append(chunks.removeLast())
         }
@@ -32,39 +32,39 @@ struct TextWrapper {
     return lines
   }
 
-  private static func isBlank(_ chunk: [Unicode.Scalar]) -> Bool { chunk.allSatisfy(\.isPythonSpace) }
+  private static func isBlank(_ chunk: ArraySlice<Unicode.Scalar>) -> Bool { chunk.allSatisfy(\.isPythonSpace) }
 
   /// Where to cut a word that does not fit: after its last hyphen within the room, if letters come before it.
-  private func cutPoint(_ word: [Unicode.Scalar], _ room: Int) -> Int {
-    if breaksOnHyphens, word.count > room, let hyphen = word[..<room].lastIndex(of: "-"), hyphen > 0,
-      word[..<hyphen].contains(where: { $0 != "-" })
+  private func cutPoint(_ word: ArraySlice<Unicode.Scalar>, _ room: Int) -> Int {
+    let head = word.prefix(room)
+    if breaksOnHyphens, word.count > room, let hyphen = head.lastIndex(of: "-"),
+      head[..<hyphen].contains(where: { $0 != "-" })
     {
       return hyphen + 1
     }
-    return min(room, word.count)
+    return head.endIndex
   }
 
   private static func isSpace(_ scalar: Unicode.Scalar) -> Bool { "\t\n\u{B}\u{C}\r ".unicodeScalars.contains(scalar) }
 
   /// Words and the white space between them; a word also ends after a hyphen between letters.
-  private func chunks(of text: [Unicode.Scalar]) -> [[Unicode.Scalar]] {
-    var chunks: [[Unicode.Scalar]] = []
-    var chunk: [Unicode.Scalar] = []
+  private func chunks(of text: [Unicode.Scalar]) -> [ArraySlice<Unicode.Scalar>] {
+    var chunks: [ArraySlice<Unicode.Scalar>] = []
+    var start = 0
     for place in text.indices {
-      if let last = chunk.last, Self.isSpace(last) != Self.isSpace(text[place]) {
-        chunks.append(chunk)
-        chunk = []
+      if place > start, Self.isSpace(text[place - 1]) != Self.isSpace(text[place]) {
+        chunks.append(text[start..<place])
+        start = place
       }
-      chunk.append(text[place])
       let isLetter = { (index: Int) in text.indices.contains(index) && text[index].isPythonAlpha }
       if breaksOnHyphens, text[place] == "-", isLetter(place - 1), isLetter(place - 2), isLetter(place + 1),
         isLetter(place + 2)
       {
-        chunks.append(chunk)
-        chunk = []
+        chunks.append(text[start...place])
+        start = place + 1
       }
     }
-    if !chunk.isEmpty { chunks.append(chunk) }
+    if start < text.count { chunks.append(text[start...]) }
     return chunks
   }
 }

@@ -17,7 +17,8 @@ package struct AddedToken: Sendable, Equatable {
 struct AddedVocabulary: Sendable {
   private(set) var tokens: [AddedToken] = []
   private var byID: [Int32: Int] = [:]
-  private var byContent: [String: Int] = [:]
+  /// Keyed by bytes: strings count as equal when they only look the same, tokens do not.
+  private var byContent: [[UInt8]: Int] = [:]
   /// Tokens found in the text as it is, and those found after normalising.
   private var raw = TokenFinder()
   private var normalized = TokenFinder()
@@ -29,12 +30,13 @@ struct AddedVocabulary: Sendable {
   /// Later tokens of the same content replace earlier ones.
   init(_ all: [AddedToken], normalizer: Normalizer?) {
     for token in all where !token.content.isEmpty {
-      if let place = byContent[token.content] {
+      let content = Array(token.content.utf8)
+      if let place = byContent[content] {
         byID[tokens[place].id] = nil
         tokens[place] = token
         byID[token.id] = place
       } else {
-        byContent[token.content] = tokens.count
+        byContent[content] = tokens.count
         byID[token.id] = tokens.count
         tokens.append(token)
       }
@@ -51,7 +53,7 @@ struct AddedVocabulary: Sendable {
   }
 
   func token(id: Int32) -> AddedToken? { byID[id].map { tokens[$0] } }
-  func token(content: String) -> AddedToken? { byContent[content].map { tokens[$0] } }
+  func token(content: String) -> AddedToken? { byContent[Array(content.utf8)].map { tokens[$0] } }
 
   /// A stretch of text, or the id of the token that took it.
   struct Segment {

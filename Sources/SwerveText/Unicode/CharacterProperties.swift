@@ -32,6 +32,12 @@ struct CharacterProperties {
     /// May change under NFC together with its neighbours.
     static let unstable = Flag(bit: 1 << 20)
     static let cjk = Flag(bit: 1 << 21)
+    /// `[[:punct:]]` of split patterns: punctuation and symbols.
+    static let symbol = Flag(bit: 1 << 22)
+    /// `[[:alpha:]]`, `[[:upper:]]` and `[[:lower:]]` of split patterns.
+    static let alphabetic = Flag(bit: 1 << 5)
+    static let upper = Flag(bit: 1 << 6)
+    static let lower = Flag(bit: 1 << 7)
   }
 
   @inline(__always)

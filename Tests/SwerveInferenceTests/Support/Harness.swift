@@ -46,7 +46,8 @@ final class Harness {
   /// - Parameter permuted: hands out physical blocks in a scrambled order.
   init(
     files: ModelFiles, type: ElementType, kernels: KernelSet? = nil, threads: Int = 1, rows: Int = 512,
-    sequences: Int = 72, blockTokens: Int = 16, blockCount: Int = 512, contextTokens: Int = 256, permuted: UInt64? = nil,
+    sequences: Int = 72, blockTokens: Int = 16, blockCount: Int = 512, contextTokens: Int = 256,
+    permuted: UInt64? = nil,
     overrides: JSONObject = [:], weights: RunnerConfiguration.Weights = .checkpoint
   ) throws {
     limits = RunnerLimits(
@@ -117,7 +118,7 @@ final class Harness {
       plan.sequences.append(
         SequenceStep(
           sequence: sequence.id, slot: sequence.slot, firstRow: Int32(plan.tokens.count), rowCount: Int32(count),
-          contextTokens: Int32(sequence.computed), 
+          contextTokens: Int32(sequence.computed),
           promptTokens: Int32(sequence.statedPromptTokens ?? sequence.promptTokens),
           firstBlock: Int32(plan.blocks.count), blockCount: Int32(sequence.blocks.count),
           samples: end == sequence.tokens.count))

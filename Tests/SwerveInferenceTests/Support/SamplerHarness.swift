@@ -60,7 +60,8 @@ final class SamplerHarness {
   }
 
   /// One token for one row.
-  func token(_ row: [Float], _ params: SamplingParams, seed: UInt64 = 0, index: Int32 = 0, prompt: [TokenID] = [1],
+  func token(
+    _ row: [Float], _ params: SamplingParams, seed: UInt64 = 0, index: Int32 = 0, prompt: [TokenID] = [1],
     generated: [TokenID] = [], badWords: [[TokenID]] = [], terminators: [TokenID] = []
   ) -> TokenID {
     admit(

@@ -95,18 +95,25 @@ struct TokenizerFile {
       throw ComponentError(path: "added_tokens", reason: "expected a list, found \(list.kind)")
     }
     var tokens: [AddedToken] = []
+    var ids: [[UInt8]: Int32] = [:]
+    var highest = -1
     for (place, item) in items.enumerated() {
       let component = Component(item, path: "added_tokens[\(place)]")
       let content = try component.string("content")
+      if content.isEmpty { continue }
       guard let id = item["id"]?.int, id >= 0, id < Vocabulary.maximumID else {
         throw component.error("id must be a whole number below \(Vocabulary.maximumID)")
       }
       let isSpecial = try component.bool("special", default: false)
-      // A token that the model knows keeps the model's id, whatever the list says.
-      let known = isByteLevel ? byteLevelID(content, model) : model.vocabulary.id(of: Array(content.utf8))
+      // As the reference library has it: a token that the model knows keeps the model's id, any other takes the next
+      // free one, whatever the list says.
+      var known = isByteLevel ? byteLevelID(content, model) : model.vocabulary.id(of: Array(content.utf8))
+      if known < 0 { known = ids[Array(content.utf8)] ?? Int32(max(highest + 1, model.vocabulary.count)) }
+      ids[Array(content.utf8)] = known
+      highest = max(highest, Int(known))
       tokens.append(
         AddedToken(
-          id: known >= 0 ? known : Int32(id), content: content,
+          id: known, content: content,
           isSingleWord: try component.bool("single_word", default: false),
           stripsLeft: try component.bool("lstrip", default: false),
           stripsRight: try component.bool("rstrip", default: false),

@@ -284,19 +284,16 @@ struct PatternParser {
 
   private static func namedSet(_ name: String) -> CharacterSet? {
     switch name.lowercased() {
-    case "alpha", "alphabetic":
-      return .intersection([
-        .flag(CharacterProperties.Flag.word.bit), .inverted(digits), .inverted(.categories(1 << 12)),
-      ])
-    case "alnum": return .intersection([.flag(CharacterProperties.Flag.word.bit), .inverted(.categories(1 << 12))])
+    case "alpha", "alphabetic": return .flag(CharacterProperties.Flag.alphabetic.bit)
+    case "alnum": return .union([.flag(CharacterProperties.Flag.alphabetic.bit), digits])
     case "space", "white_space": return .flag(CharacterProperties.Flag.space.bit)
     case "word": return .flag(CharacterProperties.Flag.word.bit)
     case "digit": return digits
     case "xdigit": return hexDigits
-    case "upper", "uppercase": return .categories(1 << 1)
-    case "lower", "lowercase": return .categories(1 << 2)
+    case "upper", "uppercase": return .flag(CharacterProperties.Flag.upper.bit)
+    case "lower", "lowercase": return .flag(CharacterProperties.Flag.lower.bit)
     case "cntrl": return .categories(GeneralCategory.mask(named: "Cc") ?? 0)
-    case "punct": return .union([.categories(GeneralCategory.mask(named: "P") ?? 0), asciiSymbols])
+    case "punct": return .flag(CharacterProperties.Flag.symbol.bit)
     case "blank": return .union([.categories(GeneralCategory.mask(named: "Zs") ?? 0), .range(9...9)])
     case "ascii": return .range(0...127)
     case "graph", "print":
@@ -311,8 +308,6 @@ struct PatternParser {
       return Scripts.ranges(named: name).map { .union($0.map { .range($0) }) }
     }
   }
-
-  private static let asciiSymbols = CharacterSet.union("$+<=>^`|~".unicodeScalars.map { .range($0.value...$0.value) })
 
   /// A single character written as an escape. The letter is already consumed.
   private mutating func scalarEscape(_ letter: Unicode.Scalar) throws(PatternError) -> UInt32 {
