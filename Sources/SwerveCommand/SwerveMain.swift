@@ -1,6 +1,11 @@
 // The command: from the words of a command line to calls of the other rooms, and from what they throw to exit codes.
 // The only room that reads the environment; it must not compute anything. Start here, then Commands/Subcommands.swift.
 
+import ArgumentParser
+import SwerveAccess
+import SwerveCore
+import SwerveHub
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -8,10 +13,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import ArgumentParser
-import SwerveAccess
-import SwerveCore
-import SwerveHub
 
 /// The process.
 package enum SwerveMain {
@@ -67,7 +68,7 @@ package enum SwerveMain {
       return
     }
     guard let subcommand = command as? any TableCommand else {
-      context.console.print(RootCommand.helpMessage())
+      context.console.print(RootCommand.helpMessage(for: type(of: command)))
       return
     }
     try await subcommand.run(context)

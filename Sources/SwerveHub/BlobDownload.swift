@@ -1,3 +1,7 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,9 +9,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import AsyncHTTPClient
-import NIOCore
-import NIOHTTP1
 
 /// One file on its way into the cache: continues what an earlier try left, checks size and hash, and only then gives
 /// the blob its name.

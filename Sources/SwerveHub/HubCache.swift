@@ -56,7 +56,8 @@ struct HubCache: Sendable {
     let files = ModelFiles(folder: snapshot(commit))
     switch set {
     case .tokenizer:
-      let hasTokenizer = ["tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"].contains(where: files.contains)
+      let hasTokenizer = ["tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json"].contains(
+        where: files.contains)
       return hasTokenizer || files.names.contains { $0.hasSuffix(".tiktoken") } ? files.place : nil
     case .model:
       guard files.contains("config.json") else { return nil }

@@ -13,7 +13,7 @@ package struct HubConfiguration: Sendable {
   /// Seconds without a byte after which a transfer counts as cut.
   package var readTimeout = 30.0
   /// Tries of one request that bring no progress before giving up. ≥ 1
-  package var attempts = 6
+  package var attempts = 5
   /// Seconds before the second try; doubles with each further one, up to 15 s.
   package var retryDelay = 0.5
   /// Files that are transferred at the same time. ≥ 1

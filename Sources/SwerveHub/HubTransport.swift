@@ -1,3 +1,9 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import SwerveCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,11 +11,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import AsyncHTTPClient
-import NIOCore
-import NIOHTTP1
-import NIOPosix
-import SwerveCore
 
 /// Requests to the Hub: redirects by hand (the token never leaves the endpoint's host), tries with growing pauses, and
 /// statuses turned into `HubError`.

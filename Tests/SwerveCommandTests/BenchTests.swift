@@ -137,7 +137,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("{}", "line 1: prompt_token_ids must be a list"), (#"{"prompt_token_ids": [], "max_tokens": 1}"#, "must be a list"),
+    ("{}", "line 1: prompt_token_ids must be a list"),
+    (#"{"prompt_token_ids": [], "max_tokens": 1}"#, "must be a list"),
     (#"{"prompt_token_ids": [-1], "max_tokens": 1}"#, "-1 is no token id"),
     (#"{"prompt_token_ids": [1], "max_tokens": 0}"#, "max_tokens must be positive"), ("x", "not JSON"),
     ("", "holds no request"), (#"{"prompt_token_ids": [99999999999], "max_tokens": 1}"#, "is no token id"),

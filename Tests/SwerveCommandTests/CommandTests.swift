@@ -109,7 +109,8 @@ import Testing
       "--output-len", "3", "--block-size", "32", engines: engines)
     #expect(code == .success)
     let configuration = try #require(engines.configurations.first)
-    #expect(configuration.maxBatchedTokens == 4096 && configuration.maxSequences == 256 && configuration.blockSize == 32)
+    #expect(
+      configuration.maxBatchedTokens == 4096 && configuration.maxSequences == 256 && configuration.blockSize == 32)
     #expect(engines.engine.requests.count == 6)
     #expect(record.output.hasPrefix("Avg latency: "))
     for rank in [10, 25, 50, 75, 90, 99] { #expect(record.output.contains("\n\(rank)% percentile latency: ")) }
@@ -131,7 +132,8 @@ import Testing
     let file = TemporaryFile("")
     let engines = FakeEngines()
     let code = await run(
-      "bench", "startup", "--num-iters-cold", "1", "--num-iters-warm", "2", "--output-json", file.path, engines: engines)
+      "bench", "startup", "--num-iters-cold", "1", "--num-iters-warm", "2", "--output-json", file.path, engines: engines
+    )
     #expect(code == .success)
     #expect(engines.configurations.count == 4)
     let json = try JSON(parsing: try TextFile.read(file.path))

@@ -40,7 +40,8 @@ final class FakeEngine: EngineClient {
             do { try await Task.sleep(for: delay) } catch { return continuation.finish(throwing: error) }
           }
           let finish: FinishReason? = place + 1 == count ? .length : nil
-          continuation.yield(.delta(ChoiceDelta(index: 0, text: "t\(place) ", tokens: [TokenID(place)], finish: finish)))
+          continuation.yield(
+            .delta(ChoiceDelta(index: 0, text: "t\(place) ", tokens: [TokenID(place)], finish: finish)))
         }
         continuation.finish()
       }
@@ -48,7 +49,9 @@ final class FakeEngine: EngineClient {
     }
   }
 
-  func tokenize(_ prompt: GenerationRequest.Prompt, addSpecialTokens: Bool) async throws(RequestError) -> TokenizedPrompt {
+  func tokenize(_ prompt: GenerationRequest.Prompt, addSpecialTokens: Bool) async throws(RequestError)
+    -> TokenizedPrompt
+  {
     TokenizedPrompt(tokens: [1, 2, 3], text: nil)
   }
   func detokenize(_ tokens: [TokenID]) async throws(RequestError) -> String { "" }

@@ -1,3 +1,8 @@
+import SwerveAccess
+import SwerveCommand
+import SwerveCore
+import Testing
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,10 +10,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import SwerveAccess
-import SwerveCommand
-import SwerveCore
-import Testing
 
 /// Parses for `serve` and answers the settings; a failure is the test's.
 func parse(
@@ -161,7 +162,8 @@ func problems(
     (["--mem-fraction-static", "0.5"], { $0.engine.memoryUtilization == 0.5 }),
     (["--disable-log-requests"], { !$0.server.logsRequests }),
     (["--enable-log-requests"], { $0.server.logsRequests }),
-    (["--model-path", "x"], { $0.model == "x" }), (["-m", "x"], { $0.model == "x" }), (["--hf", "x"], { $0.model == "x" }),
+    (["--model-path", "x"], { $0.model == "x" }), (["-m", "x"], { $0.model == "x" }),
+    (["--hf", "x"], { $0.model == "x" }),
     (["--disable-uvicorn-access-log"], { !$0.server.logsAccess }),
     (["--uvicorn-log-level", "WARNING"], { $0.log.httpLevel == "warning" }),
     (["-tp", "1"], { _ in true }), (["--tp=1"], { _ in true }), (["--tp-size", "1"], { _ in true }),
@@ -170,7 +172,10 @@ func problems(
     (["--swap-space", "0"], { _ in true }), (["--quantization", "none"], { _ in true }),
     (["--dtype", "half"], { $0.engine.dtype == .float16 }), (["--dtype", "FP32"], { $0.engine.dtype == .float32 }),
     (["--disable-log-stats"], { $0.server.statisticsInterval == 0 }),
-    (["--disable-access-log-for-endpoints", "/health,/metrics"], { $0.server.quietEndpoints == ["/health", "/metrics"] }),
+    (
+      ["--disable-access-log-for-endpoints", "/health,/metrics"],
+      { $0.server.quietEndpoints == ["/health", "/metrics"] }
+    ),
   ]
 
   @Test(arguments: aliases.indices)

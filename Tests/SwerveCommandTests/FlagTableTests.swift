@@ -84,7 +84,9 @@ import Testing
     // Giving a flag its documented default must not change anything.
     let untouched = String(describing: Settings())
     for flag in FlagTable.serve.flags where flag.section != .environment {
-      guard case .supported(let write) = flag.status, let value = try? flag.kind.parse(flag.defaultText) else { continue }
+      guard case .supported(let write) = flag.status, let value = try? flag.kind.parse(flag.defaultText) else {
+        continue
+      }
       if ["model", "chat-template", "served-model-name"].contains(flag.name) { continue }
       if case .list = flag.kind, flag.defaultText.isEmpty { continue }
       if case .string = flag.kind, flag.defaultText.isEmpty || flag.name == "log-level-http" { continue }

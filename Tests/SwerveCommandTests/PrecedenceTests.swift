@@ -64,7 +64,8 @@ import Testing
 
   @Test func badVariablesAreProblems() {
     #expect(problems([], environment: ["OMP_NUM_THREADS": "many"]).first?.hasPrefix("OMP_NUM_THREADS needs") == true)
-    #expect(problems([], environment: ["SWERVE_TENSOR_PARALLEL_SIZE": "2"]).first?.contains("not supported yet") == true)
+    #expect(
+      problems([], environment: ["SWERVE_TENSOR_PARALLEL_SIZE": "2"]).first?.contains("not supported yet") == true)
   }
 
   @Test func theFileHasEveryKindOfValue() throws {
@@ -116,7 +117,9 @@ import Testing
   }
 
   @Test func thePrintedConfigurationReadsBackAndKeepsSecrets() throws {
-    let arguments = ["--block-size", "32", "--hf-overrides", #"{"a": {"b": 1}}"#, "--served-model-name", "it's", "--api-key", "s3cret"]
+    let arguments = [
+      "--block-size", "32", "--hf-overrides", #"{"a": {"b": 1}}"#, "--served-model-name", "it's", "--api-key", "s3cret",
+    ]
     let parser = SettingsParser(command: "serve", table: .serve, environment: [:], takesModel: true)
     guard case .print(let text) = try parser.parse(arguments + ["--print-config"]) else {
       Issue.record("nothing printed")

@@ -1,8 +1,7 @@
 import NIOHTTP1
+import SwerveHub
 import Synchronization
 import Testing
-
-import SwerveHub
 
 /// Repeatable bytes that compress badly and differ with the seed.
 func noise(_ count: Int, seed: UInt64) -> [UInt8] {

@@ -60,12 +60,13 @@ struct PromptMaker {
 /// Words for prompts where no token ids can be had.
 enum FillerText {
   private static let words = """
-    the of and to in that was it for on are as with they be at one have this from by hot but some what there we can out \
-    other were all your when up use word how said an each she which do their time if will way about many then them would \
-    write like so these her long make thing see him two has look more day could go come did my sound no most number who \
-    over know water than call first people may down side been now find any new work part take get place made live where \
-    after back little only round man year came show every good me give our under name very through just form much great \
-    think say help low line before turn cause same mean differ move right boy old too does tell sentence set three want
+    the of and to in that was it for on are as with they be at one have this from by hot but some what there we \
+    can out other were all your when up use word how said an each she which do their time if will way about many \
+    then them would write like so these her long make thing see him two has look more day could go come did my \
+    sound no most number who over know water than call first people may down side been now find any new work part \
+    take get place made live where after back little only round man year came show every good me give our under \
+    name very through just form much great think say help low line before turn cause same mean differ move right \
+    boy old too does tell sentence set three want
     """.split(separator: " ").map(String.init)
 
   static func make(words count: Int, generator: inout SeededGenerator) -> String {

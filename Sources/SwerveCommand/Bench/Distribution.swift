@@ -56,7 +56,8 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
   package mutating func gamma(shape: Double) -> Double {
     if shape < 1 {
       // A draw of shape + 1 pulled towards zero by a power of a uniform one; the mean of the raw draw is `shape`.
-      let raw = gamma(shape: shape + 1) * (shape + 1) * pow(Double.random(in: Double.ulpOfOne..<1, using: &self), 1 / shape)
+      let raw =
+        gamma(shape: shape + 1) * (shape + 1) * pow(Double.random(in: Double.ulpOfOne..<1, using: &self), 1 / shape)
       return raw / shape
     }
     let d = shape - 1.0 / 3

@@ -1,3 +1,6 @@
+import SwerveCore
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,8 +8,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import SwerveCore
-import Synchronization
 
 /// When things happened to one request, in seconds since it was sent.
 package struct RequestTiming: Sendable, Hashable {
@@ -23,7 +24,11 @@ package struct RequestTiming: Sendable, Hashable {
   package mutating func arrived(_ tokens: Int, now: Double, last: inout Double) {
     guard tokens > 0 else { return }
     outputTokens += tokens
-    if firstToken == nil { firstToken = now } else { gaps += Array(repeating: (now - last) / Double(tokens), count: tokens) }
+    if firstToken == nil {
+      firstToken = now
+    } else {
+      gaps += Array(repeating: (now - last) / Double(tokens), count: tokens)
+    }
     last = now
   }
 }

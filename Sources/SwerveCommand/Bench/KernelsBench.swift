@@ -17,7 +17,8 @@ struct KernelsBench {
     }
     let benchmark = KernelBenchmark(device: try CPUDevice(configuration: configuration), options: .init())
     let report = try benchmark.run { line in
-      console.writeError("\(line.name), \(line.type.rawValue), rows \(line.rows): \(Format.fixed(line.seconds * 1e3, 3)) ms\n")
+      console.writeError(
+        "\(line.name), \(line.type.rawValue), rows \(line.rows): \(Format.fixed(line.seconds * 1e3, 3)) ms\n")
     }
     guard settings.general.json else {
       for line in report.text { console.print(line) }

@@ -1,8 +1,8 @@
 package import SwerveCore
 import Synchronization
 
-/// `bench replay`: given token ids, greedy and to full length; one JSON object on standard output. Loading is not part of
-/// the elapsed time, HTTP is not involved.
+/// `bench replay`: given token ids, greedy and to full length; one JSON object on standard output. Loading is not part
+/// of the elapsed time, HTTP is not involved.
 package struct ReplayBench {
   let bench: BenchSettings
   let console: Console
@@ -19,7 +19,9 @@ package struct ReplayBench {
       func wrong(_ what: String) -> CommandError { CommandError(.usage, "\(path), line \(place + 1): \(what).") }
       let json: JSON
       do { json = try JSON(parsing: String(line)) } catch { throw wrong("\(error)") }
-      guard let ids = json["prompt_token_ids"]?.array, !ids.isEmpty else { throw wrong("prompt_token_ids must be a list") }
+      guard let ids = json["prompt_token_ids"]?.array, !ids.isEmpty else {
+        throw wrong("prompt_token_ids must be a list")
+      }
       let tokens = try ids.map { id -> TokenID in
         guard let value = id.int, let token = Int32(exactly: value), token >= 0 else {
           throw wrong("\(id.text) is no token id")

@@ -1,3 +1,6 @@
+import NIOHTTP1
+import SwerveCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,8 +8,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import NIOHTTP1
-import SwerveCore
 
 /// `bench serve`: requests arrive at a server by a schedule; latencies are measured at this end of the connection.
 struct ServeBench {
@@ -192,7 +193,8 @@ struct ServeBench {
     var targets: [String: Double] = [:]
     for item in bench.goodput {
       let parts = item.split(separator: ":")
-      guard parts.count == 2, ["ttft", "tpot", "e2el"].contains(String(parts[0])), let limit = Double(parts[1]), limit > 0
+      guard parts.count == 2, ["ttft", "tpot", "e2el"].contains(String(parts[0])), let limit = Double(parts[1]),
+        limit > 0
       else { throw CommandError(.usage, "--goodput takes ttft:MS, tpot:MS and e2el:MS, not \(item).") }
       targets[String(parts[0])] = limit
     }

@@ -1,3 +1,5 @@
+import SwerveCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,7 +7,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import SwerveCore
 
 /// `bench startup`: from a configuration to an engine that takes requests, with the model's files out of the page cache
 /// (cold) and in it (warm).
@@ -25,7 +26,9 @@ struct StartupBench {
       let engine = try await engines.start(configuration, observer: nil) { _ in }
       let seconds = Clock.now() - start
       await engine.stop()
-      if place < bench.iterationsCold { cold.append(seconds) } else if place >= bench.iterationsCold + warmups {
+      if place < bench.iterationsCold {
+        cold.append(seconds)
+      } else if place >= bench.iterationsCold + warmups {
         warm.append(seconds)
       }
       display.update(done: place + 1, total: total)
@@ -36,7 +39,8 @@ struct StartupBench {
       let distribution = Distribution(times)
       console.print("Avg \(name) startup time: \(Format.fixed(distribution.mean, 3)) seconds")
       for rank in [10.0, 50, 90, 99] {
-        console.print("\(Int(rank))% percentile \(name) startup time: \(Format.fixed(distribution.percentile(rank), 3)) seconds")
+        console.print(
+          "\(Int(rank))% percentile \(name) startup time: \(Format.fixed(distribution.percentile(rank), 3)) seconds")
       }
       result["avg_\(name)_startup_time"] = .double(distribution.mean)
       result["\(name)_startup_times"] = .array(times.map { .double($0) })

@@ -143,7 +143,8 @@ struct ChatStatistics: Sendable {
     let first = outcome.firstSeconds ?? outcome.seconds
     let rate = outcome.seconds > first ? Double(max(0, output - 1)) / (outcome.seconds - first) : 0
     let prompt = outcome.usage.map { "\($0.promptTokens) prompt tokens, " } ?? ""
-    last = "(\(prompt)\(output) tokens, first after \(Format.fixed(first * 1000, 0)) ms, \(Format.fixed(rate, 1)) tokens/s)"
+    last =
+      "(\(prompt)\(output) tokens, first after \(Format.fixed(first * 1000, 0)) ms, \(Format.fixed(rate, 1)) tokens/s)"
   }
 
   var summary: String {

@@ -48,7 +48,7 @@ package struct EngineBackend: ChatBackend {
         if let finish = delta.finish { usage.finish = finish.rawValue }
       }
     }
-    try Task.checkCancellation()
     onPiece(.finished(usage))
+    try Task.checkCancellation()
   }
 }

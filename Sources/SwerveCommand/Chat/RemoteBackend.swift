@@ -50,7 +50,7 @@ package struct RemoteBackend: ChatBackend {
       if let reasoning, !reasoning.isEmpty { onPiece(.reasoning(reasoning)) }
       if let text = delta["content"]?.string ?? choice["text"]?.string, !text.isEmpty { onPiece(.text(text)) }
     }
-    try Task.checkCancellation()
     onPiece(.finished(usage))
+    try Task.checkCancellation()
   }
 }

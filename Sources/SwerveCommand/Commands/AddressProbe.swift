@@ -1,3 +1,6 @@
+import NIOCore
+import NIOPosix
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,8 +8,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import NIOCore
-import NIOPosix
 
 /// Finds out whether an address can be listened on, before a model is loaded for minutes.
 enum AddressProbe {

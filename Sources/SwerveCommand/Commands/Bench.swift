@@ -12,7 +12,8 @@ struct BenchCommand: ParsableCommand {
 
 /// A benchmark of an engine in this process.
 private protocol EngineBench: TableCommand {
-  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext) async throws
+  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext)
+    async throws
   func check(_ settings: Settings) throws
 }
 
@@ -48,7 +49,9 @@ struct LatencyCommand: EngineBench {
     }
   }
 
-  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext) async throws {
+  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext)
+    async throws
+  {
     try await LatencyBench(bench: settings.bench, console: context.console).run(engine)
   }
 }
@@ -58,7 +61,9 @@ struct ThroughputCommand: EngineBench {
   static let table = FlagTable.benchThroughput
   @Argument(parsing: .captureForPassthrough) var words: [String] = []
 
-  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext) async throws {
+  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext)
+    async throws
+  {
     try await ThroughputBench(bench: settings.bench, console: context.console).run(engine)
   }
 }
@@ -75,7 +80,9 @@ struct ReplayCommand: EngineBench {
     _ = try ReplayBench.read(file)
   }
 
-  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext) async throws {
+  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext)
+    async throws
+  {
     let prompts = try ReplayBench.read(settings.bench.requestsFile ?? "")
     let bench = ReplayBench(bench: settings.bench, console: context.console)
     context.console.print(try await bench.run(prompts, engine, loadSeconds: loadSeconds).text)

@@ -73,7 +73,8 @@ private struct Conversation {
     if let question = settings.chat.quick { return try await session.ask(question) }
     let isInteractive = console.isInteractive
     if isInteractive {
-      console.print("\(backend.modelName): /clear forgets, /stats counts, /exit or Ctrl-D ends, Ctrl-C stops an answer.")
+      console.print(
+        "\(backend.modelName): /clear forgets, /stats counts, /exit or Ctrl-D ends, Ctrl-C stops an answer.")
     }
     try await session.run { await TerminalInput.line(prompt: isInteractive ? "> " : "", console: console) }
   }

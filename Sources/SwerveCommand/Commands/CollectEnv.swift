@@ -1,3 +1,6 @@
+import ArgumentParser
+package import SwerveCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,8 +8,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import ArgumentParser
-package import SwerveCore
 
 struct CollectEnvCommand: TableCommand {
   static let configuration = passing("collect-env", "What a bug report should say about this machine.")

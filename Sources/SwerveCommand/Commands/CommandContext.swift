@@ -14,8 +14,8 @@ package struct CommandContext: Sendable {
 }
 
 extension CommandContext {
-  /// Resolves the model, prints the memory plan for `--dry-run` (then answers nil), else starts an engine that works off
-  /// batches. The answer brings the seconds that loading took.
+  /// Resolves the model, prints the memory plan for `--dry-run` (then answers nil), else starts an engine that works
+  /// off batches. The answer brings the seconds that loading took.
   func startOffline(_ settings: Settings) async throws -> (engine: StartedEngine, loadSeconds: Double)? {
     guard let configuration = try await offlineConfiguration(settings) else { return nil }
     let display = ProgressDisplay("loading \(configuration.modelName)", unit: .percent, console: console)

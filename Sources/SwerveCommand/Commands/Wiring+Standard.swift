@@ -6,7 +6,8 @@ import SwerveText
 extension Wiring {
   /// The real rooms.
   package static let standard = Wiring(
-    engines: LocalEngines(), serve: { try await Serving(settings: $0, engines: $1, console: $2).run() }, lines: TextRoom(),
+    engines: LocalEngines(), serve: { try await Serving(settings: $0, engines: $1, console: $2).run() },
+    lines: TextRoom(),
     benchKernels: { settings, console in try KernelsBench(settings: settings, console: console).run() })
 }
 
@@ -24,7 +25,11 @@ struct LocalEngines: EngineProvider {
   }
 
   func plan(_ configuration: EngineConfiguration) async throws -> [String] {
-    try StartPlan(configuration).report.logLines
+    let report = try StartPlan(configuration).report
+    return report.memoryTable + [
+      "KV cache: \(report.blockCount) blocks of \(report.blockSize) tokens, \(report.kvTokens) tokens",
+      "Longest request: \(report.maxModelLength) tokens",
+    ]
   }
 
   func exitCode(of error: any Error) -> ExitCode? {

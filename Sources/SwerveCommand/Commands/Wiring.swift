@@ -49,7 +49,8 @@ package struct Wiring: Sendable {
   package var benchKernels: @Sendable (Settings, Console) async throws -> Void
 
   package init(
-    engines: any EngineProvider, serve: @escaping @Sendable (Settings, any EngineProvider, Console) async throws -> Void,
+    engines: any EngineProvider,
+    serve: @escaping @Sendable (Settings, any EngineProvider, Console) async throws -> Void,
     lines: any TextLines, benchKernels: @escaping @Sendable (Settings, Console) async throws -> Void
   ) {
     self.engines = engines

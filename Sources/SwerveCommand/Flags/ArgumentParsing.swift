@@ -97,7 +97,9 @@ extension ParsedArguments {
   ) throws(FlagError) -> FlagValue {
     if case .bool = flag.kind {
       var text = inline
-      if text == nil, let next = words.first, ["true", "false"].contains(next.lowercased()) { text = words.removeFirst() }
+      if text == nil, let next = words.first, ["true", "false"].contains(next.lowercased()) {
+        text = words.removeFirst()
+      }
       guard case .bool(let value) = try flag.kind.parse(text ?? "true") else { return .bool(false) }
       return .bool(value != isOpposite)
     }

@@ -8,7 +8,8 @@ struct ConfigurationText {
 
   var text: String {
     var lines: [String] = []
-    let given = Dictionary(assignments.map { ("\($0.flag.section.rawValue)/\($0.flag.name)", $0) }) { first, _ in first }
+    let given = Dictionary(assignments.map { ("\($0.flag.section.rawValue)/\($0.flag.name)", $0) }) { first, _ in first
+    }
     for section in table.sections where section != .environment {
       lines.append("# \(section.rawValue)")
       for flag in table.flags where flag.section == section {

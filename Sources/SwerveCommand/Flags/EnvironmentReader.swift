@@ -19,7 +19,8 @@ struct EnvironmentReader {
       guard let name = names(of: flag).first(where: { environment[$0]?.isEmpty == false }), let text = environment[name]
       else { continue }
       do {
-        let value = try flag.kind == .list && !text.hasPrefix("[")
+        let value =
+          try flag.kind == .list && !text.hasPrefix("[")
           ? FlagValue.list(text.split(separator: ",").map(String.init)) : flag.kind.parse(text)
         reading.assignments.append(
           Assignment(flag: flag, value: value, written: name, source: .environment))

@@ -13,31 +13,32 @@ extension Flag {
     .string("output-json", .benchLatency, \.bench.outputJSON, "file for the result"),
   ]
 
-  static let throughput: [Flag] = [
-    .string(
-      "dataset-name", .benchThroughput, \.bench.datasetName, default: "sharegpt, random without --dataset-path",
-      "random, sharegpt, prefix_repetition or custom"),
-    .string("dataset-path", .benchThroughput, \.bench.datasetPath, "file of the data set"),
-    .custom("input-len", .int, .benchThroughput, default: "1024", "prompt tokens (random)") {
-      if case .int(let value) = $1 { $0.bench.randomInputLength = value }
-    },
-    .custom("output-len", .int, .benchThroughput, default: "128, or the data's", "tokens to generate") {
-      if case .int(let value) = $1 {
-        $0.bench.randomOutputLength = value
-        $0.bench.fixedOutputLength = value
-      }
-    },
-    .int("num-prompts", .benchThroughput, \.bench.promptCount, default: 1000, "requests"),
-    .int("n", .benchThroughput, \.bench.n, default: 1, "sequences per prompt"),
-    .custom("prefix-len", .int, .benchThroughput, default: "0", "tokens all prompts begin with (random)") {
-      if case .int(let value) = $1 { $0.bench.randomPrefixLength = value }
-    },
-    .ignored("async-engine", .bool, .benchThroughput, why: "there is one engine", "use the streaming engine"),
-    .int("num-warmups", .benchThroughput, \.bench.warmups, default: 0, "requests that do not count"),
-    .later("lora-path", .string, .benchThroughput, default: "null", why: "there are no adapters", "adapter"),
-    .bool("disable-detokenize", .benchThroughput, \.bench.disableDetokenize, default: false, "make no text"),
-    .string("output-json", .benchThroughput, \.bench.outputJSON, "file for the result"),
-  ] + repetition(.benchThroughput)
+  static let throughput: [Flag] =
+    [
+      .string(
+        "dataset-name", .benchThroughput, \.bench.datasetName, default: "sharegpt, random without --dataset-path",
+        "random, sharegpt, prefix_repetition or custom"),
+      .string("dataset-path", .benchThroughput, \.bench.datasetPath, "file of the data set"),
+      .custom("input-len", .int, .benchThroughput, default: "1024", "prompt tokens (random)") {
+        if case .int(let value) = $1 { $0.bench.randomInputLength = value }
+      },
+      .custom("output-len", .int, .benchThroughput, default: "128, or the data's", "tokens to generate") {
+        if case .int(let value) = $1 {
+          $0.bench.randomOutputLength = value
+          $0.bench.fixedOutputLength = value
+        }
+      },
+      .int("num-prompts", .benchThroughput, \.bench.promptCount, default: 1000, "requests"),
+      .int("n", .benchThroughput, \.bench.n, default: 1, "sequences per prompt"),
+      .custom("prefix-len", .int, .benchThroughput, default: "0", "tokens all prompts begin with (random)") {
+        if case .int(let value) = $1 { $0.bench.randomPrefixLength = value }
+      },
+      .ignored("async-engine", .bool, .benchThroughput, why: "there is one engine", "use the streaming engine"),
+      .int("num-warmups", .benchThroughput, \.bench.warmups, default: 0, "requests that do not count"),
+      .later("lora-path", .string, .benchThroughput, default: "null", why: "there are no adapters", "adapter"),
+      .bool("disable-detokenize", .benchThroughput, \.bench.disableDetokenize, default: false, "make no text"),
+      .string("output-json", .benchThroughput, \.bench.outputJSON, "file for the result"),
+    ] + repetition(.benchThroughput)
 
   static let replay: [Flag] = [
     .string("requests", .benchReplay, \.bench.requestsFile, "JSONL file: prompt_token_ids, max_tokens"),
@@ -74,26 +75,34 @@ extension Flag {
     .string("api-key", .benchServe, \.bench.apiKey, environment: ["OPENAI_API_KEY"], isSecret: true, "key"),
     .list("header", .benchServe, \.bench.headers, "further headers: Name=Value"),
     .bool("insecure", .benchServe, \.bench.insecure, default: false, "accept any certificate"),
-    .double("ready-check-timeout-sec", .benchServe, \.bench.readyTimeout, default: 600, "seconds to wait for the server"),
+    .double(
+      "ready-check-timeout-sec", .benchServe, \.bench.readyTimeout, default: 600, "seconds to wait for the server"),
   ]
 
-  private static let data: [Flag] = [
-    .string("dataset-name", .benchServe, \.bench.datasetName, default: "random", "random, sharegpt, prefix_repetition or custom"),
-    .string("dataset-path", .benchServe, \.bench.datasetPath, "file of the data set"),
-    .int("random-input-len", .benchServe, \.bench.randomInputLength, default: 1024, aliases: ["input-len"], "prompt tokens"),
-    .int("random-output-len", .benchServe, \.bench.randomOutputLength, default: 128, "tokens to generate"),
-    .custom("output-len", .int, .benchServe, default: "the data's", "tokens to generate, whatever the data set says") {
-      if case .int(let value) = $1 {
-        $0.bench.randomOutputLength = value
-        $0.bench.fixedOutputLength = value
-      }
-    },
-    .double("random-range-ratio", .benchServe, \.bench.randomRangeRatio, default: 0, "spread of both lengths, 0 ..< 1"),
-    .int("random-prefix-len", .benchServe, \.bench.randomPrefixLength, default: 0, "tokens all prompts begin with"),
-    .int("num-prompts", .benchServe, \.bench.promptCount, default: 1000, "requests"),
-    .int("num-warmups", .benchServe, \.bench.warmups, default: 0, "requests that do not count"),
-    .int("seed", .benchServe, \.bench.seed, default: 0, "seed of prompts and arrivals"),
-  ] + repetition(.benchServe)
+  private static let data: [Flag] =
+    [
+      .string(
+        "dataset-name", .benchServe, \.bench.datasetName, default: "random",
+        "random, sharegpt, prefix_repetition or custom"),
+      .string("dataset-path", .benchServe, \.bench.datasetPath, "file of the data set"),
+      .int(
+        "random-input-len", .benchServe, \.bench.randomInputLength, default: 1024, aliases: ["input-len"],
+        "prompt tokens"),
+      .int("random-output-len", .benchServe, \.bench.randomOutputLength, default: 128, "tokens to generate"),
+      .custom("output-len", .int, .benchServe, default: "the data's", "tokens to generate, whatever the data set says")
+      {
+        if case .int(let value) = $1 {
+          $0.bench.randomOutputLength = value
+          $0.bench.fixedOutputLength = value
+        }
+      },
+      .double(
+        "random-range-ratio", .benchServe, \.bench.randomRangeRatio, default: 0, "spread of both lengths, 0 ..< 1"),
+      .int("random-prefix-len", .benchServe, \.bench.randomPrefixLength, default: 0, "tokens all prompts begin with"),
+      .int("num-prompts", .benchServe, \.bench.promptCount, default: 1000, "requests"),
+      .int("num-warmups", .benchServe, \.bench.warmups, default: 0, "requests that do not count"),
+      .int("seed", .benchServe, \.bench.seed, default: 0, "seed of prompts and arrivals"),
+    ] + repetition(.benchServe)
 
   private static let load: [Flag] = [
     .double("request-rate", .benchServe, \.bench.requestRate, default: .infinity, "requests/s; inf = all at once"),
@@ -116,7 +125,8 @@ extension Flag {
   private static let report: [Flag] = [
     .list("goodput", .benchServe, \.bench.goodput, "targets in ms: ttft:500 tpot:50 e2el:2000"),
     .custom(
-      "percentile-metrics", .string, .benchServe, default: "ttft,tpot,itl,e2el", "which of ttft, tpot, itl, e2el to print"
+      "percentile-metrics", .string, .benchServe, default: "ttft,tpot,itl,e2el",
+      "which of ttft, tpot, itl, e2el to print"
     ) { settings, value in
       let names = value.text.split(separator: ",").map(String.init)
       for name in names where !["ttft", "tpot", "itl", "e2el"].contains(name) {

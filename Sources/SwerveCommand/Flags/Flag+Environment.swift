@@ -33,7 +33,8 @@ extension Flag {
     },
     .later("configure-logging", .bool, .environment, default: "true", why: "logging is always configured", ""),
     .later("logging-config-path", .string, .environment, default: "", why: "use --log-level and --log-format", ""),
-    .later("keep-alive-on-engine-death", .bool, .environment, default: "false", why: "the server ends with its engine", ""),
+    .later(
+      "keep-alive-on-engine-death", .bool, .environment, default: "false", why: "the server ends with its engine", ""),
     .later("allow-long-max-model-len", .bool, .environment, default: "false", why: "the model's limit holds", ""),
     .later("allow-runtime-lora-updating", .bool, .environment, default: "false", why: "there are no adapters", ""),
     .later("enable-responses-api-store", .bool, .environment, default: "false", why: "responses are not kept", ""),

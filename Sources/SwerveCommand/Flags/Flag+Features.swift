@@ -21,7 +21,8 @@ extension Flag {
     .later(
       "reasoning-parser", .string, .features, default: "auto", allowed: ["", "none"],
       why: "reasoning is not split off", "reasoning format"),
-    .later("reasoning-config", .json, .features, default: "{}", allowed: ["null"], why: "reasoning is not split off", ""),
+    .later(
+      "reasoning-config", .json, .features, default: "{}", allowed: ["null"], why: "reasoning is not split off", ""),
     .later(
       "tool-call-parser", .string, .features, default: "auto", allowed: ["", "none"],
       why: "tool calls are not parsed", "tool call format"),

@@ -14,7 +14,8 @@ extension Flag {
     .string("root-path", .frontEnd, \.server.rootPath, default: "", "prefix stripped from every path"),
     .later(
       "api-server-count", .int(words: ["auto": 1]), .frontEnd, default: "1", why: "one server is enough", "servers"),
-    .double("shutdown-timeout", .frontEnd, \.server.drainTimeout, default: 30, "seconds running requests get to finish"),
+    .double(
+      "shutdown-timeout", .frontEnd, \.server.drainTimeout, default: 30, "seconds running requests get to finish"),
     .later("ssl-keyfile", .string, .frontEnd, default: "null", why: noTLS, "TLS key"),
     .later("ssl-certfile", .string, .frontEnd, default: "null", why: noTLS, "TLS certificate"),
     .later("ssl-ca-certs", .string, .frontEnd, default: "null", why: noTLS, "authorities of client certificates"),
@@ -43,7 +44,9 @@ extension Flag {
   ]
 
   private static let replies: [Flag] = [
-    .custom("chat-template", .string, .frontEnd, default: "the model's", "Jinja template: a file, or the template itself") {
+    .custom(
+      "chat-template", .string, .frontEnd, default: "the model's", "Jinja template: a file, or the template itself"
+    ) {
       settings, value in
       let text = value.text
       if text.contains("{{") || text.contains("{%") || text.contains("\n") {
@@ -74,7 +77,8 @@ extension Flag {
       "enable-per-request-metrics", .bool, .frontEnd, default: "false", why: "replies carry no timings",
       "timings in replies"),
     .later(
-      "enable-server-load-tracking", .bool, .frontEnd, default: "true", why: "load is always counted", "count the load"),
+      "enable-server-load-tracking", .bool, .frontEnd, default: "true", why: "load is always counted",
+      "count the load"),
     .bool(
       "enable-request-id-headers", .frontEnd, \.server.addsRequestIDHeader, default: false, "X-Request-Id on replies"),
     .double(

@@ -1,8 +1,9 @@
 extension Flag {
   /// Flags of the parser itself.
-  static let general: [Flag] = benchGeneral + [
-    .bool("dry-run", .general, \.general.dryRun, default: false, "print the memory plan and stop"),
-  ]
+  static let general: [Flag] =
+    benchGeneral + [
+      .bool("dry-run", .general, \.general.dryRun, default: false, "print the memory plan and stop")
+    ]
 
   static let benchGeneral: [Flag] = [
     .string("config", .general, \.general.configFile, "YAML file with flag names as keys"),
@@ -38,12 +39,14 @@ extension Flag {
     .string("system-prompt", .chat, \.chat.systemPrompt, "first message of the conversation")
   ]
 
-  static let textFlags: [Flag] = [
-    .string("tokenizer", .text, \.tokenizer, default: "story", aliases: ["model"], "folder or Hub id"),
-    .string("revision", .text, \.revision, "branch, tag or commit on the Hub"),
-    .string("hf-token", .text, \.hub.token, environment: ["HF_TOKEN"], isSecret: true, "token for the Hub"),
-    .bool("offline", .text, \.hub.offline, default: false, environment: ["HF_HUB_OFFLINE"], "use only what is cached"),
-  ] + renderFlags
+  static let textFlags: [Flag] =
+    [
+      .string("tokenizer", .text, \.tokenizer, default: "story", aliases: ["model"], "folder or Hub id"),
+      .string("revision", .text, \.revision, "branch, tag or commit on the Hub"),
+      .string("hf-token", .text, \.hub.token, environment: ["HF_TOKEN"], isSecret: true, "token for the Hub"),
+      .bool(
+        "offline", .text, \.hub.offline, default: false, environment: ["HF_HUB_OFFLINE"], "use only what is cached"),
+    ] + renderFlags
 
   static let renderFlags: [Flag] = [
     .bool("jsonl", .text, \.text.jsonLines, default: false, "one JSON object a line, in and out")

@@ -37,7 +37,8 @@ extension Flag {
     .later(
       "kv-events-config", .json, .memory, default: "{}", allowed: ["null", #"{"enable_kv_cache_events":false}"#],
       why: "cache events are not published", "publish cache events"),
-    .later("cpu-offload-gb", .double, .memory, default: "0", why: "weights have one place", "GiB of weights on the host"),
+    .later(
+      "cpu-offload-gb", .double, .memory, default: "0", why: "weights have one place", "GiB of weights on the host"),
     .later("cpu-offload-params", .list, .memory, default: "", why: "weights have one place", "weights on the host"),
     .later(
       "offload-group-size", .int, .memory, default: "0", why: "weights have one place", "layers fetched together"),

@@ -53,7 +53,8 @@ extension Flag {
       "load-format", .string, .model, default: "auto", "auto, safetensors, or dummy (random weights from config.json)"
     ) { settings, value in
       guard let format = EngineConfiguration.LoadFormat(rawValue: value.text.lowercased()) else {
-        throw FlagError("\(value.text) is not supported yet: weights are read from safetensors; give auto, safetensors or dummy")
+        throw FlagError(
+          "\(value.text) is not supported yet: weights are read from safetensors; give auto, safetensors or dummy")
       }
       settings.engine.loadFormat = format
     },

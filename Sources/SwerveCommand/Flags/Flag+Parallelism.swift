@@ -1,90 +1,93 @@
 extension Flag {
   /// Several devices, several processes, several hosts: all of it is still to come.
-  static let parallelism: [Flag] = cpu + [
-    one("tensor-parallel-size", aliases: ["tp", "tp-size"], short: ["tp"], "devices a layer is split over"),
-    one("pipeline-parallel-size", aliases: ["pp", "pp-size"], short: ["pp"], "stages the layers are split into"),
-    one("data-parallel-size", aliases: ["dp", "dp-size"], short: ["dp"], "replicas"),
-    .later("data-parallel-rank", .int, .parallelism, default: "0", why: oneProcess, "this replica"),
-    .later("data-parallel-start-rank", .int, .parallelism, default: "0", why: oneProcess, "first replica here"),
-    .later("data-parallel-size-local", .int, .parallelism, default: "1", why: oneProcess, "replicas here"),
-    .later("data-parallel-address", .string, .parallelism, default: "null", why: oneProcess, "address of replica 0"),
-    .later("data-parallel-rpc-port", .int, .parallelism, default: "29550", why: oneProcess, "port of replica 0"),
-    .later("data-parallel-backend", .string, .parallelism, default: "mp", why: oneProcess, "how replicas start"),
-    .later("data-parallel-external-lb", .bool, .parallelism, default: "false", why: oneProcess, "balanced outside"),
-    .later("data-parallel-hybrid-lb", .bool, .parallelism, default: "false", why: oneProcess, "balanced per host"),
-    .later(
-      "enable-expert-parallel", .bool, .parallelism, default: "false", aliases: ["ep"], why: oneProcess,
-      "spread experts over devices"),
-    .later("enable-eplb", .bool, .parallelism, default: "false", why: oneProcess, "move experts by load"),
-    .later("eplb-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "how to move them"),
-    one("decode-context-parallel-size", aliases: ["dcp"], short: ["dcp"], "devices a context is split over"),
-    one("prefill-context-parallel-size", aliases: ["pcp"], short: ["pcp"], "the same for prompts"),
-    .later(
-      "distributed-executor-backend",
-      .choice([
-        "inline": "inline", "uni": "inline", "threads": "threads", "shm": "shm", "mp": "mp", "mpi": "mpi",
-        "external_launcher": "mpi", "ray": "shm",
-      ]), .parallelism, default: "inline", allowed: ["mp"], why: oneProcess, "how ranks run"),
-    one("nnodes", aliases: [], short: ["n"], "hosts"),
-    .later("node-rank", .int, .parallelism, default: "0", short: ["r"], why: oneProcess, "this host"),
-    one("local-ranks", aliases: ["nproc-per-node"], short: [], "ranks on this host"),
-    .later("master-addr", .string, .parallelism, default: "127.0.0.1", why: oneProcess, "address of rank 0"),
-    .later("master-port", .int, .parallelism, default: "29501", why: oneProcess, "port of rank 0"),
-    .later("headless", .bool, .parallelism, default: "false", why: oneProcess, "worker without HTTP"),
-    .later("distributed-timeout-seconds", .double, .parallelism, default: "null", why: oneProcess, "watchdog"),
-    .later(
-      "device", .words("auto", "cpu", "cuda", "metal"), .parallelism, default: "auto", allowed: ["cpu"],
-      why: "models run on the CPU", "device"),
-    .later("device-ids", .string, .parallelism, default: "auto", why: "models run on the CPU", "devices"),
-    .later("numa-bind", .bool, .parallelism, default: "false", why: threadsAreWherever, "stay on a NUMA node"),
-    .later("numa-bind-nodes", .string, .parallelism, default: "auto", why: threadsAreWherever, "which nodes"),
-    .later("numa-bind-cpus", .string, .parallelism, default: "auto", why: threadsAreWherever, "which CPUs"),
-    .ignored("disable-custom-all-reduce", .bool, .parallelism, why: "there is no all-reduce", "plain all-reduce"),
-    .ignored("max-parallel-workers", .int, .parallelism, why: "there is one process", "workers"),
-    .ignored("ray-workers-use-nsight", .bool, .parallelism, why: "there is no Ray", "profile Ray workers"),
-    .ignored("worker-cls", .string, .parallelism, why: "there is one process", "worker class"),
-    .ignored("worker-extension-cls", .string, .parallelism, why: "there is one process", "worker class"),
-    .ignored("enable-dbo", .bool, .parallelism, why: "there is one device", "overlap of two half batches"),
-    .later(
-      "comm-backend", .words("auto", "nccl", "shm", "tcp", "rdma", "gloo"), .parallelism, default: "auto",
-      why: oneProcess, "how ranks talk"),
-    .later("autoscale-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "replica count"),
-    .later("enable-elastic-ep", .bool, .parallelism, default: "false", why: oneProcess, "change ranks at run time"),
-    .later("enable-fault-tolerance", .bool, .parallelism, default: "false", why: oneProcess, "survive lost ranks"),
-    .later(
-      "placement", .string, .parallelism, default: "auto", allowed: ["unified"],
-      why: "parameters and request data share one device", "which role lives where"),
-    .later(
-      "parameter-devices", .string, .parallelism, default: "null", aliases: ["param-devices"],
-      why: "parameters and request data share one device", "devices of the weights"),
-    .later(
-      "data-devices", .string, .parallelism, default: "null", why: "parameters and request data share one device",
-      "devices of keys and values"),
-    .later("data-workers", .int, .parallelism, default: "0", why: "the data side has no workers", "data workers"),
-    .later(
-      "weight-sharding", .words("tp", "zero3"), .parallelism, default: "tp", why: "weights have one place",
-      "how weights are spread"),
-    .later("zero3-prefetch-layers", .int, .parallelism, default: "1", why: "weights have one place", "layers ahead"),
-    .later("pipeline-split", .string, .parallelism, default: "null", why: oneProcess, "layers of each stage"),
-    .later(
-      "gather-source", .words("peers", "host", "nvme"), .parallelism, default: "peers", why: "weights have one place",
-      "where layers are gathered from"),
-    .later("gather-depth", .int, .parallelism, default: "1", why: "weights have one place", "layers gathered ahead"),
-    .later("micro-batches", .string, .parallelism, default: "auto", allowed: ["1"], why: oneProcess, "batches in flight"),
-    .later("link", .string, .parallelism, default: "auto", why: oneProcess, "transport between devices"),
-    .later("link-encryption", .string, .parallelism, default: "off", why: oneProcess, "seal what leaves the host"),
-    .later("trusted-network", .bool, .parallelism, default: "false", why: oneProcess, "allow open links"),
-    .later(
-      "reduction", .words("exact", "fast"), .parallelism, default: "exact", why: "sums have one fixed order",
-      "order of sums"),
-    .later("virtual-shards", .int, .parallelism, default: "8", why: "sums have one fixed order", "shards of a sum"),
-    .later(
-      "attention-partition", .int, .parallelism, default: "256", why: "attention works in pieces of 256 tokens",
-      "tokens per partial attention"),
-    .later(
-      "memory-utilization", .string, .parallelism, default: "null",
-      why: "there is one device; use --gpu-memory-utilization", "share of memory per device"),
-  ]
+  static let parallelism: [Flag] =
+    cpu + [
+      one("tensor-parallel-size", aliases: ["tp", "tp-size"], short: ["tp"], "devices a layer is split over"),
+      one("pipeline-parallel-size", aliases: ["pp", "pp-size"], short: ["pp"], "stages the layers are split into"),
+      one("data-parallel-size", aliases: ["dp", "dp-size"], short: ["dp"], "replicas"),
+      .later("data-parallel-rank", .int, .parallelism, default: "0", why: oneProcess, "this replica"),
+      .later("data-parallel-start-rank", .int, .parallelism, default: "0", why: oneProcess, "first replica here"),
+      .later("data-parallel-size-local", .int, .parallelism, default: "1", why: oneProcess, "replicas here"),
+      .later("data-parallel-address", .string, .parallelism, default: "null", why: oneProcess, "address of replica 0"),
+      .later("data-parallel-rpc-port", .int, .parallelism, default: "29550", why: oneProcess, "port of replica 0"),
+      .later("data-parallel-backend", .string, .parallelism, default: "mp", why: oneProcess, "how replicas start"),
+      .later("data-parallel-external-lb", .bool, .parallelism, default: "false", why: oneProcess, "balanced outside"),
+      .later("data-parallel-hybrid-lb", .bool, .parallelism, default: "false", why: oneProcess, "balanced per host"),
+      .later(
+        "enable-expert-parallel", .bool, .parallelism, default: "false", aliases: ["ep"], why: oneProcess,
+        "spread experts over devices"),
+      .later("enable-eplb", .bool, .parallelism, default: "false", why: oneProcess, "move experts by load"),
+      .later("eplb-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "how to move them"),
+      one("decode-context-parallel-size", aliases: ["dcp"], short: ["dcp"], "devices a context is split over"),
+      one("prefill-context-parallel-size", aliases: ["pcp"], short: ["pcp"], "the same for prompts"),
+      .later(
+        "distributed-executor-backend",
+        .choice([
+          "inline": "inline", "uni": "inline", "threads": "threads", "shm": "shm", "mp": "mp", "mpi": "mpi",
+          "external_launcher": "mpi", "ray": "shm",
+        ]), .parallelism, default: "inline", allowed: ["mp"], why: oneProcess, "how ranks run"),
+      one("nnodes", aliases: [], short: ["n"], "hosts"),
+      .later("node-rank", .int, .parallelism, default: "0", short: ["r"], why: oneProcess, "this host"),
+      one("local-ranks", aliases: ["nproc-per-node"], short: [], "ranks on this host"),
+      .later("master-addr", .string, .parallelism, default: "127.0.0.1", why: oneProcess, "address of rank 0"),
+      .later("master-port", .int, .parallelism, default: "29501", why: oneProcess, "port of rank 0"),
+      .later("headless", .bool, .parallelism, default: "false", why: oneProcess, "worker without HTTP"),
+      .later("distributed-timeout-seconds", .double, .parallelism, default: "null", why: oneProcess, "watchdog"),
+      .later(
+        "device", .words("auto", "cpu", "cuda", "metal"), .parallelism, default: "auto", allowed: ["cpu"],
+        why: "models run on the CPU", "device"),
+      .later("device-ids", .string, .parallelism, default: "auto", why: "models run on the CPU", "devices"),
+      .later("numa-bind", .bool, .parallelism, default: "false", why: threadsAreWherever, "stay on a NUMA node"),
+      .later("numa-bind-nodes", .string, .parallelism, default: "auto", why: threadsAreWherever, "which nodes"),
+      .later("numa-bind-cpus", .string, .parallelism, default: "auto", why: threadsAreWherever, "which CPUs"),
+      .ignored("disable-custom-all-reduce", .bool, .parallelism, why: "there is no all-reduce", "plain all-reduce"),
+      .ignored("max-parallel-workers", .int, .parallelism, why: "there is one process", "workers"),
+      .ignored("ray-workers-use-nsight", .bool, .parallelism, why: "there is no Ray", "profile Ray workers"),
+      .ignored("worker-cls", .string, .parallelism, why: "there is one process", "worker class"),
+      .ignored("worker-extension-cls", .string, .parallelism, why: "there is one process", "worker class"),
+      .ignored("enable-dbo", .bool, .parallelism, why: "there is one device", "overlap of two half batches"),
+      .later(
+        "comm-backend", .words("auto", "nccl", "shm", "tcp", "rdma", "gloo"), .parallelism, default: "auto",
+        why: oneProcess, "how ranks talk"),
+      .later(
+        "autoscale-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "replica count"),
+      .later("enable-elastic-ep", .bool, .parallelism, default: "false", why: oneProcess, "change ranks at run time"),
+      .later("enable-fault-tolerance", .bool, .parallelism, default: "false", why: oneProcess, "survive lost ranks"),
+      .later(
+        "placement", .string, .parallelism, default: "auto", allowed: ["unified"],
+        why: "parameters and request data share one device", "which role lives where"),
+      .later(
+        "parameter-devices", .string, .parallelism, default: "null", aliases: ["param-devices"],
+        why: "parameters and request data share one device", "devices of the weights"),
+      .later(
+        "data-devices", .string, .parallelism, default: "null", why: "parameters and request data share one device",
+        "devices of keys and values"),
+      .later("data-workers", .int, .parallelism, default: "0", why: "the data side has no workers", "data workers"),
+      .later(
+        "weight-sharding", .words("tp", "zero3"), .parallelism, default: "tp", why: "weights have one place",
+        "how weights are spread"),
+      .later("zero3-prefetch-layers", .int, .parallelism, default: "1", why: "weights have one place", "layers ahead"),
+      .later("pipeline-split", .string, .parallelism, default: "null", why: oneProcess, "layers of each stage"),
+      .later(
+        "gather-source", .words("peers", "host", "nvme"), .parallelism, default: "peers", why: "weights have one place",
+        "where layers are gathered from"),
+      .later("gather-depth", .int, .parallelism, default: "1", why: "weights have one place", "layers gathered ahead"),
+      .later(
+        "micro-batches", .string, .parallelism, default: "auto", allowed: ["1"], why: oneProcess, "batches in flight"),
+      .later("link", .string, .parallelism, default: "auto", why: oneProcess, "transport between devices"),
+      .later("link-encryption", .string, .parallelism, default: "off", why: oneProcess, "seal what leaves the host"),
+      .later("trusted-network", .bool, .parallelism, default: "false", why: oneProcess, "allow open links"),
+      .later(
+        "reduction", .words("exact", "fast"), .parallelism, default: "exact", why: "sums have one fixed order",
+        "order of sums"),
+      .later("virtual-shards", .int, .parallelism, default: "8", why: "sums have one fixed order", "shards of a sum"),
+      .later(
+        "attention-partition", .int, .parallelism, default: "256", why: "attention works in pieces of 256 tokens",
+        "tokens per partial attention"),
+      .later(
+        "memory-utilization", .string, .parallelism, default: "null",
+        why: "there is one device; use --gpu-memory-utilization", "share of memory per device"),
+    ]
 
   private static let oneProcess = "a model runs in one process on one device"
   private static let threadsAreWherever = "kernel threads use the CPUs this process is allowed"

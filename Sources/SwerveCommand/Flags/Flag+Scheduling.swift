@@ -57,7 +57,8 @@ extension Flag {
 
   /// What the CPU device is told, on commands without the other engine flags.
   static let cpu: [Flag] = [
-    .int("threads", .model, \.engine.threads, default: "allowed CPUs", environment: ["OMP_NUM_THREADS"], "kernel threads"),
+    .int(
+      "threads", .model, \.engine.threads, default: "allowed CPUs", environment: ["OMP_NUM_THREADS"], "kernel threads"),
     .string(
       "cpu-kernels", .model, \.engine.kernelSet, default: "the best this CPU has",
       "kernel set: scalar, avx512, avx512bf16 or amx"),

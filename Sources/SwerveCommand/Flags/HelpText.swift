@@ -9,7 +9,9 @@ struct HelpText {
     case "": return overview
     case "all": return ([usage] + table.sections.map(section)).joined(separator: "\n\n")
     case let name:
-      if let section = table.sections.first(where: { $0.rawValue.lowercased() == name }) { return self.section(section) }
+      if let section = table.sections.first(where: { $0.rawValue.lowercased() == name }) {
+        return self.section(section)
+      }
       let plain = String(name.drop { $0 == "-" }).replacing("_", with: "-")
       if let flag = table.flag(named: plain)?.flag ?? table.flag(shortNamed: plain) { return details(flag) }
       let names = table.sections.map(\.rawValue)
@@ -59,7 +61,8 @@ struct HelpText {
   private func line(_ flag: Flag) -> String {
     let name = flag.section == .environment ? "VLLM_" + flag.environmentName.dropFirst(7) : names(flag)
     let left = "  " + name + (flag.kind == .bool ? "" : " \(flag.kind.placeholder)")
-    let gap = left.count < 40 ? String(repeating: " ", count: 40 - left.count) : "\n" + String(repeating: " ", count: 40)
+    let gap =
+      left.count < 40 ? String(repeating: " ", count: 40 - left.count) : "\n" + String(repeating: " ", count: 40)
     return left + gap + flag.help + note(flag)
   }
 

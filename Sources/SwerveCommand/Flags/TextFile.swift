@@ -1,3 +1,5 @@
+import SwerveCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,7 +7,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import SwerveCore
 
 /// Small files that a person names: templates, keys, `@file.json`, results.
 package enum TextFile {

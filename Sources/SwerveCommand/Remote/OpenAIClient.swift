@@ -1,3 +1,10 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+package import SwerveCore
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -5,12 +12,6 @@
 #elseif canImport(Darwin)
   import Darwin
 #endif
-import AsyncHTTPClient
-import NIOCore
-import NIOHTTP1
-import NIOPosix
-import NIOSSL
-package import SwerveCore
 
 /// A client of one server. Shut it down after use.
 package struct OpenAIClient: Sendable {

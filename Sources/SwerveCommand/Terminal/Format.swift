@@ -32,7 +32,8 @@ package enum Format {
   package static func duration(_ seconds: Double) -> String {
     guard seconds.isFinite, seconds < 1e7 else { return "?" }
     let total = Int(max(0, seconds).rounded())
-    let tail = "\(total / 60 % 60 < 10 && total >= 3600 ? "0" : "")\(total / 60 % 60):\(total % 60 < 10 ? "0" : "")\(total % 60)"
+    let tail =
+      "\(total / 60 % 60 < 10 && total >= 3600 ? "0" : "")\(total / 60 % 60):\(total % 60 < 10 ? "0" : "")\(total % 60)"
     return total >= 3600 ? "\(total / 3600):\(tail)" : tail
   }
 

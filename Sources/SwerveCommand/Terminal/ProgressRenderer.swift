@@ -10,7 +10,6 @@ package struct ProgressRenderer: Sendable {
   private var started: Double?
   private var lastShown = -Double.infinity
   private var lastStep = -1
-  private var shownWidth = 0
 
   package init(label: String, unit: Unit, columns: Int?) {
     self.label = label
@@ -24,10 +23,12 @@ package struct ProgressRenderer: Sendable {
     started = start
     let isOver = total > 0 && done >= total
     guard let columns else {
-      // Every tenth, and at least every ten seconds.
+      // Every tenth, but not within two seconds of the last line, and at least every ten seconds. Work that is over
+      // before its first line needs none.
       let step = total > 0 ? Int(Double(done) / Double(total) * 10) : 0
-      if !isOver, step == lastStep, now - lastShown < 10 { return "" }
-      if isOver, lastStep == 10 { return "" }
+      let waited = now - max(lastShown, start)
+      let isDue = isOver ? lastStep >= 0 && lastStep < 10 : waited >= 10 || (step != lastStep && waited >= 2)
+      if !isDue { return "" }
       lastStep = step
       lastShown = now
       return text(done: done, total: total, seconds: now - start) + "\n"
@@ -54,7 +55,8 @@ package struct ProgressRenderer: Sendable {
     let room = min(30, columns - 1 - head.count - tail.count - 2)
     if room < 5 { return String((head + tail.dropFirst()).prefix(columns - 1)) }
     let filled = min(room, Int(Double(room) * Double(done) / Double(total)))
-    return head + "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: room - filled) + "]" + tail
+    return head + "[" + String(repeating: "#", count: filled) + String(repeating: ".", count: room - filled) + "]"
+      + tail
   }
 
   private func percent(_ done: Int, _ total: Int) -> String {
