@@ -107,7 +107,9 @@ extension SeededGenerator {
         .unicodeScalars)
     var out = String.UnicodeScalarView()
     for _ in 0..<length {
-      if Int.random(in: 0..<8, using: &self) == 0, let scalar = Unicode.Scalar(UInt32.random(in: 0..<0x20000, using: &self)) {
+      if Int.random(in: 0..<8, using: &self) == 0,
+        let scalar = Unicode.Scalar(UInt32.random(in: 0..<0x20000, using: &self))
+      {
         out.append(scalar)
       } else {
         out.append(pool.randomElement(using: &self) ?? "a")

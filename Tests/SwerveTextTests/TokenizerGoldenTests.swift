@@ -91,7 +91,9 @@ struct TokenizerGoldenTests {
 
   @Test("SentencePiece's own file gives SentencePiece's results", arguments: TokenizerFixtures.sentencePieceNames)
   func sentencePiece(name: String) throws {
-    let tokenizer = try TokenizerFixtures.tokenizer(["tokenizer.model": TokenizerFixtures.bytes("\(name)/tokenizer.model")])
+    let tokenizer = try TokenizerFixtures.tokenizer([
+      "tokenizer.model": TokenizerFixtures.bytes("\(name)/tokenizer.model")
+    ])
     for item in try TokenizerFixtures.lines("\(name)/sentencepiece.jsonl.gz") {
       let label = Comment(rawValue: "\(name) \(item["id"]?.string ?? "?")")
       let wanted = try #require(TokenizerFixtures.ids(item["ids"]))
@@ -103,12 +105,16 @@ struct TokenizerGoldenTests {
 
   @Test("tiktoken's rank file gives tiktoken's results")
   func tiktoken() throws {
-    let tokenizer = try TokenizerFixtures.tokenizer(["tokenizer.model": TokenizerFixtures.bytes("llama3/tokenizer.model.gz")])
+    let tokenizer = try TokenizerFixtures.tokenizer([
+      "tokenizer.model": TokenizerFixtures.bytes("llama3/tokenizer.model.gz")
+    ])
     for item in try TokenizerFixtures.lines("llama3/tiktoken.jsonl.gz") {
       if let text = item["text"]?.string {
         let ordinary = tokenizer.encode(text, addSpecialTokens: false, parseSpecial: false)
         #expect(ordinary == TokenizerFixtures.ids(item["ids_ordinary"]))
-        #expect(tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true) == TokenizerFixtures.ids(item["ids_all_special"]))
+        #expect(
+          tokenizer.encode(text, addSpecialTokens: false, parseSpecial: true)
+            == TokenizerFixtures.ids(item["ids_all_special"]))
       } else {
         let ids = try #require(TokenizerFixtures.ids(item["ids_bytes"]))
         let hex = ids.flatMap { tokenizer.bytes(of: $0) }.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

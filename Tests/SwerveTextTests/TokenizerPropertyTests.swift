@@ -147,7 +147,8 @@ struct TokenizerPropertyTests {
 
   @Test("tokenizer_config.json names the begin and end tokens")
   func configuration() throws {
-    let config = #"{"bos_token": {"content": "<s>"}, "eos_token": "</s>", "add_eos_token": true, "tokenizer_class": "LlamaTokenizer"}"#
+    let config =
+      #"{"bos_token": {"content": "<s>"}, "eos_token": "</s>", "add_eos_token": true, "tokenizer_class": "LlamaTokenizer"}"#
     let tokenizer = try TokenizerFixtures.tokenizer([
       "tokenizer.json": TokenizerFixtures.bytes("llama2/tokenizer.json.gz"),
       "tokenizer_config.json": Array(config.utf8),
@@ -180,7 +181,8 @@ struct TokenizerBroken: Sendable, CustomTestStringConvertible {
     Self(text: "{\(model), \"decoder\": {\"type\": \"Nothing\"}}", names: "decoder: unknown type"),
     Self(text: "{\(model), \"post_processor\": {}}", names: "post_processor: the component has no type"),
     Self(
-      text: "{\(model), \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(\"}, \"behavior\": \"Removed\"}}",
+      text:
+        "{\(model), \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"(\"}, \"behavior\": \"Removed\"}}",
       names: "pattern '('"),
     Self(text: "{\(model), \"added_tokens\": [{\"id\": -1, \"content\": \"x\"}]}", names: "added_tokens[0]"),
     Self(text: #"{"model": {"type": "Rare", "vocab": {}}}"#, names: "unknown type 'Rare'"),

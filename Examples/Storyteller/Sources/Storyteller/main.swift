@@ -17,7 +17,9 @@ print(answer.outputs[0].text)
 await llm.shutdown()
 
 let stream = try await AsyncLLM()
-for try await output in try await stream.generate("In the forest", SamplingParams(temperature: 0.8, seed: 7, maxTokens: 16)) {
+for try await output in try await stream.generate(
+  "In the forest", SamplingParams(temperature: 0.8, seed: 7, maxTokens: 16))
+{
   if output.finished { print(output.outputs[0].text, output.outputs[0].finishReason?.rawValue ?? "") }
 }
 await stream.shutdown()
