@@ -20,9 +20,8 @@ public final class AsyncLLM: Sendable {
         progress?(LoadProgress(stage: .download, fraction: total > 0 ? Double(done) / Double(total) : 0))
       }
     }
-    engine = try await Engine.start(configuration, observer: nil) { fraction in
-      progress?(LoadProgress(stage: .weights, fraction: fraction))
-    }
+    engine = try await Engine.start(
+      configuration, onProgress: { progress?(LoadProgress(stage: .weights, fraction: $0)) })
   }
 
   public var model: ModelInfo { engine.model }
