@@ -50,6 +50,9 @@ package enum SwerveMain {
   }
 
   private static func execute(_ arguments: [String], context: CommandContext) async throws {
+    if arguments.first == "help", arguments.count > 1 {
+      return try await execute(Array(arguments.dropFirst()) + ["--help"], context: context)
+    }
     if let first = arguments.first, !first.hasPrefix("-"), !Subcommands.names.contains(first) {
       let nearest = NearestName.nearest(to: first, among: Subcommands.names)
       throw CommandError(
@@ -68,7 +71,9 @@ package enum SwerveMain {
       return
     }
     guard let subcommand = command as? any TableCommand else {
-      context.console.print(RootCommand.helpMessage(for: type(of: command)))
+      // Help, and groups of commands: what they do when run is to ask for their own help.
+      var other = command
+      do { try other.run() } catch { context.console.print(RootCommand.fullMessage(for: error)) }
       return
     }
     try await subcommand.run(context)

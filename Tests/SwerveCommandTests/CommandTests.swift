@@ -29,6 +29,20 @@ import Testing
     #expect(record.output == "swerve \(Version.text)\n")
   }
 
+  @Test(arguments: [
+    ["help", "serve"], ["serve", "--help"], ["help", "bench", "latency"], ["bench", "latency", "-h"], ["bench"],
+    ["bench", "--help"],
+  ])
+  func eachCommandHasItsOwnHelp(_ words: [String]) async {
+    let wiring = Wiring(engines: FakeEngines(), serve: { _, _, _ in }, lines: EchoLines(), benchKernels: { _, _ in })
+    let context = CommandContext(wiring: wiring, environment: [:], console: record.console())
+    #expect(await SwerveMain.run(words, context: context) == .success)
+    let expected =
+      words.contains("serve") ? "usage: swerve serve [MODEL]"
+      : words.contains("latency") ? "usage: swerve bench latency [MODEL]" : "swerve bench <subcommand>"
+    #expect(record.output.contains(expected))
+  }
+
   @Test(arguments: ["serve", "api_server", "api-server"])
   func servingIsReachedUnderEachName(_ name: String) async {
     #expect(await run(name) == .success)

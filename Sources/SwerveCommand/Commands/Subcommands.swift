@@ -19,8 +19,6 @@ struct RootCommand: ParsableCommand {
     commandName: "swerve", abstract: "An inference and serving engine for language models.",
     discussion: "Start with: swerve serve, or swerve chat. Flags of a command: swerve COMMAND --help.",
     version: "swerve \(Version.text)", subcommands: Subcommands.all, helpNames: [.long, .short])
-
-  func run() {}
 }
 
 /// A command whose flags are rows of a table. The parser of arguments only finds it; its words are read by
