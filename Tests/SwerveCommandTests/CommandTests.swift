@@ -38,7 +38,8 @@ import Testing
     let context = CommandContext(wiring: wiring, environment: [:], console: record.console())
     #expect(await SwerveMain.run(words, context: context) == .success)
     let expected =
-      words.contains("serve") ? "usage: swerve serve [MODEL]"
+      words.contains("serve")
+      ? "usage: swerve serve [MODEL]"
       : words.contains("latency") ? "usage: swerve bench latency [MODEL]" : "swerve bench <subcommand>"
     #expect(record.output.contains(expected))
   }

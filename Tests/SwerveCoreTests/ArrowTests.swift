@@ -24,7 +24,8 @@ import Testing
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub", "Logging"],
     "SwerveCommand": [
       "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", "ArgumentParser",
-      "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "Yams", "Logging", "ServiceLifecycle", "UnixSignals",
+      "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "Yams", "Logging", "ServiceLifecycle",
+      "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
   ]
