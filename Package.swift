@@ -131,6 +131,8 @@ if !isInner {
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: swift),
     .executableTarget(
+      name: "Storyteller", dependencies: ["Swerve"], path: "Examples/Storyteller", swiftSettings: swift),
+    .executableTarget(
       name: "swerve-main", dependencies: ["SwerveCommand"], path: "Sources/swerve", swiftSettings: swift),
 
     .testTarget(

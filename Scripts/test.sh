@@ -20,13 +20,14 @@ swift build -c release --product swerve --jobs "$jobs"
 
 say "tests"
 swift test -c release --disable-testable-imports --jobs "$jobs"
+python3 Tools/story-model/test_recipe.py
 
 say "tests without the x86 kernels (what other architectures get)"
 SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/portable --disable-testable-imports --jobs "$jobs" \
   --filter 'SwerveHardwareTests|SwerveInferenceTests|SwerveEngineTests'
 
 say "the example, on the embedded model"
-swift run -c release --package-path Examples/Storyteller --scratch-path .build/examples --jobs "$jobs" Storyteller "Once upon a time"
+swift run -c release --jobs "$jobs" Storyteller "Once upon a time"
 
 say "the openai client, unmodified"
 venv=.build/venv

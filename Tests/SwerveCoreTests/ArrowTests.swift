@@ -27,7 +27,7 @@ import Testing
       "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "Yams", "Logging", "ServiceLifecycle",
       "UnixSignals",
     ],
-    "swerve-main": ["SwerveCommand"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
+    "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
   ]
 
   static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
