@@ -15,7 +15,7 @@ struct Serving {
     LoggingSystem.bootstrap(LogSink(logConfiguration).handler)
     let logger = Logger(label: LogLabel.server)
     if settings.server.unixSocket == nil {
-      try await AddressProbe.check(host: settings.server.host, port: settings.server.port)
+      try AddressProbe.check(host: settings.server.host, port: settings.server.port)
     }
     logger.info("swerve \(Version.text), model \(settings.engine.modelName)")
     let metrics = EngineMetrics(
