@@ -52,6 +52,40 @@ import Testing
     #expect { try decide { $0.kvCacheBytes = 100_000 } } throws: { ($0 as? EngineStartError)?.exitCode == 4 }
   }
 
+  @Test func sizesBeyondAllMemoryAreRefusedAndNotComputedWith() throws {
+    let vast = MemorySizing.Needs(
+      weightBytes: 1000, scratchBytes: 200, blockBytes: 1 << 49, maxSequences: 1 << 20, modelContext: 1 << 30)
+    let changes: [(inout EngineConfiguration) -> Void] = [
+      { $0.kvBlocks = 1 << 30 }, { $0.kvCacheBytes = 1 << 50 }, { $0.kvBlocks = 1 }, { _ in },
+    ]
+    for change in changes {
+      var configuration = EngineConfiguration()
+      change(&configuration)
+      #expect { try MemorySizing.decide(configuration, vast, memory: memory) } throws: {
+        ($0 as? EngineStartError)?.exitCode == 4
+      }
+    }
+  }
+
+  @Test(arguments: [
+    "--kv-cache-memory-bytes", "--num-gpu-blocks-override", "--max-num-batched-tokens", "--max-num-seqs",
+    "--max-model-len", "--threads",
+  ])
+  func hugeSettingsAreRefusedByName(flag: String) {
+    var configuration = EngineConfiguration()
+    switch flag {
+    case "--kv-cache-memory-bytes": configuration.kvCacheBytes = .max
+    case "--num-gpu-blocks-override": configuration.kvBlocks = .max
+    case "--max-num-batched-tokens": configuration.maxBatchedTokens = .max
+    case "--max-num-seqs": configuration.maxSequences = .max
+    case "--max-model-len": configuration.maxModelLength = .max
+    default: configuration.threads = .max
+    }
+    #expect { try StartPlan(configuration) } throws: { error in
+      (error as? EngineStartError)?.exitCode == 2 && "\(error)".contains(flag)
+    }
+  }
+
   @Test func aLengthBeyondTheModelNeedsPermission() throws {
     #expect { try decide { $0.maxModelLength = 65 } } throws: { ($0 as? EngineStartError)?.exitCode == 2 }
     #expect(

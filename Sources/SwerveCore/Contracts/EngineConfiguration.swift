@@ -104,17 +104,23 @@ public struct EngineConfiguration: Sendable {
     require(
       memoryUtilization > 0 && memoryUtilization <= 1,
       "--gpu-memory-utilization must be greater than 0 and at most 1, not \(memoryUtilization).")
-    require(kvCacheBytes ?? 1 > 0, "--kv-cache-memory-bytes must be positive.")
-    require(kvBlocks ?? 1 > 0, "--num-gpu-blocks-override must be positive.")
-    require(maxBatchedTokens ?? 1 > 0, "--max-num-batched-tokens must be positive.")
-    require(maxSequences ?? 1 > 0, "--max-num-seqs must be positive.")
+    // The upper ends are far beyond any machine; below them no size computed from these numbers overflows.
+    func require(_ value: Int?, atMost limit: Int, _ flag: String) {
+      require((1...limit).contains(value ?? 1), "\(flag) must be between 1 and \(limit), not \(value ?? 1).")
+    }
+    require(kvCacheBytes, atMost: 1 << 50, "--kv-cache-memory-bytes")
+    require(kvBlocks, atMost: 1 << 30, "--num-gpu-blocks-override")
+    require(maxBatchedTokens, atMost: 1 << 24, "--max-num-batched-tokens")
+    require(maxSequences, atMost: 1 << 20, "--max-num-seqs")
     require(maxQueuedRequests ?? 1 > 0, "--max-num-queued-reqs must be positive.")
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
-    require(threads ?? 1 > 0, "OMP_NUM_THREADS must be positive.")
+    require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
     if let maxModelLength {
-      require(maxModelLength == -1 || maxModelLength > 0, "--max-model-len must be positive, auto or -1.")
+      require(
+        maxModelLength == -1 || (1...1 << 30).contains(maxModelLength),
+        "--max-model-len must be between 1 and \(1 << 30), auto or -1, not \(maxModelLength).")
     }
     if let maxBatchedTokens, let maxSequences, maxBatchedTokens < maxSequences {
       found.append(

@@ -51,9 +51,10 @@ package struct MemorySizing: Sendable, Equatable {
       let useful = needs.maxSequences * blocksFor(wanted, blockSize)
       blocks = min(budget / needs.blockBytes, useful)
     }
-    if blocks * needs.blockBytes + beside > memory.totalBytes {
+    let pool = product(blocks, needs.blockBytes)
+    if pool > memory.totalBytes - beside {
       throw .memory(
-        "The KV cache would need \(bytes(blocks * needs.blockBytes)) beside \(bytes(beside)) of weights and working memory "
+        "The KV cache would need \(bytes(pool)) beside \(bytes(beside)) of weights and working memory "
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
     }
     // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
@@ -66,7 +67,7 @@ package struct MemorySizing: Sendable, Equatable {
       length = wanted
       if longest < wanted { throw tooSmall(wanted: wanted, longest: longest, needs, blockSize) }
     }
-    return MemorySizing(blockCount: blocks, maxModelLength: length, kvBytes: blocks * needs.blockBytes)
+    return MemorySizing(blockCount: blocks, maxModelLength: length, kvBytes: pool)
   }
 
   private static func wantedLength(
@@ -83,13 +84,19 @@ package struct MemorySizing: Sendable, Equatable {
   }
 
   private static func tooSmall(wanted: Int, longest: Int, _ needs: Needs, _ blockSize: Int) -> EngineStartError {
-    let bytesNeeded = blocksFor(wanted, blockSize) * needs.blockBytes
+    let bytesNeeded = product(blocksFor(wanted, blockSize), needs.blockBytes)
     return .memory(
       "One sequence of \(wanted) tokens needs \(bytes(bytesNeeded)) of KV cache and the pool holds \(longest) tokens; set "
         + "--max-model-len \(max(1, longest)) or less, or raise --kv-cache-memory-bytes or --gpu-memory-utilization.")
   }
 
   package static func blocksFor(_ tokens: Int, _ blockSize: Int) -> Int { (tokens + blockSize - 1) / blockSize }
+
+  /// The largest number where the product is larger: more than any memory either way.
+  private static func product(_ a: Int, _ b: Int) -> Int {
+    let (value, overflow) = a.multipliedReportingOverflow(by: b)
+    return overflow ? .max : value
+  }
 
   private static func bytes(_ count: Int) -> String { ByteText.binary(count) }
 }
