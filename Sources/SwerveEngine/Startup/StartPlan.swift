@@ -45,6 +45,7 @@ package struct StartPlan: Sendable {
         rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
         sequences: configuration.resolvedMaxSequences, contextTokens: asked ?? model.contextTokens,
         blockTokens: configuration.blockSize))
+    try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
     do {
       memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
     } catch {
@@ -68,6 +69,20 @@ package struct StartPlan: Sendable {
     report.maxModelLength = sizing.maxModelLength
     self.report = report
     seconds = clock.now().seconds(since: begin)
+  }
+
+  /// A step's alternatives are numbered with 32 bits.
+  private static func checkLogprobs(
+    _ configuration: EngineConfiguration, _ model: ModelConfiguration, rows: Int
+  ) throws(EngineStartError) {
+    let asked = configuration.maxLogprobs
+    let most = asked < 0 ? model.vocabularySize : min(asked, model.vocabularySize)
+    if most > Int(Int32.max) / rows {
+      throw .configuration([
+        "--max-logprobs \(asked) means up to \(most) log-probabilities for each of the \(rows) tokens of a step, which "
+          + "is more than a step can report; lower it or --max-num-batched-tokens."
+      ])
+    }
   }
 
   /// The model's own sampling defaults unless told otherwise, with the overrides on top.

@@ -134,7 +134,20 @@ struct Preparation: Sendable {
         "The prompt has \(tokens.count) tokens and this model takes at most \(model.maxModelLength) for prompt and "
           + "output together; shorten it or set truncate_prompt_tokens.", param: "prompt")
     }
+    if let wanted = params.promptLogprobs {
+      let width = wanted < 0 ? model.vocabularySize : min(wanted, model.vocabularySize)
+      if width > Self.mostPromptAlternatives / tokens.count {
+        throw .badRequest(
+          "prompt_logprobs of \(width) alternatives at \(tokens.count) prompt tokens would be more than the "
+            + "\(Self.mostPromptAlternatives) entries one answer can carry; ask for fewer or shorten the prompt.",
+          param: "prompt_logprobs")
+      }
+    }
   }
+
+  /// They are held until the whole prompt is computed and answered in one piece: about 100 bytes each here, as much
+  /// again on the wire.
+  private static let mostPromptAlternatives = 1 << 22
 
   // MARK: Parameters
 
