@@ -26,6 +26,8 @@ package final class Engine: EngineClient {
 
   private struct Counters {
     var nextRequest: UInt64 = 1
+    /// Requests that were queued. The board knows how many of them the engine thread has taken up.
+    var submissions = 0
     var isDraining = false
     var isStopped = false
   }
@@ -33,6 +35,8 @@ package final class Engine: EngineClient {
   /// What `generate` refuses before queueing.
   struct AdmissionLimits: Sendable {
     var maxQueuedRequests: Int?
+    /// Sequences that run at a time.
+    var maxSequences: Int
   }
 
   init(
@@ -63,13 +67,14 @@ package final class Engine: EngineClient {
     let id = try admit()
     if request.params.useBeamSearch { return try beamSearch(request) }
     let prepared = try preparation.prepare(request, fallbackSeed: Self.mix(seed, id.rawValue))
-    return submit(prepared, id: id, request: request)
+    return try submit(prepared, id: id, request: request)
   }
 
-  /// Queues prepared work and answers its stream.
+  /// Queues prepared work and answers its stream. Throws a 503 where the engine stopped or the queue filled up while the
+  /// work was prepared; `isContinuation` says that it belongs to a request that was let in before.
   func submit(
-    _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest
-  ) -> AsyncThrowingStream<GenerationEvent, any Error> {
+    _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest, isContinuation: Bool = false
+  ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let arrival = clock.now()
     let record = RequestRecord(
@@ -79,16 +84,43 @@ package final class Engine: EngineClient {
     continuation.onTermination = { reason in
       if case .cancelled = reason { inbox.post(.cancel(id)) }
     }
-    publisher.post(.register(record))
-    inbox.post(
-      .submit(
-        WaitingRequest(
-          request: id, promptTokens: prepared.tokens, n: prepared.params.n, sampling: prepared.sampling,
-          priority: request.priority, arrival: arrival.nanoseconds,
-          prefixSalt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count),
-          skipPrefixCacheRead: prepared.params.skipReadingPrefixCache ?? false,
-          wantsPromptLogprobs: prepared.params.promptLogprobs != nil)))
+    let waiting = WaitingRequest(
+      request: id, promptTokens: prepared.tokens, n: prepared.params.n, sampling: prepared.sampling,
+      priority: request.priority, arrival: arrival.nanoseconds,
+      prefixSalt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count),
+      skipPrefixCacheRead: prepared.params.skipReadingPrefixCache ?? false,
+      wantsPromptLogprobs: prepared.params.promptLogprobs != nil)
+    let refusal = counters.withLock { counters -> RequestError? in
+      if counters.isStopped { return RequestError(.unavailable, "The server has stopped.", retryAfter: 1) }
+      if !isContinuation, let refusal = queueRefusal(submissions: counters.submissions) { return refusal }
+      counters.submissions += 1
+      publisher.post(.register(record))
+      inbox.post(.submit(waiting))
+      return nil
+    }
+    if let refusal { throw refusal }
     return stream
+  }
+
+  /// Why no more may wait. The board tells the state after the last step; requests that came since count as well, or a
+  /// burst during one step would pass whatever the limit.
+  private func queueRefusal(submissions: Int) -> RequestError? {
+    guard let limit = admission.maxQueuedRequests else { return nil }
+    let (now, taken) = board.load
+    let unseen = submissions - taken
+    let isFull =
+      now.waitingRequests >= limit
+      || now.runningRequests + now.waitingRequests + unseen >= limit + admission.maxSequences
+    return isFull ? RequestError(.unavailable, "The queue is full (\(limit) requests wait).", retryAfter: 1) : nil
+  }
+
+  /// Posts while the threads are sure to read it. A request takes its time to be prepared, and the engine may have been
+  /// stopped meanwhile: what is posted after that is read by nobody, and whoever waits for an answer waits for ever.
+  private func postUnlessStopped(_ post: () -> Void) -> Bool {
+    counters.withLock { counters in
+      if !counters.isStopped { post() }
+      return !counters.isStopped
+    }
   }
 
   package func tokenize(
@@ -114,7 +146,10 @@ package final class Engine: EngineClient {
 
   package func resetPrefixCache() async -> Bool {
     await withCheckedContinuation { continuation in
-      inbox.post(.resetPrefixCache { continuation.resume(returning: $0) })
+      let isQueued = postUnlessStopped {
+        inbox.post(.resetPrefixCache { continuation.resume(returning: $0) })
+      }
+      if !isQueued { continuation.resume(returning: false) }
     }
   }
 
@@ -128,11 +163,10 @@ package final class Engine: EngineClient {
 
   /// Stops the threads; open streams end with a 503. Returns when both threads have ended and all memory is returned.
   package func stop() async {
-    let isFirst = counters.withLock { counters in
-      defer { counters.isStopped = true }
-      return !counters.isStopped
+    counters.withLock { counters in
+      if !counters.isStopped { inbox.post(.stop) }
+      counters.isStopped = true
     }
-    if isFirst { inbox.post(.stop) }
     await isReleased.wait()
   }
 
@@ -144,15 +178,17 @@ package final class Engine: EngineClient {
     case .draining: throw RequestError(.unavailable, "The server is shutting down.", retryAfter: 5)
     case .dead(let why): throw RequestError(.unavailable, "The engine has stopped: \(why)", retryAfter: 30)
     }
-    if let limit = admission.maxQueuedRequests, board.statistics.waitingRequests >= limit {
-      throw RequestError(.unavailable, "The queue is full (\(limit) requests wait).", retryAfter: 1)
-    }
-    let (id, isClosed) = counters.withLock { counters in
-      defer { counters.nextRequest += 1 }
-      return (RequestID(rawValue: counters.nextRequest), counters.isDraining || counters.isStopped)
-    }
+    let (isClosed, submissions) = counters.withLock { ($0.isDraining || $0.isStopped, $0.submissions) }
     if isClosed { throw RequestError(.unavailable, "The server is shutting down.", retryAfter: 5) }
-    return id
+    if let refusal = queueRefusal(submissions: submissions) { throw refusal }
+    return nextID()
+  }
+
+  func nextID() -> RequestID {
+    counters.withLock { counters in
+      defer { counters.nextRequest += 1 }
+      return RequestID(rawValue: counters.nextRequest)
+    }
   }
 
   var preparationForBeams: Preparation { preparation }

@@ -123,6 +123,88 @@ import Testing
     #expect((error as? RequestError)?.status == 503)
   }
 
+  @Test func nobodyWaitsForAnEngineThatStoppedMeanwhile() async throws {
+    for _ in 0..<4 {
+      let engine = try await Engine.start(storyConfiguration())
+      async let requests = withTaskGroup(of: Bool.self) { group in
+        for _ in 0..<32 { group.addTask { (try? await engine.answer(textRequest("Once upon a time"))) != nil } }
+        return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+      }
+      async let stop: Void = engine.stop()
+      // Each one ends, answered or refused.
+      #expect((0...32).contains(await requests))
+      await stop
+      #expect(await engine.resetPrefixCache() == false)
+    }
+  }
+
+  @Test func aBurstDoesNotPassTheLimitOfTheQueue() async throws {
+    let engine = try await Engine.start(
+      storyConfiguration {
+        $0.maxSequences = 1
+        $0.maxQueuedRequests = 2
+      })
+    let tokens = 490
+    let streams = await withTaskGroup(of: AsyncThrowingStream<GenerationEvent, any Error>?.self) { group in
+      for _ in 0..<40 {
+        group.addTask {
+          try? await engine.generate(
+            textRequest("Once upon a time") {
+              $0.maxTokens = tokens
+              $0.ignoreEOS = true
+            })
+        }
+      }
+      return await group.reduce(into: []) { all, stream in if let stream { all.append(stream) } }
+    }
+    // One runs and two wait; one more for each that has ended meanwhile.
+    let ended = engine.statistics.generationTokens / tokens
+    #expect(streams.count >= 3 && streams.count <= 3 + ended)
+    await engine.stop()
+  }
+
+  @Test func drainingLetsABeamSearchEnd() async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    let stream = try await engine.generate(
+      textRequest("Once upon a time") {
+        $0.n = 3
+        $0.useBeamSearch = true
+        $0.maxTokens = 40
+        $0.ignoreEOS = true
+      })
+    engine.drain()
+    var finished = 0
+    for try await case .delta(let delta) in stream where delta.finish != nil { finished += 1 }
+    #expect(finished == 3)
+    await engine.stop()
+  }
+
+  @Test func promptLogprobsThatNoAnswerCanCarryAreRefused() async throws {
+    let engine = try await Engine.start(
+      storyConfiguration {
+        $0.maxModelLength = 2048
+        $0.allowLongMaxModelLength = true
+      })
+    let most = (1 << 22) / engine.model.vocabularySize
+    try #require(most + 1 < engine.model.maxModelLength)
+    var request = textRequest("") {
+      $0.promptLogprobs = -1
+      $0.maxTokens = 1
+    }
+    request.prompt = .tokens([TokenID](repeating: 5, count: most + 1))
+    await #expect { _ = try await engine.generate(request) } throws: { ($0 as? RequestError)?.status == 400 }
+    await engine.stop()
+  }
+
+  @Test func aStepThatCouldReportTooManyLogprobsIsRefusedAtTheStart() {
+    #expect {
+      try StartPlan(
+        storyConfiguration {
+          $0.maxBatchedTokens = 1 << 24
+        })
+    } throws: { error in (error as? EngineStartError)?.exitCode == 2 && "\(error)".contains("--max-logprobs") }
+  }
+
   @Test func beamsAreBestFirstAndAtLeastAsLikelyAsGreedy() async throws {
     let engine = try await Engine.start(storyConfiguration())
     let request = textRequest("Once upon a time") {

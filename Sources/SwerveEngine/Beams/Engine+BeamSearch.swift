@@ -62,8 +62,9 @@ extension Engine {
     var streams: [(AsyncThrowingStream<GenerationEvent, any Error>, [TokenID])] = []
     for beam in beams.running {
       let history = prepared.tokens + beam.tokens
-      let id = try admit()
-      streams.append((submit(oneToken(after: history, beams.width, prepared), id: id, request: request), history))
+      // The search was let in as a whole: neither a full queue nor draining ends it half-way.
+      let next = oneToken(after: history, beams.width, prepared)
+      streams.append((try submit(next, id: nextID(), request: request, isContinuation: true), history))
     }
     var continuations: [[(token: TokenID, logprob: Float)]] = []
     var cachedTokens = 0

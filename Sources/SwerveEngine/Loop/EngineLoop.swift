@@ -18,6 +18,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
+  /// Submitted requests taken from the inbox.
+  private var taken = 0
   private var isRunning = true
 
   package init(
@@ -70,6 +72,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   }
 
   private mutating func add(_ request: WaitingRequest) {
+    taken += 1
     do {
       try scheduler.add(request)
     } catch {
@@ -104,7 +107,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     totals.steps += plan.sequences.isEmpty ? 0 : 1
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
-    board.update(statistics: statistics(), now: now)
+    board.update(statistics: statistics(), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
       return

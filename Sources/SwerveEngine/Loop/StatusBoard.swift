@@ -5,6 +5,7 @@ import Synchronization
 package final class StatusBoard: Sendable {
   private struct State {
     var statistics = EngineStatistics()
+    var taken = 0
     var health = EngineHealth.loading
     var lastStep = EngineInstant(nanoseconds: 0)
   }
@@ -20,9 +21,11 @@ package final class StatusBoard: Sendable {
     self.clock = clock
   }
 
-  package func update(statistics: EngineStatistics, now: EngineInstant) {
+  /// - Parameter taken: submitted requests that `statistics` knows of, since the start.
+  package func update(statistics: EngineStatistics, taken: Int, now: EngineInstant) {
     state.withLock {
       $0.statistics = statistics
+      $0.taken = taken
       $0.lastStep = now
     }
   }
@@ -41,6 +44,9 @@ package final class StatusBoard: Sendable {
   }
 
   package var statistics: EngineStatistics { state.withLock { $0.statistics } }
+
+  /// The statistics, and how many submitted requests they know of.
+  package var load: (statistics: EngineStatistics, taken: Int) { state.withLock { ($0.statistics, $0.taken) } }
 
   package var health: EngineHealth {
     let now = clock.now()
