@@ -9,7 +9,7 @@ extension Engine {
   func beamSearch(
     _ request: GenerationRequest
   ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
-    if request.params.logprobTokenIDs != nil {
+    if request.params.logprobTokenIds != nil {
       throw .badRequest("logprob_token_ids cannot be combined with use_beam_search.", param: "logprob_token_ids")
     }
     if request.params.promptLogprobs != nil {
@@ -89,7 +89,7 @@ extension Engine {
     -> Preparation.Prepared
   {
     var params = SamplingParams(temperature: 0, maxTokens: 1)
-    params.ignoreEOS = true
+    params.ignoreEos = true
     params.detokenize = false
     let penalised = prepared.params.repetitionPenalty == 1 ? 0 : Set(history).count
     params.logprobs = min(model.vocabularySize, 2 * width + penalised)
