@@ -24,6 +24,8 @@ struct Preparation: Sendable {
   func prepare(_ request: GenerationRequest, fallbackSeed: UInt64) throws(RequestError) -> Prepared {
     var params = request.params
     try params.validate(limits: model.limits)
+    // There is no text to match them against: ignoring them would run past where the client wanted the end.
+    if !params.stop.isEmpty { _ = try requireTokenizer("stop", param: "stop") }
     var (tokens, text) = try tokens(of: request.prompt, addSpecialTokens: request.addSpecialTokens)
     if let keep = request.truncatePromptTokens {
       tokens = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
@@ -56,10 +58,10 @@ struct Preparation: Sendable {
     }
   }
 
-  func requireTokenizer(_ what: String) throws(RequestError) -> Tokenizer {
+  func requireTokenizer(_ what: String, param: String = "prompt") throws(RequestError) -> Tokenizer {
     guard let tokenizer else {
       throw .badRequest(
-        "\(what) needs a tokenizer and this server was started without one; send token ids.", param: "prompt")
+        "\(what) needs a tokenizer and this server was started without one; send token ids.", param: param)
     }
     return tokenizer
   }
@@ -153,7 +155,7 @@ struct Preparation: Sendable {
   private func badWords(_ words: [String]) throws(RequestError) -> [[TokenID]] {
     var sequences: [[TokenID]] = []
     for word in words {
-      let tokenizer = try requireTokenizer("bad_words")
+      let tokenizer = try requireTokenizer("bad_words", param: "bad_words")
       let bare = word.drop { $0 == " " }
       for form in [String(bare), " " + bare] {
         let tokens = tokenizer.encode(form, addSpecialTokens: false)
