@@ -28,7 +28,10 @@ struct Preparation: Sendable {
     if !params.stop.isEmpty { _ = try requireTokenizer("stop", param: "stop") }
     var (tokens, text) = try tokens(of: request.prompt, addSpecialTokens: request.addSpecialTokens)
     if let keep = request.truncatePromptTokens {
-      tokens = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
+      let kept = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
+      // The prompt's text is what the model reads: an echo must agree with its tokens.
+      if kept.count < tokens.count { text = tokenizer?.decode(kept, skipSpecialTokens: false) }
+      tokens = kept
     }
     try check(tokens, params: params)
     let room = model.maxModelLength - tokens.count
