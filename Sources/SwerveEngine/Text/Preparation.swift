@@ -78,16 +78,23 @@ struct Preparation: Sendable {
       for (key, value) in arguments { variables[key] = value }
     }
     let template = templates.template(withTools: chat.tools != nil)
-    let conversation = Conversation(
+    var conversation = Conversation(
       messages: MessageAdaptation.adapt(chat.messages, to: template.contentFormat), tools: chat.tools,
       documents: chat.documents,
       addGenerationPrompt: chat.addGenerationPrompt,
       continueFinalMessage: chat.continueFinalMessage ? .content : nil, variables: variables)
+    let now = TemplateDate(epoch: wallClock())
+    let limits = TemplateLimits(seconds: templateTimeout)
     do {
-      return try conversation.render(
-        template, now: TemplateDate(epoch: wallClock()),
-        limits: TemplateLimits(seconds: templateTimeout))
+      return try conversation.render(template, now: now, limits: limits)
     } catch {
+      // Templates written for tool calls test for a null content, simpler ones join it to text and fail: those get "".
+      let spoken = MessageAdaptation.fillingNullContent(
+        conversation.messages, format: template.contentFormat, keepsLast: chat.continueFinalMessage)
+      if spoken != conversation.messages {
+        conversation.messages = spoken
+        if let text = try? conversation.render(template, now: now, limits: limits) { return text }
+      }
       throw .badRequest("The chat template refuses this conversation: \(error)", param: "messages")
     }
   }
