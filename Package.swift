@@ -19,8 +19,7 @@ let swift: [SwiftSetting] = [
 let kernels: [CSetting] = isPortable ? [.define("SWERVE_PORTABLE")] : []
 
 var packages: [Package.Dependency] = [
-  .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-  .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+  .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
 ]
 
 var targets: [Target] = [
@@ -48,7 +47,6 @@ var targets: [Target] = [
     dependencies: [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
       "CSwerveStoryModel",
-      .product(name: "Logging", package: "swift-log"),
     ], swiftSettings: swift),
 
   .executableTarget(
@@ -79,6 +77,7 @@ if !isInner {
   packages += [
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
@@ -112,11 +111,11 @@ if !isInner {
     .target(
       name: "SwerveHub",
       dependencies: [
-        "SwerveCore", log, nio, http1, posix, crypto,
+        "SwerveCore", nio, http1, posix, crypto,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ], swiftSettings: swift),
     // The public library.
-    .target(name: "Swerve", dependencies: ["SwerveCore", "SwerveEngine", "SwerveHub", log], swiftSettings: swift),
+    .target(name: "Swerve", dependencies: ["SwerveCore", "SwerveEngine", "SwerveHub"], swiftSettings: swift),
     // The command: one file a subcommand.
     .target(
       name: "SwerveCommand",
@@ -148,6 +147,7 @@ if !isInner {
       dependencies: [
         "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
+    .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
       name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
   ]

@@ -18,12 +18,20 @@ public final class LLM: Sendable {
   private static let window = 1024
 
   /// Loads a model. `model` is a folder, a hub id (`org/name[@revision]`) or nil for the embedded story model; further
-  /// settings are those of `EngineConfiguration`. Throws a `ModelLoadError` with one sentence.
+  /// settings are those of `EngineConfiguration`. Throws an error whose
+  /// description is one sentence.
   public init(
     model: String? = nil, configuration: EngineConfiguration = .offline,
     progress: (@Sendable (LoadProgress) -> Void)? = nil
   ) async throws {
     engine = try await AsyncLLM(model: model, configuration: configuration, progress: progress)
+  }
+
+  /// The same with settings under vLLM's names: `LLM(model: "…", arguments: ["max_model_len": 4096])`.
+  public convenience init(
+    model: String? = nil, arguments: EngineArguments, progress: (@Sendable (LoadProgress) -> Void)? = nil
+  ) async throws {
+    try await self.init(model: model, configuration: try arguments.apply(to: .offline), progress: progress)
   }
 
   public var model: ModelInfo { engine.model }

@@ -198,7 +198,7 @@ import Testing
       #expect(request.truncatePromptTokens == 9)
       #expect(request.truncationSide == .right)
       #expect(!request.addSpecialTokens)
-      #expect(request.params.ignoreEOS)
+      #expect(request.params.ignoreEos)
       #expect(request.params.stop == ["x"])
     }
   }

@@ -133,7 +133,7 @@ import Testing
     }
     for key in ["ttft_s", "itl_s"] { #expect(json[key]?["p50"] != nil && json[key]?["p99"] != nil) }
     #expect(json["kv"]?["blocks_used"] != nil && json["kv"]?["hit_tokens"] != nil)
-    #expect(engine.requests.allSatisfy { $0.params.ignoreEOS && $0.params.isGreedy })
+    #expect(engine.requests.allSatisfy { $0.params.ignoreEos && $0.params.isGreedy })
   }
 
   @Test(arguments: [

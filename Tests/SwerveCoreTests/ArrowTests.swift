@@ -14,14 +14,14 @@ import Testing
     "SwerveText": ["SwerveCore", "CSwerveUnicode"],
     "SwerveEngine": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
-      "CSwerveStoryModel", "Logging",
+      "CSwerveStoryModel",
     ],
     "SwerveAccess": [
       "SwerveCore", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Metrics", "CoreMetrics", "Logging", "NIOCore",
       "NIOHTTP1", "NIOHTTPTypes", "NIOPosix", "NIOConcurrencyHelpers", "Crypto", "ServiceLifecycle",
     ],
-    "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto", "Logging"],
-    "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub", "Logging"],
+    "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
+    "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
       "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", "ArgumentParser",
       "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "Yams", "Logging", "ServiceLifecycle",

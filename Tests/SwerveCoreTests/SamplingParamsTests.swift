@@ -58,10 +58,10 @@ import Testing
     #expect(problem { $0.logprobs = -1 } == "logprobs")
     #expect(problem { $0.promptLogprobs = -2 } == "prompt_logprobs")
     #expect(problem { $0.logitBias = [100: 1] } == "logit_bias")
-    #expect(problem { $0.allowedTokenIDs = [] } == "allowed_token_ids")
-    #expect(problem { $0.allowedTokenIDs = [-1] } == "allowed_token_ids")
-    #expect(problem { $0.stopTokenIDs = [100] } == "stop_token_ids")
+    #expect(problem { $0.allowedTokenIds = [] } == "allowed_token_ids")
+    #expect(problem { $0.allowedTokenIds = [-1] } == "allowed_token_ids")
+    #expect(problem { $0.stopTokenIds = [100] } == "stop_token_ids")
     #expect(problem { $0.badWords = [""] } == "bad_words")
-    #expect(problem { $0.logprobTokenIDs = [1] } == "logprob_token_ids")
+    #expect(problem { $0.logprobTokenIds = [1] } == "logprob_token_ids")
   }
 }

@@ -35,7 +35,7 @@ import Testing
       textRequest("Once upon a time") {
         $0.maxTokens = 40
         $0.stop = [String(middle)]
-        $0.includeStopStringInOutput = true
+        $0.includeStopStrInOutput = true
       })
     #expect(kept.choices[0].text == stopped.choices[0].text + middle)
     try await idle(engine)
@@ -46,7 +46,7 @@ import Testing
     let engine = try await Engine.start(storyConfiguration())
     let whole = try await engine.answer(textRequest("Once upon a time"))
     let stopToken = whole.choices[0].tokens[5]
-    let stopped = try await engine.answer(textRequest("Once upon a time") { $0.stopTokenIDs = [stopToken] })
+    let stopped = try await engine.answer(textRequest("Once upon a time") { $0.stopTokenIds = [stopToken] })
     #expect(stopped.choices[0].stopReason == .token(stopToken))
     #expect(stopped.choices[0].tokens.last == stopToken)
     let first = whole.choices[0].tokens.firstIndex(of: stopToken)!
@@ -72,7 +72,7 @@ import Testing
     let task = Task {
       for try await _ in try await engine.generate(
         textRequest("Once") {
-          $0.maxTokens = 500; $0.ignoreEOS = true
+          $0.maxTokens = 500; $0.ignoreEos = true
         })
       {}
     }
@@ -111,7 +111,7 @@ import Testing
     let engine = try await Engine.start(storyConfiguration())
     let stream = try await engine.generate(
       textRequest("Once") {
-        $0.maxTokens = 500; $0.ignoreEOS = true
+        $0.maxTokens = 500; $0.ignoreEos = true
       })
     async let outcome = Result<Void, any Error> { for try await _ in stream {} }
     while engine.statistics.runningRequests == 0 { await Task.yield() }

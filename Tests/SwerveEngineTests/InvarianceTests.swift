@@ -24,7 +24,7 @@ import Testing
         params.repetitionPenalty = index % 7 == 3 ? 1.2 : 1
         params.logprobs = 3
         params.maxTokens = 8 + index % 17
-        params.ignoreEOS = true
+        params.ignoreEos = true
       }
     }
   }

@@ -29,8 +29,8 @@ import Testing
       if index % 2 == 1 { params.logprobs = 4 }
       if index % 6 == 2 { params.repetitionPenalty = 1.1 }
       if index % 8 == 3 { params.logitBias = [5: 1] }
-      if index % 8 == 4 { params.allowedTokenIDs = (0..<200).map { TokenID($0) } }
-      if index == 5 { params.logprobTokenIDs = [1, 2, 3] }
+      if index % 8 == 4 { params.allowedTokenIds = (0..<200).map { TokenID($0) } }
+      if index == 5 { params.logprobTokenIds = [1, 2, 3] }
       params.minTokens = 3
       plan.admissions.append(
         Admission(

@@ -42,7 +42,7 @@ import Testing
   @Test func `allowed ids, bias and bans change the argmax in their order`() throws {
     let harness = try SamplerHarness(vocabularySize: 6)
     let row: [Float] = [5, 4, 3, 2, 1, 0]
-    #expect(harness.token(row, Self.greedy { $0.allowedTokenIDs = [4, 3, 3] }) == 3)
+    #expect(harness.token(row, Self.greedy { $0.allowedTokenIds = [4, 3, 3] }) == 3)
     #expect(harness.token(row, Self.greedy { $0.logitBias = [5: 5.5] }) == 5)
     #expect(harness.token(row, Self.greedy { $0.logitBias = [0: -100] }) == 1)
     #expect(harness.token(row, Self.greedy { $0.logitBias = [5: 1e9, 4: 99.5] }) == 4)
@@ -51,7 +51,7 @@ import Testing
       harness.token(
         row,
         Self.greedy {
-          $0.allowedTokenIDs = [2, 4]
+          $0.allowedTokenIds = [2, 4]
           $0.logitBias = [0: 100, 4: 2.5]
         }) == 4)
   }
@@ -59,7 +59,7 @@ import Testing
   @Test func `a request that bans everything gets a token it named`() throws {
     let harness = try SamplerHarness(vocabularySize: 6)
     let params = Self.greedy {
-      $0.allowedTokenIDs = [4]
+      $0.allowedTokenIds = [4]
       $0.minTokens = 1
       $0.maxTokens = 5
     }
@@ -257,7 +257,7 @@ import Testing
       var params = SamplingParams(temperature: 0.5, topK: 10, logprobs: count)
       params.repetitionPenalty = 1.5
       params.logitBias = [3: 4, 100: -100]
-      if slot == 5 { params.logprobTokenIDs = listed }
+      if slot == 5 { params.logprobTokenIds = listed }
       harness.admit(slot, params, prompt: [1, 2, 3], seed: seed)
     }
     let result = harness.sample(rows, slots: Array(wanted.indices))

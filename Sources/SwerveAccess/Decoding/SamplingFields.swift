@@ -22,15 +22,15 @@ struct SamplingFields {
     params.seed = try int("seed").flatMap { $0 == -1 ? nil : $0 }
     params.n = try int("n") ?? 1
     params.stop = try stopStrings()
-    params.stopTokenIDs = try reader.tokens("stop_token_ids") ?? serverTokens("stop_token_ids")
-    params.includeStopStringInOutput = try reader.bool("include_stop_str_in_output") ?? false
-    params.ignoreEOS = try reader.bool("ignore_eos") ?? false
+    params.stopTokenIds = try reader.tokens("stop_token_ids") ?? serverTokens("stop_token_ids")
+    params.includeStopStrInOutput = try reader.bool("include_stop_str_in_output") ?? false
+    params.ignoreEos = try reader.bool("ignore_eos") ?? false
     params.maxTokens = try maxTokens(default: defaultMaxTokens, allowsZero: allowsZeroTokens)
     params.minTokens = try int("min_tokens") ?? 0
     params.logitBias = try logitBias()
-    params.allowedTokenIDs = try reader.tokens("allowed_token_ids")
+    params.allowedTokenIds = try reader.tokens("allowed_token_ids")
     params.badWords = try reader.strings("bad_words") ?? []
-    params.logprobTokenIDs = try reader.tokens("logprob_token_ids")
+    params.logprobTokenIds = try reader.tokens("logprob_token_ids")
     params.skipSpecialTokens = try reader.bool("skip_special_tokens") ?? true
     params.spacesBetweenSpecialTokens = try reader.bool("spaces_between_special_tokens") ?? true
     params.detokenize = try reader.bool("detokenize") ?? true
@@ -44,7 +44,7 @@ struct SamplingFields {
   /// Applies the rules between fields and the model's limits; the last step before a request goes to the engine.
   func finish(_ params: inout SamplingParams) throws(RequestError) {
     try params.validate(limits: model.limits)
-    if params.useBeamSearch, params.logprobTokenIDs != nil {
+    if params.useBeamSearch, params.logprobTokenIds != nil {
       throw .badRequest("logprob_token_ids cannot be combined with use_beam_search.", param: "logprob_token_ids")
     }
     if params.isGreedy {

@@ -57,8 +57,8 @@ extension SamplingParams {
     """
     SamplingParams(n=\(n), presence_penalty=\(presencePenalty), frequency_penalty=\(frequencyPenalty), \
     repetition_penalty=\(repetitionPenalty), temperature=\(temperature), top_p=\(topP), top_k=\(topK), min_p=\(minP), \
-    seed=\(seed.map(String.init) ?? "None"), stop=\(stop.count), stop_token_ids=\(stopTokenIDs.count), \
-    ignore_eos=\(ignoreEOS ? "True" : "False"), max_tokens=\(maxTokens.map(String.init) ?? "None"), \
+    seed=\(seed.map(String.init) ?? "None"), stop=\(stop.count), stop_token_ids=\(stopTokenIds.count), \
+    ignore_eos=\(ignoreEos ? "True" : "False"), max_tokens=\(maxTokens.map(String.init) ?? "None"), \
     min_tokens=\(minTokens), logprobs=\(logprobs.map(String.init) ?? "None"), \
     prompt_logprobs=\(promptLogprobs.map(String.init) ?? "None"))
     """

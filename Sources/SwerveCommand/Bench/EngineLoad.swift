@@ -83,7 +83,7 @@ struct EngineLoad: Sendable {
     detokenize: Bool = true
   ) -> GenerationRequest {
     var params = SamplingParams(n: n, temperature: n > 1 && !beams ? 1 : 0, maxTokens: maxTokens)
-    params.ignoreEOS = true
+    params.ignoreEos = true
     params.useBeamSearch = beams
     params.detokenize = detokenize && client.model.hasTokenizer
     let prompt: GenerationRequest.Prompt =

@@ -132,7 +132,7 @@ struct ServeBench {
     body["temperature"] = .double(bench.temperature ?? 0)
     if let value = bench.topP { body["top_p"] = .double(value) }
     if let value = bench.topK { body["top_k"] = .int(value) }
-    if bench.ignoreEOS { body["ignore_eos"] = true }
+    if bench.ignoreEos { body["ignore_eos"] = true }
     for (key, value) in bench.extraBody { body[key] = value }
     return body
   }

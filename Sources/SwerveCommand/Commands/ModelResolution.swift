@@ -43,31 +43,10 @@ enum ModelResolution {
 
   /// Flags first, then the Hub's own variables, then its defaults.
   static func hubConfiguration(_ settings: Settings, environment: [String: String]) -> HubConfiguration {
-    func variable(_ name: String) -> String? { environment[name].flatMap { $0.isEmpty ? nil : $0 } }
-    let home = variable("HOME") ?? "/root"
-    let cache = variable("XDG_CACHE_HOME") ?? "\(home)/.cache"
-    let hubHome = expand(variable("HF_HOME") ?? "\(cache)/huggingface", home: home)
-    let folder =
-      settings.hub.downloadFolder ?? variable("HF_HUB_CACHE") ?? variable("HUGGINGFACE_HUB_CACHE") ?? "\(hubHome)/hub"
-    var configuration = HubConfiguration(cacheFolder: expand(folder, home: home))
-    if var endpoint = variable("HF_ENDPOINT") {
-      while endpoint.hasSuffix("/") { endpoint.removeLast() }
-      configuration.endpoint = endpoint
-    }
-    configuration.token = settings.hub.token ?? variable("HUGGING_FACE_HUB_TOKEN") ?? savedToken(in: hubHome)
-    configuration.offline = settings.hub.offline
+    var configuration = HubConfiguration(environment: environment)
+    if let folder = settings.hub.downloadFolder { configuration.cacheFolder = folder }
+    if let token = settings.hub.token { configuration.token = token }
+    if settings.hub.offline { configuration.offline = true }
     return configuration
-  }
-
-  /// What `hf auth login` left behind.
-  private static func savedToken(in folder: String) -> String? {
-    // No such file is the common case and no error.
-    guard let text = try? TextFile.read("\(folder)/token") else { return nil }
-    let token = text.filter { !$0.isWhitespace }
-    return token.isEmpty ? nil : token
-  }
-
-  private static func expand(_ path: String, home: String) -> String {
-    path == "~" || path.hasPrefix("~/") ? home + path.dropFirst() : path
   }
 }

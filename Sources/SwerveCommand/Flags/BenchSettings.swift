@@ -48,7 +48,7 @@ package struct BenchSettings: Sendable {
   package var rampUpStart: Double?
   package var rampUpEnd: Double?
   package var seed = 0
-  package var ignoreEOS = false
+  package var ignoreEos = false
   package var temperature: Double?
   package var topP: Double?
   package var topK: Int?

@@ -113,7 +113,7 @@ extension Flag {
     },
     optionalDouble("ramp-up-start-rps", .benchServe, \.bench.rampUpStart, "first rate"),
     optionalDouble("ramp-up-end-rps", .benchServe, \.bench.rampUpEnd, "last rate"),
-    .bool("ignore-eos", .benchServe, \.bench.ignoreEOS, default: false, "generate the whole length"),
+    .bool("ignore-eos", .benchServe, \.bench.ignoreEos, default: false, "generate the whole length"),
     optionalDouble("temperature", .benchServe, \.bench.temperature, "0 = greedy"),
     optionalDouble("top-p", .benchServe, \.bench.topP, "share of probability considered"),
     .int("top-k", .benchServe, \.bench.topK, "number of tokens considered"),

@@ -23,9 +23,9 @@ public struct SamplingParams: Sendable, Hashable {
   /// Same seed and request give the same tokens whatever else runs. nil = drawn once per request.
   public var seed: Int?
   public var stop: [String] = []
-  public var stopTokenIDs: [TokenID] = []
-  public var ignoreEOS = false
-  public var includeStopStringInOutput = false
+  public var stopTokenIds: [TokenID] = []
+  public var ignoreEos = false
+  public var includeStopStrInOutput = false
   /// ≥ 1 (0 only for scoring a prompt); nil = as much as the context holds.
   public var maxTokens: Int? = 16
   /// 0…maxTokens: end-of-sequence and stop ids are masked, stop strings not checked, until reached.
@@ -35,14 +35,14 @@ public struct SamplingParams: Sendable, Hashable {
   /// The same per prompt position.
   public var promptLogprobs: Int?
   /// Report exactly these tokens instead of the most likely ones. At most 128.
-  public var logprobTokenIDs: [TokenID]?
+  public var logprobTokenIds: [TokenID]?
   public var detokenize = true
   public var skipSpecialTokens = true
   public var spacesBetweenSpecialTokens = true
   /// Token → added to its logit, clamped to −100…100; −100 bans.
   public var logitBias: [TokenID: Float] = [:]
   /// Only these tokens may be chosen.
-  public var allowedTokenIDs: [TokenID]?
+  public var allowedTokenIds: [TokenID]?
   /// Words that must not appear, in their bare and space-prefixed forms.
   public var badWords: [String] = []
   /// nil = true, except with `promptLogprobs` (every position must be computed).
@@ -145,21 +145,21 @@ extension SamplingParams {
             + "returns at most \(most); start it with a larger --max-logprobs.", param: field)
       }
     }
-    try check(stopTokenIDs, "stop_token_ids")
+    try check(stopTokenIds, "stop_token_ids")
     try check(logitBias.keys, "logit_bias")
-    if let allowedTokenIDs {
-      if allowedTokenIDs.isEmpty {
+    if let allowedTokenIds {
+      if allowedTokenIds.isEmpty {
         throw .badRequest("allowed_token_ids must not be empty.", param: "allowed_token_ids")
       }
-      try check(allowedTokenIDs, "allowed_token_ids")
+      try check(allowedTokenIds, "allowed_token_ids")
     }
-    if let logprobTokenIDs {
-      if logprobTokenIDs.count > 128 {
+    if let logprobTokenIds {
+      if logprobTokenIds.count > 128 {
         throw .badRequest(
-          "logprob_token_ids takes at most 128 ids, got \(logprobTokenIDs.count).", param: "logprob_token_ids")
+          "logprob_token_ids takes at most 128 ids, got \(logprobTokenIds.count).", param: "logprob_token_ids")
       }
       if logprobs == nil { throw .badRequest("logprob_token_ids needs logprobs.", param: "logprob_token_ids") }
-      try check(logprobTokenIDs, "logprob_token_ids")
+      try check(logprobTokenIds, "logprob_token_ids")
     }
     if badWords.count > limits.maxBadWords {
       throw .badRequest(

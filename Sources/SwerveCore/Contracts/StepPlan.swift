@@ -106,8 +106,8 @@ package final class SamplingState: Sendable {
   package let seed: UInt64
   /// Token sequences of `params.badWords`, bare and space-prefixed; never empty sequences.
   package let badWordTokens: [[TokenID]]
-  /// Tokens that end the sequence unless masked by `minTokens`: end-of-sequence ids (none with `ignoreEOS`) and
-  /// `stopTokenIDs`. Sorted, unique.
+  /// Tokens that end the sequence unless masked by `minTokens`: end-of-sequence ids (none with `ignoreEos`) and
+  /// `stopTokenIds`. Sorted, unique.
   package let terminators: [TokenID]
 
   package init(params: SamplingParams, seed: UInt64, badWordTokens: [[TokenID]], terminators: [TokenID]) {

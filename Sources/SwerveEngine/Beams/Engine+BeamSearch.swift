@@ -9,7 +9,7 @@ extension Engine {
   func beamSearch(
     _ request: GenerationRequest
   ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
-    if request.params.logprobTokenIDs != nil {
+    if request.params.logprobTokenIds != nil {
       throw .badRequest("logprob_token_ids cannot be combined with use_beam_search.", param: "logprob_token_ids")
     }
     if request.params.promptLogprobs != nil {
@@ -136,7 +136,7 @@ extension Engine {
     after history: [TokenID], alternatives: Int, _ prepared: Preparation.Prepared
   ) -> Preparation.Prepared {
     var params = SamplingParams(temperature: 0, maxTokens: 1)
-    params.ignoreEOS = true
+    params.ignoreEos = true
     params.detokenize = false
     let penalised = prepared.params.repetitionPenalty == 1 ? 0 : Set(history).count
     params.logprobs = min(model.vocabularySize, alternatives + penalised)

@@ -19,7 +19,7 @@ package struct ChoiceAssembly: Sendable {
   package init(params: SamplingParams, promptTokens: [TokenID], tokenizer: Tokenizer?, endTokens: Set<TokenID>) {
     self.params = params
     self.endTokens = endTokens
-    self.stops = StopStrings(params.stop, keepsMatch: params.includeStopStringInOutput)
+    self.stops = StopStrings(params.stop, keepsMatch: params.includeStopStrInOutput)
     if let tokenizer, params.detokenize {
       self.detokenizer = IncrementalDetokenizer(
         tokenizer, promptIDs: promptTokens.suffix(64).map(\.rawValue), skipSpecialTokens: params.skipSpecialTokens,
@@ -57,7 +57,7 @@ package struct ChoiceAssembly: Sendable {
 
   /// A stop id's text is shown only when asked for, and special tokens stay hidden as everywhere.
   private func showsTerminator(_ token: TokenID) -> Bool {
-    params.includeStopStringInOutput && !endTokens.contains(token)
+    params.includeStopStrInOutput && !endTokens.contains(token)
   }
 
   private mutating func close(_ delta: inout ChoiceDelta, _ reason: FinishReason) {

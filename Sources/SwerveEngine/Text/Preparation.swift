@@ -156,8 +156,8 @@ struct Preparation: Sendable {
   }
 
   private func terminators(_ params: SamplingParams) -> [TokenID] {
-    var all = Set(params.stopTokenIDs)
-    if !params.ignoreEOS { all.formUnion(endTokens) }
+    var all = Set(params.stopTokenIds)
+    if !params.ignoreEos { all.formUnion(endTokens) }
     return all.sorted()
   }
 

@@ -42,8 +42,8 @@ package struct SamplerSlot {
     bias = params.logitBias.filter { vocabulary.contains($0.key.rawValue) }
       .map { BiasedToken(token: $0.key, value: min(max($0.value, -100), 100)) }
       .sorted { $0.token < $1.token }
-    allowed = params.allowedTokenIDs.map { ids in Set(ids.filter { vocabulary.contains($0.rawValue) }).sorted() }
-    listed = params.logprobTokenIDs.map { ids in ids.filter { vocabulary.contains($0.rawValue) } }
+    allowed = params.allowedTokenIds.map { ids in Set(ids.filter { vocabulary.contains($0.rawValue) }).sorted() }
+    listed = params.logprobTokenIds.map { ids in ids.filter { vocabulary.contains($0.rawValue) } }
 
     let penalised = params.repetitionPenalty != 1 || params.presencePenalty != 0 || params.frequencyPenalty != 0
     changesLogits =
