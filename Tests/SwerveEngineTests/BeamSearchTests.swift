@@ -10,7 +10,7 @@ import Testing
       $0.useBeamSearch = true
       $0.n = 2
       switch field {
-      case "allowed_token_ids": $0.allowedTokenIDs = [5, 6]
+      case "allowed_token_ids": $0.allowedTokenIds = [5, 6]
       case "logit_bias": $0.logitBias = [5: -100]
       default: $0.badWords = ["king"]
       }
@@ -30,7 +30,7 @@ import Testing
         $0.n = 3
         $0.maxTokens = 6
         $0.minTokens = 5
-        $0.stopTokenIDs = ends
+        $0.stopTokenIds = ends
       })
     for choice in beams.choices {
       #expect(choice.tokens.count >= 5)

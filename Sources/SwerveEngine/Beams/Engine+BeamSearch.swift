@@ -34,7 +34,7 @@ extension Engine {
   /// would be ignored without a word.
   private func refuseMasks(_ params: SamplingParams) throws(RequestError) {
     let masks = [
-      ("allowed_token_ids", params.allowedTokenIDs != nil), ("logit_bias", !params.logitBias.isEmpty),
+      ("allowed_token_ids", params.allowedTokenIds != nil), ("logit_bias", !params.logitBias.isEmpty),
       ("bad_words", !params.badWords.isEmpty),
     ]
     for (name, isAsked) in masks where isAsked {
