@@ -232,6 +232,20 @@ import Testing
     await engine.stop()
   }
 
+  @Test(arguments: [GenerationRequest.TruncationSide.left, .right])
+  func aTruncatedPromptsTextIsThatOfItsTokens(side: GenerationRequest.TruncationSide) async throws {
+    let engine = try await Engine.start(storyConfiguration())
+    var request = textRequest("Once upon a time") { $0.maxTokens = 1 }
+    request.truncatePromptTokens = 2
+    request.truncationSide = side
+    for try await event in try await engine.generate(request) {
+      guard case .started(let info) = event else { continue }
+      #expect(info.promptTokens.count == 2)
+      #expect(info.promptText == (side == .left ? " a time" : "Once upon"))
+    }
+    await engine.stop()
+  }
+
   @Test func aModelThatCannotBeLoadedSaysWhy() async throws {
     var configuration = EngineConfiguration()
     configuration.modelFolder = "/nowhere/at/all"

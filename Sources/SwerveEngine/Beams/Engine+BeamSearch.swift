@@ -15,6 +15,7 @@ extension Engine {
     if request.params.promptLogprobs != nil {
       throw .badRequest("prompt_logprobs cannot be combined with use_beam_search.", param: "prompt_logprobs")
     }
+    try refuseMasks(request.params)
     let prepared = try preparationForBeams.prepare(request, fallbackSeed: 0)
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let task = Task {
@@ -29,6 +30,18 @@ extension Engine {
     return stream
   }
 
+  /// A beam chooses among the likeliest tokens of the model's own distribution, which no mask has touched: such a field
+  /// would be ignored without a word.
+  private func refuseMasks(_ params: SamplingParams) throws(RequestError) {
+    let masks = [
+      ("allowed_token_ids", params.allowedTokenIds != nil), ("logit_bias", !params.logitBias.isEmpty),
+      ("bad_words", !params.badWords.isEmpty),
+    ]
+    for (name, isAsked) in masks where isAsked {
+      throw .badRequest("\(name) cannot be combined with use_beam_search.", param: name)
+    }
+  }
+
   private func searchBeams(
     _ prepared: Preparation.Prepared, request: GenerationRequest,
     into continuation: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
@@ -39,32 +52,64 @@ extension Engine {
       width: params.n, maxTokens: params.maxTokens ?? 1, lengthPenalty: params.lengthPenalty,
       stopsEarly: params.earlyStopping)
     var cachedTokens: Int?
-    while !beams.isDone {
+    while !beams.isDone && params.maxTokens != 0 {
       try Task.checkCancellation()
-      let (continuations, cached) = try await step(beams, prepared, request)
+      // Until `minTokens` is reached no beam may end, nor carry an end token in its middle.
+      let masked = params.minTokens > beams.running[0].tokens.count ? endTokens : []
+      let (continuations, cached) = try await step(beams, masked: masked, prepared, request)
       if cachedTokens == nil { cachedTokens = cached }
-      beams.advance(continuations, endTokens: params.minTokens > beams.running[0].tokens.count ? [] : endTokens)
+      beams.advance(continuations, endTokens: endTokens)
     }
     continuation.yield(
       .started(
         PromptInfo(
           promptTokens: prepared.tokens, promptText: prepared.text, cachedTokens: cachedTokens ?? 0,
           promptLogprobs: nil)))
-    for (index, winner) in beams.best(params.n).enumerated() {
-      continuation.yield(.delta(delta(winner.beam, index: index, prepared)))
+    let winners = beams.best(params.n)
+    for (index, winner) in winners.enumerated() {
+      var delta = delta(winner.beam, index: index, prepared)
+      if params.logprobs != nil, !delta.tokens.isEmpty {
+        delta.logprobs = try await logprobs(of: delta.tokens, prepared, request)
+      }
+      continuation.yield(.delta(delta))
     }
+    // Fewer hypotheses than choices: nothing was generated, or the width is larger than the vocabulary.
+    for index in winners.count..<max(winners.count, params.n) {
+      continuation.yield(.delta(ChoiceDelta(index: index, finish: .length)))
+    }
+  }
+
+  /// What the client asked to see of a winner's tokens: the winner scored as a prompt. Cheaper than keeping the
+  /// alternatives of every hypothesis, most of which lose.
+  private func logprobs(
+    of tokens: [TokenID], _ prepared: Preparation.Prepared, _ request: GenerationRequest
+  ) async throws -> [PositionLogprobs] {
+    var params = SamplingParams(temperature: 0, maxTokens: 0)
+    params.detokenize = false
+    params.promptLogprobs = prepared.params.logprobs
+    params.skipReadingPrefixCache = true
+    let scoring = Preparation.Prepared(
+      tokens: prepared.tokens + tokens, text: nil, params: params,
+      sampling: SamplingState(params: params, seed: 0, badWordTokens: [], terminators: []))
+    var positions: [PositionLogprobs?] = []
+    for try await event in submit(scoring, id: try admit(), request: request) {
+      if case .started(let info) = event { positions = info.promptLogprobs ?? [] }
+    }
+    let known = positions.suffix(tokens.count).compactMap(\.self)
+    if known.count != tokens.count { throw RequestError(.internalError, "A beam could not be scored.") }
+    return known
   }
 
   /// One token further for every running beam, all submitted together so that they share a step.
   private func step(
-    _ beams: BeamSet, _ prepared: Preparation.Prepared, _ request: GenerationRequest
+    _ beams: BeamSet, masked: Set<TokenID>, _ prepared: Preparation.Prepared, _ request: GenerationRequest
   ) async throws -> ([[(token: TokenID, logprob: Float)]], cachedTokens: Int) {
     var streams: [(AsyncThrowingStream<GenerationEvent, any Error>, [TokenID])] = []
     for beam in beams.running {
       let history = prepared.tokens + beam.tokens
       // The search was let in as a whole: neither a full queue nor draining ends it half-way.
-      let next = oneToken(after: history, beams.width, prepared)
-      streams.append((try submit(next, id: nextID(), request: request, isContinuation: true), history))
+      let one = oneToken(after: history, alternatives: 2 * beams.width + masked.count, prepared)
+      streams.append((try submit(one, id: nextID(), request: request, isContinuation: true), history))
     }
     var continuations: [[(token: TokenID, logprob: Float)]] = []
     var cachedTokens = 0
@@ -74,7 +119,9 @@ extension Engine {
         switch event {
         case .started(let info): cachedTokens = max(cachedTokens, info.cachedTokens)
         case .delta(let delta):
-          for position in delta.logprobs { next += position.alternatives.map { ($0.token, $0.logprob) } }
+          for position in delta.logprobs {
+            next += position.alternatives.map { ($0.token, $0.logprob) }.filter { !masked.contains($0.0) }
+          }
         }
       }
       if next.isEmpty { throw RequestError(.internalError, "A beam ended without a continuation.") }
@@ -85,14 +132,14 @@ extension Engine {
 
   /// The request behind one beam's next token. Tokens of the history may fall by the repetition penalty, so as many
   /// alternatives more are asked for as the history has distinct tokens.
-  private func oneToken(after history: [TokenID], _ width: Int, _ prepared: Preparation.Prepared)
-    -> Preparation.Prepared
-  {
+  private func oneToken(
+    after history: [TokenID], alternatives: Int, _ prepared: Preparation.Prepared
+  ) -> Preparation.Prepared {
     var params = SamplingParams(temperature: 0, maxTokens: 1)
     params.ignoreEos = true
     params.detokenize = false
     let penalised = prepared.params.repetitionPenalty == 1 ? 0 : Set(history).count
-    params.logprobs = min(model.vocabularySize, 2 * width + penalised)
+    params.logprobs = min(model.vocabularySize, alternatives + penalised)
     return Preparation.Prepared(
       tokens: history, text: nil, params: params,
       sampling: SamplingState(params: params, seed: 0, badWordTokens: [], terminators: []))

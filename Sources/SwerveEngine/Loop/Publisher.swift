@@ -168,7 +168,8 @@ struct Publisher: ~Copyable {
   private func describe(_ entry: TokenLogprob) -> TokenText {
     TokenText(
       token: entry.token, logprob: entry.logprob, rank: Int(entry.rank),
-      text: tokenizer?.decode([entry.token], skipSpecialTokens: false) ?? "",
+      // Without a tokenizer the id is the only name; empty ones would make all alternatives look like one.
+      text: tokenizer?.decode([entry.token], skipSpecialTokens: false) ?? "token_id:\(entry.token.rawValue)",
       bytes: tokenizer?.bytes(of: entry.token) ?? [])
   }
 }

@@ -15,6 +15,18 @@ package enum MessageAdaptation {
     }
   }
 
+  /// The messages with empty text where the content is null or absent, as it is beside tool calls.
+  ///
+  /// - Parameter keepsLast: the last message stays as it is: there is nothing in it to continue.
+  package static func fillingNullContent(_ messages: [JSON], format: ContentFormat, keepsLast: Bool) -> [JSON] {
+    messages.enumerated().map { place, message in
+      guard var object = message.object, object["content"]?.isNull ?? true, !keepsLast || place < messages.count - 1
+      else { return message }
+      object["content"] = adapt(content: "", to: format)
+      return .object(object)
+    }
+  }
+
   private static func adapt(content: JSON, to format: ContentFormat) -> JSON {
     switch (content, format) {
     case (.array(let parts), .string):

@@ -24,9 +24,14 @@ struct Preparation: Sendable {
   func prepare(_ request: GenerationRequest, fallbackSeed: UInt64) throws(RequestError) -> Prepared {
     var params = request.params
     try params.validate(limits: model.limits)
+    // There is no text to match them against: ignoring them would run past where the client wanted the end.
+    if !params.stop.isEmpty { _ = try requireTokenizer("stop", param: "stop") }
     var (tokens, text) = try tokens(of: request.prompt, addSpecialTokens: request.addSpecialTokens)
     if let keep = request.truncatePromptTokens {
-      tokens = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
+      let kept = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
+      // The prompt's text is what the model reads: an echo must agree with its tokens.
+      if kept.count < tokens.count { text = tokenizer?.decode(kept, skipSpecialTokens: false) }
+      tokens = kept
     }
     try check(tokens, params: params)
     let room = model.maxModelLength - tokens.count
@@ -56,10 +61,10 @@ struct Preparation: Sendable {
     }
   }
 
-  func requireTokenizer(_ what: String) throws(RequestError) -> Tokenizer {
+  func requireTokenizer(_ what: String, param: String = "prompt") throws(RequestError) -> Tokenizer {
     guard let tokenizer else {
       throw .badRequest(
-        "\(what) needs a tokenizer and this server was started without one; send token ids.", param: "prompt")
+        "\(what) needs a tokenizer and this server was started without one; send token ids.", param: param)
     }
     return tokenizer
   }
@@ -73,16 +78,23 @@ struct Preparation: Sendable {
       for (key, value) in arguments { variables[key] = value }
     }
     let template = templates.template(withTools: chat.tools != nil)
-    let conversation = Conversation(
+    var conversation = Conversation(
       messages: MessageAdaptation.adapt(chat.messages, to: template.contentFormat), tools: chat.tools,
       documents: chat.documents,
       addGenerationPrompt: chat.addGenerationPrompt,
       continueFinalMessage: chat.continueFinalMessage ? .content : nil, variables: variables)
+    let now = TemplateDate(epoch: wallClock())
+    let limits = TemplateLimits(seconds: templateTimeout)
     do {
-      return try conversation.render(
-        template, now: TemplateDate(epoch: wallClock()),
-        limits: TemplateLimits(seconds: templateTimeout))
+      return try conversation.render(template, now: now, limits: limits)
     } catch {
+      // Templates written for tool calls test for a null content, simpler ones join it to text and fail: those get "".
+      let spoken = MessageAdaptation.fillingNullContent(
+        conversation.messages, format: template.contentFormat, keepsLast: chat.continueFinalMessage)
+      if spoken != conversation.messages {
+        conversation.messages = spoken
+        if let text = try? conversation.render(template, now: now, limits: limits) { return text }
+      }
       throw .badRequest("The chat template refuses this conversation: \(error)", param: "messages")
     }
   }
@@ -166,7 +178,7 @@ struct Preparation: Sendable {
   private func badWords(_ words: [String]) throws(RequestError) -> [[TokenID]] {
     var sequences: [[TokenID]] = []
     for word in words {
-      let tokenizer = try requireTokenizer("bad_words")
+      let tokenizer = try requireTokenizer("bad_words", param: "bad_words")
       let bare = word.drop { $0 == " " }
       for form in [String(bare), " " + bare] {
         let tokens = tokenizer.encode(form, addSpecialTokens: false)
