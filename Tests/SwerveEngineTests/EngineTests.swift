@@ -151,7 +151,7 @@ import Testing
           try? await engine.generate(
             textRequest("Once upon a time") {
               $0.maxTokens = tokens
-              $0.ignoreEOS = true
+              $0.ignoreEos = true
             })
         }
       }
@@ -170,7 +170,7 @@ import Testing
         $0.n = 3
         $0.useBeamSearch = true
         $0.maxTokens = 40
-        $0.ignoreEOS = true
+        $0.ignoreEos = true
       })
     engine.drain()
     var finished = 0

@@ -13,8 +13,8 @@ extension [UInt8] {
 
   mutating func int(_ value: Int) { raw(String(value)) }
 
-  /// A log-probability; what has none (banned or never computed) is −9999.0.
-  mutating func logprob(_ value: Float) { raw(Swift.max(value, -9999).description) }
+  /// A log-probability; what has none (banned, never computed, not a number) is −9999.0.
+  mutating func logprob(_ value: Float) { raw((value > -9999 ? value : -9999).description) }
 
   mutating func list<Item>(_ items: some Sequence<Item>, _ write: (inout Self, Item) -> Void) {
     append(UInt8(ascii: "["))
