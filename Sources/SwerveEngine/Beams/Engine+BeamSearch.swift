@@ -92,7 +92,7 @@ extension Engine {
       tokens: prepared.tokens + tokens, text: nil, params: params,
       sampling: SamplingState(params: params, seed: 0, badWordTokens: [], terminators: []))
     var positions: [PositionLogprobs?] = []
-    for try await event in submit(scoring, id: try admit(), request: request) {
+    for try await event in try submit(scoring, id: nextID(), request: request, isContinuation: true) {
       if case .started(let info) = event { positions = info.promptLogprobs ?? [] }
     }
     let known = positions.suffix(tokens.count).compactMap(\.self)
