@@ -79,7 +79,8 @@ extension Engine {
     }
     return Engine(
       model: info, report: report, preparation: preparation, inbox: threads.inbox, publisher: threads.publisher,
-      board: threads.board, clock: threads.clock, admission: .init(
+      board: threads.board, clock: threads.clock,
+      admission: .init(
         maxQueuedRequests: configuration.maxQueuedRequests, maxSequences: configuration.resolvedMaxSequences),
       prefixSalt: PrefixSalt(dependsOnLength: dependsOnLength), seed: configuration.seed, isReleased: threads.end)
   }
