@@ -111,9 +111,10 @@ import Testing
     }
   }
 
-  @Test func impossibleLogprobsBecomeAFiniteNumber() async throws {
+  @Test(arguments: [-Float.infinity, .nan])
+  func impossibleLogprobsBecomeAFiniteNumber(logprob: Float) async throws {
     let engine = FakeEngine { request throws(RequestError) in
-      let bad = TokenText(token: 1, logprob: -.infinity, rank: 1, text: "x", bytes: [120])
+      let bad = TokenText(token: 1, logprob: logprob, rank: 1, text: "x", bytes: [120])
       return [
         Script.started(request),
         .delta(
