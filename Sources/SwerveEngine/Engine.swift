@@ -13,7 +13,7 @@ package final class Engine: EngineClient {
   /// The memory table and timings of the start, for the log.
   package let report: StartReport
 
-  private let preparation: Preparation
+  let preparation: Preparation
   private let inbox: Mailbox<InboxMessage>
   private let publisher: Mailbox<PublisherMessage>
   private let board: StatusBoard
@@ -190,8 +190,6 @@ package final class Engine: EngineClient {
       return RequestID(rawValue: counters.nextRequest)
     }
   }
-
-  var preparationForBeams: Preparation { preparation }
 
   /// A seed per request from the engine's seed: SplitMix64 (Steele, Lea, Flood 2014).
   private static func mix(_ seed: UInt64, _ ordinal: UInt64) -> UInt64 {

@@ -55,7 +55,7 @@ struct ChatChunkWriter: ChunkWriter {
         out.raw(#","prompt_text":"#)
         out.string(orNull: info.promptText)
       }
-      close(usage, finish: nil, to: &out)
+      shape.endChunk(usage, finish: nil, withCompletionDetails: true, to: &out)
     }
     guard !echoedText.isEmpty else { return }
     for index in 0..<shape.n {
@@ -94,31 +94,12 @@ struct ChatChunkWriter: ChunkWriter {
       out.tokens(delta.tokens)
     }
     out.raw("}]")
-    close(usage, finish: delta.finish, to: &out)
-  }
-
-  private func close(_ usage: Usage, finish: FinishReason?, to out: inout [UInt8]) {
-    if finish != nil, !shape.includesUsage, let fingerprint = shape.head.fingerprint {
-      out.raw(#","system_fingerprint":"#)
-      out.string(fingerprint)
-    }
-    if shape.includesContinuousUsage {
-      out.raw(#","usage":"#)
-      usage.write(to: &out, withCompletionDetails: true)
-    }
-    out.raw("}\n\n")
+    shape.endChunk(usage, finish: delta.finish, withCompletionDetails: true, to: &out)
   }
 
   func writeUsage(_ usage: Usage, to out: inout [UInt8]) {
     out += prefix
-    out.raw(#","choices":[]"#)
-    if let fingerprint = shape.head.fingerprint {
-      out.raw(#","system_fingerprint":"#)
-      out.string(fingerprint)
-    }
-    out.raw(#","usage":"#)
-    usage.write(to: &out, withCompletionDetails: true)
-    out.raw("}\n\n")
+    shape.endUsageChunk(usage, withCompletionDetails: true, to: &out)
   }
 }
 
@@ -180,26 +161,41 @@ struct CompletionChunkWriter: ChunkWriter {
       out.tokens(delta.tokens)
     }
     out.raw("}]")
-    if delta.finish != nil, !shape.includesUsage, let fingerprint = shape.head.fingerprint {
-      out.raw(#","system_fingerprint":"#)
-      out.string(fingerprint)
-    }
-    if shape.includesContinuousUsage {
-      out.raw(#","usage":"#)
-      usage.write(to: &out, withCompletionDetails: false)
-    }
-    out.raw("}\n\n")
+    shape.endChunk(usage, finish: delta.finish, withCompletionDetails: false, to: &out)
   }
 
   func writeUsage(_ usage: Usage, to out: inout [UInt8]) {
     out += prefix
+    shape.endUsageChunk(usage, withCompletionDetails: false, to: &out)
+  }
+}
+
+/// What both kinds of chunks end with.
+extension AnswerShape {
+  /// After the choices: the fingerprint on the last chunk where no usage chunk follows, the running usage where asked for.
+  fileprivate func endChunk(
+    _ usage: Usage, finish: FinishReason?, withCompletionDetails: Bool, to out: inout [UInt8]
+  ) {
+    if finish != nil, !includesUsage, let fingerprint = head.fingerprint {
+      out.raw(#","system_fingerprint":"#)
+      out.string(fingerprint)
+    }
+    if includesContinuousUsage {
+      out.raw(#","usage":"#)
+      usage.write(to: &out, withCompletionDetails: withCompletionDetails)
+    }
+    out.raw("}\n\n")
+  }
+
+  /// The whole of a usage chunk after its head.
+  fileprivate func endUsageChunk(_ usage: Usage, withCompletionDetails: Bool, to out: inout [UInt8]) {
     out.raw(#","choices":[]"#)
-    if let fingerprint = shape.head.fingerprint {
+    if let fingerprint = head.fingerprint {
       out.raw(#","system_fingerprint":"#)
       out.string(fingerprint)
     }
     out.raw(#","usage":"#)
-    usage.write(to: &out, withCompletionDetails: false)
+    usage.write(to: &out, withCompletionDetails: withCompletionDetails)
     out.raw("}\n\n")
   }
 }

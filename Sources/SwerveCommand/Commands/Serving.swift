@@ -25,7 +25,7 @@ struct Serving {
 
     var configuration = settings.server
     configuration.version = Version.text
-    configuration.createdTime = LocalTime.unixSeconds()
+    configuration.createdTime = UnixTime.seconds()
     configuration.fingerprint = fingerprint(engine.client.model)
     let server = Server(
       configuration: configuration, engine: engine.client, metrics: metrics, logger: logger,

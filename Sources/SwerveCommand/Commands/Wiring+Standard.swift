@@ -56,7 +56,7 @@ struct TextRoom: TextLines {
   }
 
   func renderer() throws -> @Sendable ([UInt8]) -> [UInt8] {
-    { RenderTemplateLines.answer($0, now: TemplateDate(epoch: LocalTime.seconds())) }
+    { RenderTemplateLines.answer($0, now: TemplateDate(epoch: WallClock.seconds())) }
   }
 
   private func lines(_ folder: String?) throws -> TokenizerLines {

@@ -3,6 +3,14 @@
 
 package import SwerveCore
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// The hypotheses of one beam search. A score is the sum of log-probabilities ÷ (generated tokens, end token
 /// included)^lengthPenalty, as in the reference implementation; at each step the `2 × width` best continuations of all
 /// running beams are candidates, and one that ends the sequence is kept only if it ranks among the first `width`.
@@ -33,8 +41,8 @@ package struct BeamSet {
   }
 
   package func score(_ sum: Float, tokens: Int) -> Float {
-    // Foundation-free power: exact for the common penalty of 1.
-    lengthPenalty == 1 ? sum / Float(tokens) : sum / Self.power(Float(tokens), lengthPenalty)
+    // Exact for the common penalty of 1.
+    lengthPenalty == 1 ? sum / Float(tokens) : sum / powf(Float(tokens), lengthPenalty)
   }
 
   /// Advances every running beam by one token. `continuations[i]` are the likeliest next tokens of `running[i]`
@@ -88,7 +96,4 @@ package struct BeamSet {
     guard let best = running.map(\.sum).max() else { return true }
     return score(best, tokens: length) <= worst
   }
-
-  /// base^exponent for positive bases through the C library.
-  private static func power(_ base: Float, _ exponent: Float) -> Float { swervePow(base, exponent) }
 }

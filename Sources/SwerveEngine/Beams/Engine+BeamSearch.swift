@@ -16,7 +16,7 @@ extension Engine {
       throw .badRequest("prompt_logprobs cannot be combined with use_beam_search.", param: "prompt_logprobs")
     }
     try refuseMasks(request.params)
-    let prepared = try preparationForBeams.prepare(request, fallbackSeed: 0)
+    let prepared = try preparation.prepare(request, fallbackSeed: 0)
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let task = Task {
       do {
@@ -156,8 +156,8 @@ extension Engine {
 
   private func delta(_ beam: BeamSet.Beam, index: Int, _ prepared: Preparation.Prepared) -> ChoiceDelta {
     var choice = ChoiceAssembly(
-      params: prepared.params, promptTokens: prepared.tokens, tokenizer: preparationForBeams.tokenizer,
-      endTokens: preparationForBeams.endTokens)
+      params: prepared.params, promptTokens: prepared.tokens, tokenizer: preparation.tokenizer,
+      endTokens: preparation.endTokens)
     var whole = ChoiceDelta(index: index)
     for (place, token) in beam.tokens.enumerated() where !choice.isFinished {
       let isLast = place == beam.tokens.count - 1

@@ -20,8 +20,6 @@ package enum PublisherMessage: Sendable {
   case step(StepOutputs)
   /// The request was cancelled or failed; no more outputs will come.
   case drop(RequestID, RequestError?)
-  /// Every request ends with this error; nothing runs any more.
-  case failAll(RequestError)
   case stop
 }
 

@@ -45,7 +45,6 @@ struct Publisher: ~Copyable {
       outputs.removeAll()
       spares.post(outputs)
     case .drop(let id, let error): drop(id, error)
-    case .failAll(let error): for id in Array(requests.keys) { drop(id, error) }
     case .stop:
       let error = RequestError(.unavailable, "The server has stopped.", retryAfter: 1)
       for id in Array(requests.keys) { drop(id, error) }

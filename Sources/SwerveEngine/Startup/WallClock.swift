@@ -7,9 +7,9 @@
 #endif
 
 /// The time of day, for templates that print a date.
-enum WallClock {
+package enum WallClock {
   /// Seconds since 1970, UTC shifted by the local time zone: what a clock on the wall shows.
-  @Sendable static func seconds() -> Int {
+  @Sendable package static func seconds() -> Int {
     var now = time(nil)
     var local = tm()
     localtime_r(&now, &local)

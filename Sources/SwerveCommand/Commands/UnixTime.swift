@@ -6,4 +6,8 @@
   import Darwin
 #endif
 
-func swervePow(_ base: Float, _ exponent: Float) -> Float { powf(base, exponent) }
+/// The time of day.
+enum UnixTime {
+  /// Seconds since 1970.
+  static func seconds() -> Int { time(nil) }
+}
