@@ -2,11 +2,12 @@ import SwerveCore
 
 extension Scheduler {
   /// Gives slots and blocks to waiting sequences, in order, as long as tokens, slots and blocks last. The first one
-  /// that does not fit holds up those behind it: nobody is overtaken for being large.
+  /// that does not fit holds up those behind it: nobody is overtaken for being large. Those who wait for a prefix are
+  /// passed over, as many as there are slots.
   mutating func admit(into plan: inout StepPlan, budget: inout Int) {
     var position = 0
-    while position < waiting.count && budget > 0, let slot = freeSlots.last {
-      if awaitsSibling(waiting[position]) {
+    while position < min(waiting.count, configuration.maxSequences) && budget > 0, let slot = freeSlots.last {
+      if awaitsSibling(waiting[position]) || awaitsPrefix(waiting[position]) {
         position += 1
         continue
       }
@@ -24,7 +25,7 @@ extension Scheduler {
   /// Full blocks of a prompt that others can use: one token at least is always computed.
   private func reusableBlocks(_ promptTokens: Int) -> Int { (promptTokens - 1) / configuration.blockSize }
 
-  private func readsCache(_ entry: RequestQueue.Entry, of group: SequenceGroup) -> Bool {
+  func readsCache(_ entry: RequestQueue.Entry, of group: SequenceGroup) -> Bool {
     if !configuration.enablePrefixCaching || group.skipPrefixCacheRead { return false }
     // Once the first token was sampled, the log-probabilities of the prompt are out.
     let hasOutput = entry.preempted.map { !$0.generated.isEmpty } ?? false
@@ -129,7 +130,7 @@ extension Scheduler {
 
   /// Fills `hits` with the cached blocks of a sequence's first tokens, at most `limit`, and `hitHash` with the hash of
   /// the last one.
-  private mutating func findPrefix(of group: SequenceGroup, _ output: [TokenID], limit: Int) {
+  mutating func findPrefix(of group: SequenceGroup, _ output: [TokenID], limit: Int) {
     hits.removeAll(keepingCapacity: true)
     hitHash = group.saltHash
     while hits.count < limit {

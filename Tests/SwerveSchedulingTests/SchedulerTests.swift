@@ -155,13 +155,40 @@ import Testing
   @Test func `equal prompts computed side by side end up in one set of blocks`() throws {
     let harness = try Harness(configuration())
     try harness.add(1, tokens(0..<16))
-    try harness.add(2, tokens(0..<16))
+    try harness.add(2, tokens(0..<16), skip: true)
     try harness.step()
     #expect(harness.shares == [[1, 16], [2, 16]])
     // Four shared blocks; the next token of each needs one of its own.
     #expect(harness.statistics.blocksUsed == 4)
     try harness.step()
     #expect(harness.statistics.blocksUsed == 6)
+  }
+
+  @Test func `a prefix that arrives several times at once is computed once`() throws {
+    let harness = try Harness(configuration())
+    let prefix = 0..<16
+    for id in 1...3 { try harness.add(UInt64(id), tokens(Array(prefix) + [100 + id, id])) }
+    // Shares too little of what it has to compute to wait for it.
+    try harness.add(4, tokens(Array(0..<4) + Array(200..<210)))
+    try harness.step()
+    #expect(harness.shares == [[1, 18], [4, 14]])
+    try harness.step()
+    #expect(harness.shares == [[1, 1], [4, 1], [2, 2], [3, 2]])
+    #expect(harness.cached(2) == 16 && harness.cached(3) == 16)
+    try harness.drain()
+  }
+
+  @Test func `who waits for a prefix goes on when its computation is cancelled`() throws {
+    let harness = try Harness(configuration(budget: 8))
+    try harness.add(1, tokens(0..<16))
+    try harness.add(2, tokens(0..<16))
+    try harness.step()
+    #expect(harness.shares == [[1, 8]])
+    harness.cancel(1)
+    try harness.step()
+    #expect(harness.shares == [[2, 8]])
+    #expect(harness.cached(2) == 8)
+    try harness.drain()
   }
 
   @Test func `the latest gives its blocks back when the pool runs out, and loses no token`() throws {

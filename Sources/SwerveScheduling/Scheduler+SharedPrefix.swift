@@ -1,0 +1,48 @@
+import SwerveCore
+
+extension Scheduler {
+  /// Whether a running sequence is about to compute so much of what this one would have to compute that waiting for it
+  /// is the faster way: at least half of its tokens, in whole blocks. Requests that arrive together with a prefix in
+  /// common then compute it once.
+  ///
+  /// The wait ends when those blocks are computed, or when the sequence that computes them leaves. O(running prompts),
+  /// and a comparison of tokens for those at the same place in the same chain.
+  mutating func awaitsPrefix(_ entry: RequestQueue.Entry) -> Bool {
+    guard computesPrompt else { return false }
+    let group = groups[entry.group]
+    guard readsCache(entry, of: group) else { return false }
+    let output = entry.preempted?.generated ?? []
+    let known = group.prompt.count + output.count
+    let limit = (known - 1) / configuration.blockSize
+    findPrefix(of: group, output, limit: limit)
+    let left = known - hits.count * configuration.blockSize
+    for slot in order {
+      let sequence = running[Int(slot.rawValue)]
+      guard sequence.remainingTokens > 1, Int(sequence.sealedBlocks) == hits.count, sequence.chainHash == hitHash else {
+        continue
+      }
+      let other = groups[sequence.group].prompt
+      var shared = hits.count
+      while shared < min(limit, other.count / configuration.blockSize),
+        holdsSameTokens(block: shared, other, group.prompt, output)
+      {
+        shared += 1
+      }
+      if shared > hits.count, 2 * (shared - hits.count) * configuration.blockSize >= left { return true }
+    }
+    return false
+  }
+
+  /// Whether any running sequence has more than its last token to compute.
+  private var computesPrompt: Bool { order.contains { running[Int($0.rawValue)].remainingTokens > 1 } }
+
+  /// Whether a block of a running sequence's prompt has the tokens of the same block of prompt and output.
+  private func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID]) -> Bool {
+    let first = block * configuration.blockSize
+    for position in first..<first + configuration.blockSize {
+      let token = position < prompt.count ? prompt[position] : output[position - prompt.count]
+      if other[position] != token { return false }
+    }
+    return true
+  }
+}
