@@ -42,7 +42,7 @@ extension CPUDevice {
     let units = (w.outputs + 15) / 16
     // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
     // Whole panels of 4 blocks.
-    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, type: w.type) * (w.layout == .interleaved16 ? 2 : 1)
+    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, format: w.format) * (w.layout == .interleaved16 ? 2 : 1)
     let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / 4) * 4
     pool.run(swerve_linear_task, job, units: units, grain: grain)
   }

@@ -28,7 +28,7 @@ package struct MemoryPlan: Sendable, Hashable {
     let limits = configuration.limits
     func packed(_ outputs: Int, _ inputs: Int, bias: Bool = false, layout: PackedLayout = .stacked) -> Int {
       let blocks = (outputs + 15) / 16 * (layout == .interleaved16 ? 2 : 1)
-      return PackedWeight.byteCount(outputs: outputs, inputs: inputs, type: type, layout: layout)
+      return PackedWeight.byteCount(outputs: outputs, inputs: inputs, format: .plain(type), layout: layout)
         + (bias ? blocks * 64 : 0)
     }
     let layer =

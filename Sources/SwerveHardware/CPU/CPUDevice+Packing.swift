@@ -2,17 +2,19 @@ internal import CSwerveKernels
 package import SwerveCore
 
 extension CPUDevice {
-  /// Packs row-major matrices into one, converting to `type` (nearest even), on all threads.
+  /// Packs row-major matrices into one, converting to `format` (nearest even), on all threads.
   ///
   /// - Parameters:
   ///   - sources: one or more with the same columns; exactly two of the same shape for `.interleaved16`.
+  ///   - type: of the activations.
+  ///   - format: nil: plain numbers of `type`.
   ///   - biases: f32 pointers or other types, `rows` long, one a source; nil entries are zeros. Empty: no bias.
   ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (float32: by segments).
   ///   - packed: called with each source after its last byte was read, to drop its pages.
   /// - Throws: `.shape` with what does not fit, `.outOfMemory`.
   package func pack(
-    _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, layout: PackedLayout = .stacked,
-    segments: Int = 1, packed: (WeightSource) -> Void = { _ in }
+    _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, format: WeightFormat? = nil,
+    layout: PackedLayout = .stacked, segments: Int = 1, packed: (WeightSource) -> Void = { _ in }
   ) throws(HardwareError) -> PackedWeight {
     guard let columns = sources.first?.columns else { throw .shape("no matrix to pack; give at least one") }
     for source in sources where source.columns != columns || source.rows < 1 || columns < 1 {
@@ -20,7 +22,8 @@ extension CPUDevice {
     }
     let rows = sources.map(\.rows)
     let result = try makePacked(
-      rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: biases)
+      rows: rows, columns: columns, type: type, format: format ?? .plain(type), layout: layout, segments: segments,
+      biases: biases)
     var row = 0
     for (index, source) in sources.enumerated() {
       packOne(into: result, index: index, firstRow: row, rows: source.rows, source: source, seed: 0, scale: 0)
@@ -33,14 +36,15 @@ extension CPUDevice {
   /// A packed matrix of seeded noise: uniform, mean 0, standard deviation `scale`. A number depends on the seed, its
   /// source, row and column alone.
   package func packRandom(
-    rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, layout: PackedLayout = .stacked,
-    segments: Int = 1, withBias: Bool = false
+    rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, format: WeightFormat? = nil,
+    layout: PackedLayout = .stacked, segments: Int = 1, withBias: Bool = false
   ) throws(HardwareError) -> PackedWeight {
     guard columns > 0, !rows.isEmpty, rows.allSatisfy({ $0 > 0 }) else {
       throw .shape("a random matrix needs at least one row and one column, not \(rows) x \(columns)")
     }
     let result = try makePacked(
-      rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: [], forceBias: withBias)
+      rows: rows, columns: columns, type: type, format: format ?? .plain(type), layout: layout, segments: segments,
+      biases: [], forceBias: withBias)
     if let bias = result.bias {
       let count = result.blockCount * 16
       swerve_random_f32(bias.buffer.pointer.assumingMemoryBound(to: Float.self), count, seed &+ 0x5eed, scale)
@@ -56,8 +60,8 @@ extension CPUDevice {
   }
 
   private func makePacked(
-    rows: [Int], columns: Int, type: ElementType, layout: PackedLayout, segments: Int, biases: [WeightSource?],
-    forceBias: Bool = false
+    rows: [Int], columns: Int, type: ElementType, format: WeightFormat, layout: PackedLayout, segments: Int,
+    biases: [WeightSource?], forceBias: Bool = false
   ) throws(HardwareError) -> PackedWeight {
     if layout == .interleaved16, rows.count != 2 || rows[0] != rows[1] {
       throw .shape("interleaving needs two matrices of the same shape, not rows \(rows)")
@@ -67,15 +71,19 @@ extension CPUDevice {
     else {
       throw .shape("\(columns) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
     }
+    guard format == .plain(type) else {
+      throw .shape("weights in \(format.name) cannot be multiplied with \(type.rawValue) activations")
+    }
     let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
-    let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, type: type, layout: layout)
+    let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, format: format, layout: layout)
     let storage = WeightStorage(try allocate(byteCount: bytes))
     var bias: WeightStorage?
     if forceBias || biases.contains(where: { $0 != nil }) {
       bias = try packBias(biases, rows: rows, outputs: outputs, layout: layout)
     }
     return PackedWeight(
-      type: type, layout: layout, outputs: outputs, inputs: columns, segments: segments, storage: storage, bias: bias)
+      type: type, format: format, layout: layout, outputs: outputs, inputs: columns, segments: segments,
+      storage: storage, bias: bias)
   }
 
   private func packBias(
