@@ -1,3 +1,4 @@
+internal import CSwerveKernels
 package import SwerveCore
 
 /// How the numbers of a packed weight matrix are stored. What they are multiplied with, the activations, has its own
@@ -21,6 +22,9 @@ package enum WeightFormat: Sendable, Hashable {
 
   /// Group sizes of the 4-bit formats, largest first.
   package static let groupSizes = [128, 64, 32]
+
+  /// Most inputs of an `int8Dynamic` matrix: their sums must fit 32 bits.
+  package static let maximumDynamicInputs = 1 << 17
 
   /// The stable name, for flags, reports and files: "bfloat16", "int8", "int4-g128", "nf4-g64", "int8-dynamic".
   package var name: String {
@@ -52,5 +56,20 @@ package enum WeightFormat: Sendable, Hashable {
     case .int4(let group), .nf4(let group): group
     case .plain, .int8, .int8Dynamic: nil
     }
+  }
+}
+
+extension WeightFormat {
+  /// The format's number in C.
+  var kernelFormat: Int32 {
+    let format =
+      switch self {
+      case .plain: SWERVE_PLAIN
+      case .int8: SWERVE_INT8
+      case .int4: SWERVE_INT4
+      case .nf4: SWERVE_NF4
+      case .int8Dynamic: SWERVE_INT8_DYNAMIC
+      }
+    return Int32(format)
   }
 }

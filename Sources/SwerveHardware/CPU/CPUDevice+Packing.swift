@@ -9,7 +9,8 @@ extension CPUDevice {
   ///   - type: of the activations.
   ///   - format: nil: plain numbers of `type`.
   ///   - biases: f32 pointers or other types, `rows` long, one a source; nil entries are zeros. Empty: no bias.
-  ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (float32: by segments).
+  ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (plain float32: by segments), for
+  ///     4-bit formats by group × segments.
   ///   - packed: called with each source after its last byte was read, to drop its pages.
   /// - Throws: `.shape` with what does not fit, `.outOfMemory`.
   package func pack(
@@ -34,7 +35,7 @@ extension CPUDevice {
   }
 
   /// A packed matrix of seeded noise: uniform, mean 0, standard deviation `scale`. A number depends on the seed, its
-  /// source, row and column alone.
+  /// source, row and column alone; a quantised format rounds the same noise.
   package func packRandom(
     rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, format: WeightFormat? = nil,
     layout: PackedLayout = .stacked, segments: Int = 1, withBias: Bool = false
@@ -67,13 +68,11 @@ extension CPUDevice {
       throw .shape("interleaving needs two matrices of the same shape, not rows \(rows)")
     }
     guard [1, 2, 4, 8].contains(segments),
-      segments == 1 || columns % (segments * (type == .float32 ? 1 : 32)) == 0
+      segments == 1 || columns % (segments * (format == .plain(.float32) ? 1 : 32)) == 0
     else {
       throw .shape("\(columns) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
     }
-    guard format == .plain(type) else {
-      throw .shape("weights in \(format.name) cannot be multiplied with \(type.rawValue) activations")
-    }
+    try Self.check(format, type: type, columns: columns, segments: segments)
     let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
     let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, format: format, layout: layout)
     let storage = WeightStorage(try allocate(byteCount: bytes))
@@ -84,6 +83,32 @@ extension CPUDevice {
     return PackedWeight(
       type: type, format: format, layout: layout, outputs: outputs, inputs: columns, segments: segments,
       storage: storage, bias: bias)
+  }
+
+  /// What a format asks of a matrix.
+  private static func check(
+    _ format: WeightFormat, type: ElementType, columns: Int, segments: Int
+  ) throws(HardwareError) {
+    switch format {
+    case .plain(let stored):
+      if stored != type {
+        throw .shape("\(stored.rawValue) weights cannot be multiplied with \(type.rawValue) activations; use one type")
+      }
+    case .int8: break
+    case .int8Dynamic:
+      if columns > WeightFormat.maximumDynamicInputs {
+        throw .shape(
+          "\(columns) inputs are too many for sums of \(format.name); use at most "
+            + "\(WeightFormat.maximumDynamicInputs), or int8")
+      }
+    case .int4(let group), .nf4(let group):
+      guard WeightFormat.groupSizes.contains(group) else {
+        throw .shape("a group of \(group) inputs is not supported; use 32, 64 or 128")
+      }
+      guard columns / segments % group == 0 else {
+        throw .shape("\(columns) inputs in \(segments) segments are not whole groups of \(group); use int8")
+      }
+    }
   }
 
   private func packBias(
@@ -119,7 +144,7 @@ extension CPUDevice {
       source: source?.pointer, source_type: (source?.type ?? .float32).kernelType, source_stride: result.inputs,
       packed: result.storage.buffer.pointer, type: result.type.kernelType, rows: rows, columns: result.inputs,
       first_block: isInterleaved ? index : 0, block_step: isInterleaved ? 2 : 1, first_row: first, seed: seed,
-      scale: scale)
+      scale: scale, format: result.format.kernelFormat, group: result.format.group ?? 0)
     pool.run(swerve_pack_task, job, units: (first % 16 + rows + 15) / 16)
   }
 }
