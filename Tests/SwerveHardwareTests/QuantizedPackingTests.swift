@@ -79,7 +79,7 @@ import Testing
     #expect(int8 < 0.01)
     #expect(try error(.int8Dynamic) == int8)
     #expect(int8 < nf4 / 5 && nf4 < 0.1)
-    #expect(nf4 < int4 && int4 < 0.12)
+    #expect(int8 < int4 / 5 && int4 < 0.1)
     #expect(try error(.nf4(group: 32)) < nf4)
     #expect(try nf4 < error(.nf4(group: 128)))
     #expect(try error(.int4(group: 32)) < int4)

@@ -303,6 +303,7 @@ typedef struct {
   const swerve_kernels *kernels;
   int type;
   size_t repeats;
+  bool bytes; /* int8 by int8, whatever the type */
 } swerve_peak_job;
 
 /* Units: arbitrary; each does swerve_peak_operations(job) floating-point operations out of the first-level cache with
