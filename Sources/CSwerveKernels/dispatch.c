@@ -1,5 +1,5 @@
 /* Which kernel sets this build and this CPU have: one table a set, filled here and nowhere else. */
-#include "inner.h"
+#include "levels.h"
 
 #include <pthread.h>
 
@@ -20,13 +20,13 @@ static bool has_avx512(void) {
     __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("fma");
 }
 
-/* AMX-TILE and AMX-BF16 in the CPU, and the system's leave to use the tile registers: without it the first tile
+/* AMX-TILE, AMX-BF16 and AMX-INT8 in the CPU, and the system's leave to use the tile registers: without it the first tile
  * instruction kills the process. The leave holds for the process, threads that run already included. */
 static bool has_amx(void) {
 #if defined(__linux__)
   unsigned a, b, c, d;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  if (!(d >> 22 & 1) || !(d >> 24 & 1)) return false;
+  if (!(d >> 22 & 1) || !(d >> 24 & 1) || !(d >> 25 & 1)) return false;
   enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
   return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
 #else
@@ -36,26 +36,34 @@ static bool has_amx(void) {
 
 static void fill_x86(void) {
   if (!has_avx512()) return;
+  const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
   swerve_avx512_fill(&tables[SWERVE_AVX512]);
+  swerve_avx512_fill_levels(&tables[SWERVE_AVX512], has_vbmi, __builtin_cpu_supports("avx512vnni"));
   available[SWERVE_AVX512] = true;
   if (__builtin_cpu_supports("avx512bf16")) {
     tables[SWERVE_AVX512BF16] = tables[SWERVE_AVX512];
     tables[SWERVE_AVX512BF16].multiply[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply;
+    if (has_vbmi)
+      tables[SWERVE_AVX512BF16].multiply_levels[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply_levels;
     available[SWERVE_AVX512BF16] = true;
   }
   if (has_amx()) {
     tables[SWERVE_AMX] = tables[SWERVE_AVX512];
     tables[SWERVE_AMX].multiply[SWERVE_BFLOAT16] = swerve_amx_multiply;
+    tables[SWERVE_AMX].multiply_int8 = swerve_amx_multiply_int8;
+    tables[SWERVE_AMX].level_offset = 0;
     available[SWERVE_AMX] = true;
   }
 }
 #endif
 
 static void fill(void) {
+  swerve_level_tables_fill();
   tables[SWERVE_SCALAR] = swerve_scalar_kernels;
   available[SWERVE_SCALAR] = true;
   tables[SWERVE_AMX_EMULATED] = swerve_scalar_kernels;
   tables[SWERVE_AMX_EMULATED].multiply[SWERVE_BFLOAT16] = swerve_amx_emulated_multiply;
+  tables[SWERVE_AMX_EMULATED].multiply_int8 = swerve_amx_emulated_multiply_int8;
   available[SWERVE_AMX_EMULATED] = true;
 #if SWERVE_X86
   fill_x86();

@@ -29,8 +29,40 @@ typedef struct {
 
 typedef void (*swerve_multiply)(const swerve_tile *tile);
 
+/* acc[rows, 16 blocks] = x[rows, inputs] against quantised blocks, for inputs begin ..< begin + inputs of the matrix: for
+ * int8 the sums of x times levels, for 4-bit formats the groups' sums times their scales, added from first to last. */
+typedef struct {
+  const void *x;        /* A, at input `begin` */
+  size_t x_stride;      /* bytes between rows */
+  const char *w;        /* first block, from its first byte */
+  size_t block_stride;  /* bytes between blocks */
+  size_t begin, inputs; /* begin: a multiple of 32 and of the group; 4-bit: inputs too */
+  float *acc;
+  size_t acc_stride;    /* floats between rows */
+  size_t rows, blocks;  /* rows: at most SWERVE_LEVEL_ROWS */
+  int type, format;
+  size_t group;
+  const swerve_kernels *kernels;
+  void *scratch;        /* SWERVE_LEVEL_SCRATCH bytes */
+} swerve_levels;
+
+enum { SWERVE_LEVEL_ROWS = 192, SWERVE_LEVEL_SCRATCH = 128 << 10 };
+
 struct swerve_kernels {
   swerve_multiply multiply[3];
+  /* Levels of `steps` pairs of inputs as packed plain numbers of the type. `steps` is even, for 4 bits a multiple of 4. */
+  void (*unpack[3])(void *out, const char *levels, int format, size_t steps);
+  void (*multiply_levels[3])(const swerve_levels *levels);
+  void (*add_scaled)(float *acc, const float *sum, const float *scale, size_t n); /* acc += sum scale */
+  /* Bytes against bytes, a step is four inputs; sums are i32. What `quantize` adds to each level of a row is taken off
+   * again by `unscale`. */
+  swerve_multiply multiply_int8;
+  int level_offset;
+  /* Levels of a row, n of them, and its scale. */
+  float (*quantize)(uint8_t *out, const float *x, size_t n, int offset);
+  /* out = (sum - offset x weight_sum) x row_scale x scale. `out` may be `sum`. */
+  void (*unscale)(
+    float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n);
   /* Blocks of outputs that `multiply` likes at once, for up to two rows and for more. */
   size_t panel_small, panel;
   void (*widen[3])(float *out, const void *in, size_t n);
@@ -51,24 +83,36 @@ struct swerve_kernels {
 };
 
 extern const swerve_kernels swerve_scalar_kernels;
+void swerve_multiply_levels(const swerve_levels *levels);
 #if SWERVE_X86
 void swerve_avx512_fill(swerve_kernels *table);
 void swerve_avx512_multiply_f32(const swerve_tile *tile);
 void swerve_avx512_multiply_bf16(const swerve_tile *tile);
 void swerve_avx512_multiply_f16(const swerve_tile *tile);
+void swerve_avx512_multiply_int8(const swerve_tile *tile);
 void swerve_avx512bf16_multiply(const swerve_tile *tile);
+void swerve_avx512_fill_levels(swerve_kernels *table, bool has_vbmi, bool has_vnni);
+void swerve_avx512bf16_multiply_levels(const swerve_levels *levels);
 void swerve_amx_multiply(const swerve_tile *tile);
+void swerve_amx_multiply_int8(const swerve_tile *tile);
 uint64_t swerve_avx512_read(const char *memory, size_t bytes, int streams);
 #endif
 void swerve_amx_emulated_multiply(const swerve_tile *tile);
+void swerve_amx_emulated_multiply_int8(const swerve_tile *tile);
 
 static inline size_t swerve_type_bytes(int type) { return type == SWERVE_FLOAT32 ? 4 : 2; }
 static inline size_t swerve_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t swerve_round_up(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
 /* Bytes of one block of 16 outputs over `inputs`. */
-static inline size_t swerve_block_bytes(size_t inputs, int type) {
-  return type == SWERVE_FLOAT32 ? inputs * 64 : swerve_round_up(inputs, 32) * 32;
+static inline size_t swerve_block_bytes(size_t inputs, int type, int format, size_t group) {
+  switch (format) {
+  case SWERVE_INT8: return 64 + swerve_round_up(inputs, 32) * 16;
+  case SWERVE_INT8_DYNAMIC: return 128 + swerve_round_up(inputs, 64) * 16;
+  case SWERVE_INT4:
+  case SWERVE_NF4: return (inputs / group + 1) / 2 * 64 + inputs * 8;
+  default: return type == SWERVE_FLOAT32 ? inputs * 64 : swerve_round_up(inputs, 32) * 32;
+  }
 }
 
 static inline float swerve_bits_float(uint32_t bits) {

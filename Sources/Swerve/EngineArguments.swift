@@ -65,6 +65,13 @@ public struct EngineArguments: Sendable, ExpressibleByDictionaryLiteral {
     "skip_tokenizer_init": set(\.skipTokenizerInit) { $0.bool },
     "dtype": set(\.dtype) { dtype($0.string) },
     "load_format": set(\.loadFormat) { $0.string.flatMap { EngineConfiguration.LoadFormat(rawValue: $0) } },
+    "quantization": set(\.quantization) { $0.string.flatMap { EngineConfiguration.Quantization(method: $0) } },
+    "quantization_config": { configuration, value in
+      guard let members = value.object, members.keys.allSatisfy({ $0 == "group_size" }) else { return false }
+      guard let group = members["group_size"] else { return true }
+      configuration.quantizationGroup = group.int
+      return group.int != nil
+    },
     "max_model_len": set(\.maxModelLength) { $0.int },
     "hf_overrides": set(\.configOverrides) { $0.object },
     "generation_config": set(\.generationConfig) { $0.string },
@@ -87,7 +94,6 @@ public struct EngineArguments: Sendable, ExpressibleByDictionaryLiteral {
     "tensor_parallel_size": only(1),
     "pipeline_parallel_size": only(1),
     "data_parallel_size": only(1),
-    "quantization": only(),
     "kv_cache_dtype": only("auto"),
     "swap_space": only(0),
     "cpu_offload_gb": only(0),

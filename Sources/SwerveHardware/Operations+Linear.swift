@@ -15,8 +15,13 @@ package enum LinearEpilogue: Sendable, Hashable {
 extension CPUDevice {
   /// y = x Wᵀ (+ bias), x A [rows, K], summed in f32 over K in one fixed order.
   ///
-  /// Cost: one read of W for all rows; 2 × rows × K × N operations.
-  package func linear(_ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue = .store, into y: Tensor) {
+  /// Cost: one read of W for all rows; 2 × rows × K × N operations. An `.int8Dynamic` weight rounds x first, one read of
+  /// it.
+  ///
+  /// - Parameter rounded: room for the rounded rows; needed for `.int8Dynamic`, else unused.
+  package func linear(
+    _ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue = .store, rounded: RoundedRows? = nil, into y: Tensor
+  ) {
     require(x.type == w.type && x.columns == w.inputs, "linear: x and weight")
     require(y.rows == x.rows && y.columns == w.outputs, "linear: y")
     require((epilogue == .siluMultiply) == (w.layout == .interleaved16), "linear: epilogue and layout")
@@ -33,17 +38,29 @@ extension CPUDevice {
       code = 3
     }
     guard x.rows > 0 else { return }
+    if w.format == .int8Dynamic { round(x, into: rounded) }
     let job = swerve_linear_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
       bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
       y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType,
       epilogue: code,
-      segments: Int32(w.segments))
+      segments: Int32(w.segments), format: w.format.kernelFormat, group: w.format.group ?? 0,
+      levels: rounded?.levels, row_scales: rounded?.scales)
     let units = (w.outputs + 15) / 16
     // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
-    // Whole panels of 4 blocks.
-    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, type: w.type) * (w.layout == .interleaved16 ? 2 : 1)
-    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / 4) * 4
+    // Whole panels of 4 blocks, of 8 where a few rows meet quantised ones.
+    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, format: w.format) * (w.layout == .interleaved16 ? 2 : 1)
+    let panel = w.format.isQuantized && x.rows <= 2 ? 8 : 4
+    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / panel) * panel
     pool.run(swerve_linear_task, job, units: units, grain: grain)
+  }
+
+  private func round(_ x: Tensor, into rounded: RoundedRows?) {
+    require(rounded?.holds(rows: x.rows, inputs: x.columns) ?? false, "linear: room for rounded rows")
+    guard let rounded else { return }
+    let job = swerve_quantize_rows_job(
+      kernels: kernels, x: x.pointer, x_stride: x.rowStride, type: x.type.kernelType, inputs: x.columns,
+      levels: rounded.levels, row_scales: rounded.scales)
+    pool.run(swerve_quantize_rows_task, job, units: x.rows, grain: Self.rowGrain(x.columns))
   }
 }

@@ -17,11 +17,12 @@ extension CPUDevice {
     embed(tokens, rows: table.rows, into: out) { index in
       swerve_embed_job(
         kernels: kernels, index: index, table: table.pointer, type: table.type.kernelType, packed: false,
-        table_stride: table.rowStride, columns: out.columns, out: out.float32, out_stride: out.rowStride)
+        table_stride: table.rowStride, format: WeightFormat.plain(table.type).kernelFormat, group: 0,
+        columns: out.columns, out: out.float32, out_stride: out.rowStride)
     }
   }
 
-  /// `out` f32 [rows, H] = rows of a packed matrix [vocabulary, H]: tied embeddings.
+  /// `out` f32 [rows, H] = rows of a packed matrix [vocabulary, H]: tied embeddings. Quantised: levels times scales.
   ///
   /// - Precondition: tokens are in `0 ..< table.outputs`.
   package func embed(_ tokens: Span<TokenID>, table: PackedWeight, into out: Tensor) {
@@ -29,7 +30,8 @@ extension CPUDevice {
     embed(tokens, rows: table.outputs, into: out) { index in
       swerve_embed_job(
         kernels: kernels, index: index, table: table.storage.buffer.pointer, type: table.type.kernelType, packed: true,
-        table_stride: table.inputs, columns: out.columns, out: out.float32, out_stride: out.rowStride)
+        table_stride: table.inputs, format: table.format.kernelFormat, group: table.format.group ?? 0,
+        columns: out.columns, out: out.float32, out_stride: out.rowStride)
     }
   }
 

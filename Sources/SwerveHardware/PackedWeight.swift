@@ -28,12 +28,21 @@ package enum PackedLayout: Sendable, Hashable {
   case interleaved16
 }
 
-/// A weight matrix in the order kernels read it, with its bias. Constant once packed.
+/// A weight matrix in the order kernels read it, with its bias. Constant once packed. The same bytes serve every kernel
+/// set and, when quantised, every activation type.
 ///
-/// 16-bit types: `[N/16][K/32][16 pairs of inputs][16 outputs × 2]`, zeros to whole tiles of 1 KiB. float32:
-/// `[N/16][K][16]`. The same bytes serve every kernel set.
+/// Everything lies in blocks of 16 outputs, one block contiguous along K, filled to whole tiles with zeros. Per block:
+/// - 16-bit types: `[K/32][16 pairs of inputs][16 outputs × 2]`, 1 KiB a tile; float32: `[K][16]`.
+/// - `int8`: `[16 f32 scales]`, then `[K/4][64]` sign-magnitude bytes: two pairs of inputs by 16 outputs, in each 16
+///   bytes eight of the first pair and eight of the second, up to `K/32` tiles of 512 bytes.
+/// - `int4`, `nf4`: for every two groups `[2][16 binary16 scales]`, then each group's `[group/8][16 outputs × 2]` words
+///   of 16 bits: input pair 4i + j of eight inputs in nibble j. A last single group has a whole line of scales too.
+/// - `int8Dynamic`: `[16 f32 scales][16 i32 sums of levels]`, then `[K/64][16][16 outputs × 4]` bytes, 1 KiB a tile.
 package final class PackedWeight: Sendable {
+  /// Of the activations that it is multiplied with.
   package let type: ElementType
+  /// How the numbers are stored.
+  package let format: WeightFormat
   package let layout: PackedLayout
   /// Outputs of the product: all sources' rows, or one source's rows when interleaved.
   package let outputs: Int
@@ -48,10 +57,11 @@ package final class PackedWeight: Sendable {
   let bias: WeightStorage?
 
   init(
-    type: ElementType, layout: PackedLayout, outputs: Int, inputs: Int, segments: Int, storage: WeightStorage,
-    bias: WeightStorage?
+    type: ElementType, format: WeightFormat, layout: PackedLayout, outputs: Int, inputs: Int, segments: Int,
+    storage: WeightStorage, bias: WeightStorage?
   ) {
     self.type = type
+    self.format = format
     self.layout = layout
     self.outputs = outputs
     self.inputs = inputs
@@ -67,14 +77,24 @@ package final class PackedWeight: Sendable {
   package var byteCount: Int { storage.buffer.byteCount + (bias?.buffer.byteCount ?? 0) }
 
   /// Bytes a packed matrix will take, without bias.
-  package static func byteCount(outputs: Int, inputs: Int, type: ElementType, layout: PackedLayout = .stacked) -> Int {
+  package static func byteCount(
+    outputs: Int, inputs: Int, format: WeightFormat, layout: PackedLayout = .stacked
+  ) -> Int {
     let blocks = (outputs + 15) / 16 * (layout == .interleaved16 ? 2 : 1)
-    return blocks * blockBytes(inputs: inputs, type: type)
+    return blocks * blockBytes(inputs: inputs, format: format)
   }
 
   /// Bytes of one block of 16 outputs.
-  static func blockBytes(inputs: Int, type: ElementType) -> Int {
-    type == .float32 ? inputs * 64 : (inputs + 31) / 32 * 1024
+  static func blockBytes(inputs: Int, format: WeightFormat) -> Int {
+    switch format {
+    case .plain(.float32): return inputs * 64
+    case .plain: return (inputs + 31) / 32 * 1024
+    case .int8: return 64 + (inputs + 31) / 32 * 512
+    case .int8Dynamic: return 128 + (inputs + 63) / 64 * 1024
+    case .int4(let group), .nf4(let group):
+      let groups = inputs / group
+      return (groups + 1) / 2 * 64 + groups * group * 8
+    }
   }
 }
 

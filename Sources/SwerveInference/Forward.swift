@@ -46,10 +46,11 @@ struct Forward: ~Copyable {
     let epsilon = configuration.normEpsilon
     let residual = activations.residual.first(rows)
     let normed = activations.normed.first(rows)
+    let rounded = activations.rounded
 
     device.rmsNorm(residual, weight: layer.inputNorm, epsilon: epsilon, into: normed)
     let queryKeyValue = activations.queryKeyValue.first(rows)
-    device.linear(normed, layer.queryKeyValue, into: queryKeyValue)
+    device.linear(normed, layer.queryKeyValue, rounded: rounded, into: queryKeyValue)
     let query = activations.query.first(rows)
     let key = activations.key.first(rows)
     let value = activations.value.first(rows)
@@ -59,12 +60,12 @@ struct Forward: ~Copyable {
       v: value)
     try attention.submit(layer: index, microbatch: 0, q: query, k: key, v: value)
     let output = try attention.result(layer: index, microbatch: 0)
-    device.linear(output, layer.output, epilogue: .accumulate, into: residual)
+    device.linear(output, layer.output, epilogue: .accumulate, rounded: rounded, into: residual)
 
     device.rmsNorm(residual, weight: layer.postNorm, epsilon: epsilon, into: normed)
     let gated = activations.gated.first(rows)
-    device.linear(normed, layer.gateUp, epilogue: .siluMultiply, into: gated)
-    device.linear(gated, layer.down, epilogue: .accumulate, into: residual)
+    device.linear(normed, layer.gateUp, epilogue: .siluMultiply, rounded: rounded, into: gated)
+    device.linear(gated, layer.down, epilogue: .accumulate, rounded: rounded, into: residual)
   }
 
   /// Cosines and sines of every row's position.

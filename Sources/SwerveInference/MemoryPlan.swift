@@ -26,17 +26,25 @@ package struct MemoryPlan: Sendable, Hashable {
     let c = configuration.model
     let type = configuration.type
     let limits = configuration.limits
-    func packed(_ outputs: Int, _ inputs: Int, bias: Bool = false, layout: PackedLayout = .stacked) -> Int {
+    let policy = configuration.policy
+    func packed(
+      _ outputs: Int, _ inputs: Int, _ format: WeightFormat, bias: Bool = false, layout: PackedLayout = .stacked
+    ) -> Int {
       let blocks = (outputs + 15) / 16 * (layout == .interleaved16 ? 2 : 1)
-      return PackedWeight.byteCount(outputs: outputs, inputs: inputs, type: type, layout: layout)
+      return PackedWeight.byteCount(outputs: outputs, inputs: inputs, format: format, layout: layout)
         + (bias ? blocks * 64 : 0)
     }
+    let wide = policy.format(inputs: c.hiddenSize)
     let layer =
-      packed(c.queryKeyValueWidth, c.hiddenSize, bias: c.queryKeyValueBias)
-      + packed(c.hiddenSize, c.queryWidth, bias: c.outputBias)
-      + packed(c.intermediateSize, c.hiddenSize, bias: c.mlpBias, layout: .interleaved16)
-      + packed(c.hiddenSize, c.intermediateSize, bias: c.mlpBias)
-    let table = packed(c.vocabularySize, c.hiddenSize)
+      packed(c.queryKeyValueWidth, c.hiddenSize, wide, bias: c.queryKeyValueBias)
+      + packed(
+        c.hiddenSize, c.queryWidth, policy.format(inputs: c.queryWidth, segments: c.reductionShards),
+        bias: c.outputBias)
+      + packed(c.intermediateSize, c.hiddenSize, wide, bias: c.mlpBias, layout: .interleaved16)
+      + packed(
+        c.hiddenSize, c.intermediateSize, policy.format(inputs: c.intermediateSize, segments: c.reductionShards),
+        bias: c.mlpBias)
+    let table = packed(c.vocabularySize, c.hiddenSize, policy.headFormat)
     weightBytes = c.layerCount * layer + table + c.normElements * 4
     mappedBytes = 0
     if !c.tiedEmbeddings {
@@ -46,7 +54,7 @@ package struct MemoryPlan: Sendable, Hashable {
         weightBytes += table
       }
     }
-    activationBytes = Activations.byteCount(c, type: type, rows: limits.rows)
+    activationBytes = Activations.byteCount(c, type: type, rows: limits.rows, roundsRows: policy.roundsRows)
     let tileRows = OutputHead.tileRows(vocabularySize: c.vocabularySize, sequences: limits.sequences)
     samplingBytes =
       OutputHead.byteCount(c, type: type, tileRows: tileRows)

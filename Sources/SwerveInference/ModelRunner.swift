@@ -52,19 +52,21 @@ package final class ModelRunner {
       }
       source = .checkpoint(checkpoint)
     }
-    self.warnings = warnings
+    let policy = configuration.policy
+    self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
     let layout = try model.layout(type: configuration.type, blockTokens: limits.blockTokens)
     store = try KVStore(layout: layout, blockCount: blockCount, device: device)
     let attention = try LocalAttention(configuration: model, limits: limits, store: store, device: device)
-    let activations = try Activations(model, type: configuration.type, rows: limits.rows, device: device)
+    let activations = try Activations(
+      model, type: configuration.type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     let tileRows = OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences)
     head = try OutputHead(model, type: configuration.type, tileRows: tileRows, device: device)
     sampler = try Sampler(
       vocabularySize: model.vocabularySize, sequences: limits.sequences, contextTokens: limits.contextTokens,
       tileRows: tileRows, device: device)
     var loader = WeightLoader(
-      configuration: model, type: configuration.type, device: device, source: source, progress: progress)
+      configuration: model, policy: policy, device: device, source: source, progress: progress)
     weights = try loader.load()
     forward = Forward(
       configuration: model, weights: weights, device: device, attention: attention, activations: activations)

@@ -1,4 +1,5 @@
 package import SwerveCore
+package import SwerveHardware
 
 /// What to load and how to run it. A pure value: the memory plan follows from it before anything is loaded.
 package struct RunnerConfiguration: Sendable {
@@ -9,16 +10,36 @@ package struct RunnerConfiguration: Sendable {
   }
 
   package var model: ModelConfiguration
-  /// Type of weights, activations at the seams, keys and values.
+  /// Type of activations at the seams, keys and values, and of weights that are not quantised.
   package var type: ElementType
+  /// How matrices are stored, before what their shapes allow; nil: in `type`. See `WeightPolicy`.
+  package var quantization: WeightFormat?
   package var weights: Weights
   package var limits: RunnerLimits
 
-  package init(model: ModelConfiguration, type: ElementType, weights: Weights = .checkpoint, limits: RunnerLimits) {
+  package init(
+    model: ModelConfiguration, type: ElementType, quantization: WeightFormat? = nil, weights: Weights = .checkpoint,
+    limits: RunnerLimits
+  ) {
     self.model = model
     self.type = type
+    self.quantization = quantization
     self.weights = weights
     self.limits = limits
+  }
+
+  /// Which matrix is stored how.
+  package var policy: WeightPolicy { WeightPolicy(model: model, type: type, quantization: quantization) }
+
+  /// `--quantization` with `--quantization-config`.
+  package static func weightFormat(_ configuration: EngineConfiguration) -> WeightFormat? {
+    switch configuration.quantization {
+    case .none: nil
+    case .int8: .int8
+    case .int4: .int4(group: configuration.quantizationGroup ?? 128)
+    case .nf4: .nf4(group: configuration.quantizationGroup ?? 64)
+    case .int8Dynamic: .int8Dynamic
+    }
   }
 
   /// `--dtype`: `auto` is the type the checkpoint says it has in config.json; where that is silent, the type of its

@@ -1,6 +1,7 @@
 /* Tiles in plain C with TDPBF16PS's rounding as Intel's Instruction Set Extensions reference gives it: even and odd
  * products of a tile are summed apart from zero by fused multiply-add, added, then added to the sum; denormals are
- * zero on the way in and out of each operation; round to nearest even. For tests where there is no matrix unit. */
+ * zero on the way in and out of each operation; round to nearest even. Bytes (TDPBSSD) are exact. For tests where there
+ * is no matrix unit. */
 #include "../inner.h"
 
 #define TILE_FUNCTION static
@@ -8,6 +9,7 @@
 typedef struct {
   uint32_t data[8][16][16];
   int rows[8], columns[8]; /* in 32-bit units */
+  bool bytes;
 } unit;
 
 static inline float flushed(float x) {
@@ -41,6 +43,18 @@ static void store(const unit *u, int tile, void *to, size_t stride) {
     memcpy((char *)to + (size_t)r * stride, u->data[tile][r], (size_t)u->columns[tile] * 4);
 }
 
+/* Four signed bytes a unit of 32 bits. */
+static void dot_bytes(unit *u, int sum, int a, int b) {
+  for (int m = 0; m < u->rows[sum]; m++)
+    for (int k = 0; k < u->columns[a]; k++)
+      for (int n = 0; n < 16; n++) {
+        int8_t x[4], w[4];
+        memcpy(x, &u->data[a][m][k], 4);
+        memcpy(w, &u->data[b][k][n], 4);
+        u->data[sum][m][n] += (uint32_t)(x[0] * w[0] + x[1] * w[1] + x[2] * w[2] + x[3] * w[3]);
+      }
+}
+
 static void dot(unit *u, int sum, int a, int b) {
   for (int m = 0; m < u->rows[sum]; m++) {
     float even[16] = {0}, odd[16] = {0};
@@ -66,12 +80,17 @@ static void dot(unit *u, int sum, int a, int b) {
 #define ZERO(t) memset(tiles->data[t], 0, sizeof tiles->data[t])
 #define LOAD(t, ...) load(tiles, t, __VA_ARGS__)
 #define STORE(t, ...) store(tiles, t, __VA_ARGS__)
-#define DOT(c, a, b) dot(tiles, c, a, b)
+#define DOT(c, a, b) (tiles->bytes ? dot_bytes : dot)(tiles, c, a, b)
 #define PREFETCH(w, stride) (void)0
 
 #include "multiply.h"
 
 void swerve_amx_emulated_multiply(const swerve_tile *t) {
-  unit tiles;
+  unit tiles = {.bytes = false};
+  multiply_tiles(&tiles, t);
+}
+
+void swerve_amx_emulated_multiply_int8(const swerve_tile *t) {
+  unit tiles = {.bytes = true};
   multiply_tiles(&tiles, t);
 }

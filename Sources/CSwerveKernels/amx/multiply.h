@@ -1,8 +1,8 @@
-/* The matrix loop of bfloat16 over tiles, included once for the instructions (native.c) and once for their emulation
+/* The matrix loop of bfloat16, and that of bytes, over tiles, included once for the instructions (native.c) and once for their emulation
  * (emulated.c), which define TILES, CONFIGURE, ZERO, LOAD, STORE, DOT, RELEASE and PREFETCH.
  *
  * Tiles 0 ... 3 hold sums, 4 and 5 rows of x, 6 and 7 weights. Up to 16 rows go against 4 blocks, more against 2
- * blocks 32 at a time. Every sum takes its inputs in tiles of 32 from first to last, whatever the number of rows; a
+ * blocks 32 at a time. Every sum takes its inputs in tiles of 32 (bytes: 64) from first to last, whatever the number of rows; a
  * last, shorter tile has fewer columns. */
 
 /* Rows and inputs of one pass. */

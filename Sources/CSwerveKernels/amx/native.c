@@ -1,10 +1,10 @@
-/* Tiles as the matrix unit has them: TDPBF16PS. */
+/* Tiles as the matrix unit has them: TDPBF16PS, and TDPBSSD for bytes. */
 #include "../inner.h"
 
 #if SWERVE_X86
 #include <immintrin.h>
 
-#pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,avx512f"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f"))), apply_to = function)
 
 #define TILE_FUNCTION static inline __attribute__((always_inline))
 
@@ -18,11 +18,12 @@ typedef struct {
 /* Configured last: LDTILECFG costs tens of cycles. */
 typedef struct {
   int rows0, rows1, depth;
+  bool bytes;
 } unit;
 
 TILE_FUNCTION void configure(unit *u, int rows0, int rows1, int depth) {
   if (u->rows0 == rows0 && u->rows1 == rows1 && u->depth == depth) return;
-  *u = (unit){rows0, rows1, depth};
+  *u = (unit){rows0, rows1, depth, u->bytes};
   const uint8_t second = (uint8_t)(rows1 ? rows1 : rows0);
   _Alignas(64) configuration c = {.palette = 1};
   for (int tile = 0; tile < 4; tile++) {
@@ -49,13 +50,23 @@ TILE_FUNCTION void fetch(const char *w, size_t stride) {
 #define LOAD_(t, p, stride) _tile_loadd(t, p, stride)
 #define STORE(t, ...) STORE_(t, __VA_ARGS__)
 #define STORE_(t, p, stride) _tile_stored(t, p, stride)
-#define DOT(c, a, b) _tile_dpbf16ps(c, a, b)
+#define DOT(c, a, b) \
+  do { \
+    if (tiles->bytes) _tile_dpbssd(c, a, b); \
+    else _tile_dpbf16ps(c, a, b); \
+  } while (0)
 #define PREFETCH(w, stride) fetch(w, stride)
 
 #include "multiply.h"
 
 void swerve_amx_multiply(const swerve_tile *t) {
-  unit tiles = {0, 0, 0};
+  unit tiles = {0, 0, 0, false};
+  multiply_tiles(&tiles, t);
+  _tile_release();
+}
+
+void swerve_amx_multiply_int8(const swerve_tile *t) {
+  unit tiles = {0, 0, 0, true};
   multiply_tiles(&tiles, t);
   _tile_release();
 }

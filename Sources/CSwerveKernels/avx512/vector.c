@@ -1,5 +1,5 @@
 /* Loops over a row in 512-bit vectors; tails by masks, so that no element's arithmetic depends on its place. */
-#include "../inner.h"
+#include "../scalar/scalar.h"
 
 #if SWERVE_X86
 #include <immintrin.h>
@@ -111,6 +111,10 @@ static void blend(float *out, float a, const float *x, float b, size_t n) {
   EACH16(n) store(out + i, m, _mm512_fmadd_ps(load(m, x + i), new, _mm512_mul_ps(load(m, out + i), old)));
 }
 
+static void add_scaled(float *acc, const float *sum, const float *scale, size_t n) {
+  EACH16(n) store(acc + i, m, _mm512_fmadd_ps(load(m, sum + i), load(m, scale + i), load(m, acc + i)));
+}
+
 static void rotate(float *low, float *high, const float *c, const float *s, size_t n) {
   EACH16(n) {
     const __m512 a = load(m, low + i), b = load(m, high + i), cosine = load(m, c + i), sine = load(m, s + i);
@@ -183,6 +187,12 @@ static double sum_exp(const float *x, float shift, size_t n) {
 void swerve_avx512_fill(swerve_kernels *t) {
   *t = (swerve_kernels){
     .multiply = {swerve_avx512_multiply_f32, swerve_avx512_multiply_bf16, swerve_avx512_multiply_f16},
+    .unpack = {swerve_scalar_unpack_f32, swerve_scalar_unpack_bf16, swerve_scalar_unpack_f16},
+    .multiply_levels = {swerve_multiply_levels, swerve_multiply_levels, swerve_multiply_levels},
+    .add_scaled = add_scaled,
+    .multiply_int8 = swerve_scalar_multiply_int8,
+    .quantize = swerve_scalar_quantize,
+    .unscale = swerve_scalar_unscale,
     .panel_small = 4,
     .panel = 4,
     .widen = {swerve_scalar_kernels.widen[0], widen_bf16, widen_f16},

@@ -15,6 +15,10 @@ extern "C" {
 /* Element types of weights, activations, keys and values. */
 enum { SWERVE_FLOAT32 = 0, SWERVE_BFLOAT16 = 1, SWERVE_FLOAT16 = 2 };
 
+/* How weights are stored: plain numbers of a type; levels of 8 or 4 bits that become numbers of the activations' type,
+ * with f32 scales an output, or binary16 scales an output and group of inputs; levels against rows of int8. */
+enum { SWERVE_PLAIN = 0, SWERVE_INT8 = 1, SWERVE_INT4 = 2, SWERVE_NF4 = 3, SWERVE_INT8_DYNAMIC = 4 };
+
 /* Kernel sets. Results of two sets differ by rounding; within one set they are the same bits for any number of rows,
  * place of a row, and number of threads. */
 enum {
@@ -43,7 +47,15 @@ const swerve_kernels *swerve_kernels_for(int set);
 
 /* Packed weights W of N outputs and K inputs in blocks of 16 outputs.
  *   16-bit: [N/16][K/32][16 pairs of inputs][16 outputs x 2], zero-filled to whole tiles of 1 KiB
- *   f32:    [N/16][K][16], zero-filled to whole blocks of outputs */
+ *   f32:    [N/16][K][16], zero-filled to whole blocks of outputs
+ *   int8:   per block [16 f32 scales], then [K/32] tiles of 8 x 64 sign-magnitude bytes. 64 bytes are two pairs of
+ *           inputs by 16 outputs: output o and input i of a pair are word w = 2 o + i, whose byte lies at
+ *           w / 8 * 16 + w % 8 for the first pair and 8 beyond for the second
+ *   4-bit:  per block and two groups [2][16 binary16 scales], then each group's [group/8][16 outputs x 2] words of 16
+ *           bits, with the j-th of four pairs of inputs in nibble j; a nibble is a two's complement level or the
+ *           number of a NormalFloat. A last single group follows a whole line of scales as well
+ *   int8 dynamic: per block [16 f32 scales][16 i32 sums of levels], then [K/64] tiles of [16][16 outputs x 4]
+ *           two's complement bytes */
 
 enum {
   SWERVE_OUT_F32 = 0,  /* y f32 [rows, N]  = x W^T + bias */
@@ -56,7 +68,7 @@ typedef struct {
   const swerve_kernels *kernels;
   const void *x;      /* A [rows, inputs] */
   size_t x_stride;    /* elements between rows */
-  const void *w;      /* packed, type A */
+  const void *w;      /* packed; plain: of type A */
   const float *bias;  /* [N rounded up to 16] or NULL */
   void *y;
   size_t y_stride;    /* elements between rows */
@@ -66,10 +78,28 @@ typedef struct {
   int type;           /* A */
   int epilogue;       /* SWERVE_OUT_* */
   int segments;       /* 1, 2, 4 or 8 equal cuts of K, summed pairwise in a fixed tree */
+  int format;         /* SWERVE_PLAIN ... */
+  size_t group;       /* 4-bit: inputs that share a scale, 32, 64 or 128 */
+  /* int8 dynamic, from swerve_quantize_rows_task: x as bytes, [rows][inputs rounded up to 64], and f32 [rows]. */
+  const void *levels;
+  const float *row_scales;
 } swerve_linear_job;
 
-/* Units: blocks of 16 columns of y. */
+/* Units: blocks of 16 columns of y. int8 dynamic sums whole numbers over all of K, whatever the segments. */
 void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const void *x;      /* A [rows, inputs] */
+  size_t x_stride;    /* elements between rows */
+  int type;           /* A */
+  size_t inputs;
+  void *levels;       /* [rows][inputs rounded up to 64]: in the form the set's products take */
+  float *row_scales;  /* [rows]: largest magnitude / 127; NaN for a row that is not finite */
+} swerve_quantize_rows_job;
+
+/* Units: rows. Level = x x 127 / largest magnitude, nearest even; the same for every kernel set. */
+void swerve_quantize_rows_task(const void *job, size_t begin, size_t end, void *scratch);
 
 /* ---- packing -------------------------------------------------------------------------------------------------- */
 
@@ -85,6 +115,8 @@ typedef struct {
   size_t first_row;      /* row of the packed matrix for the source's first row, when stacked densely; block_step 1 */
   uint64_t seed;         /* random: value depends on seed, row and column alone */
   float scale;           /* random: standard deviation */
+  int format;            /* SWERVE_PLAIN ... */
+  size_t group;          /* 4-bit: inputs that share a scale */
 } swerve_pack_job;
 
 /* Units: blocks of 16 rows of the packed matrix that the source touches, from the block of first_row. */
@@ -102,6 +134,8 @@ typedef struct {
   int type;              /* of the table */
   bool packed;
   size_t table_stride;   /* elements between rows; packed: inputs K */
+  int format;            /* of a packed table */
+  size_t group;
   size_t columns;
   float *out;            /* f32 [rows, columns] */
   size_t out_stride;
@@ -269,6 +303,7 @@ typedef struct {
   const swerve_kernels *kernels;
   int type;
   size_t repeats;
+  bool bytes; /* int8 by int8, whatever the type */
 } swerve_peak_job;
 
 /* Units: arbitrary; each does swerve_peak_operations(job) floating-point operations out of the first-level cache with

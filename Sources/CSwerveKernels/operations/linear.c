@@ -3,7 +3,10 @@
 #include "../inner.h"
 
 /* Floats of the accumulator: 256 KiB, half of the scratch. */
-enum { ACCUMULATORS = 65536, ROW_CHUNK = 192 };
+enum { ACCUMULATORS = 65536, ROW_CHUNK = SWERVE_LEVEL_ROWS };
+
+/* Blocks of quantised weights at once for one or two rows: as many streams of weights. */
+enum { LEVEL_PANEL = 8 };
 
 /* Partial sums of segments 0 ..< n over `count` rows of `width`, added pairwise: ((0+1)+(2+3))+((4+5)+(6+7)). The
  * result replaces segment 0. */
@@ -13,9 +16,20 @@ static void sum_tree(const swerve_kernels *kernels, float *acc, size_t segment_f
       kernels->add(acc + s * segment_floats, acc + (s + step) * segment_floats, segment_floats);
 }
 
-static void multiply_segment(const swerve_linear_job *j, swerve_tile tile, const char *w, size_t begin, size_t end) {
+static void multiply_segment(
+  const swerve_linear_job *j, swerve_tile tile, const char *w, size_t begin, size_t end, void *scratch
+) {
   const size_t element = swerve_type_bytes(j->type);
   tile.x = (const char *)tile.x + begin * element;
+  if (j->format != SWERVE_PLAIN) {
+    const swerve_levels levels = {
+      .x = tile.x, .x_stride = tile.x_stride, .w = w, .block_stride = tile.block_stride, .begin = begin,
+      .inputs = end - begin, .acc = tile.acc, .acc_stride = tile.acc_stride, .rows = tile.rows, .blocks = tile.blocks,
+      .type = j->type, .format = j->format, .group = j->group, .kernels = j->kernels, .scratch = scratch,
+    };
+    j->kernels->multiply_levels[j->type](&levels);
+    return;
+  }
   swerve_multiply multiply = j->kernels->multiply[j->type];
   if (j->type == SWERVE_FLOAT32) {
     tile.w = w + begin * 64;
@@ -45,6 +59,46 @@ static void multiply_segment(const swerve_linear_job *j, swerve_tile tile, const
   }
 }
 
+/* Whole numbers of int8 rows against blocks, as f32 sums. */
+static void multiply_dynamic(
+  const swerve_linear_job *j, float *acc, const char *w, size_t block_bytes, size_t first, size_t rows, size_t blocks
+) {
+  const swerve_kernels *kernels = j->kernels;
+  const size_t row_bytes = swerve_round_up(j->inputs, 64), width = blocks * 16;
+  const swerve_tile tile = {
+    .x = (const char *)j->levels + first * row_bytes,
+    .x_stride = row_bytes,
+    .w = w + 128,
+    .block_stride = block_bytes,
+    .step_stride = 64,
+    .steps = row_bytes / 4,
+    .acc = acc,
+    .acc_stride = width,
+    .rows = rows,
+    .blocks = blocks,
+  };
+  kernels->multiply_int8(&tile);
+  for (size_t r = 0; r < rows; r++)
+    for (size_t b = 0; b < blocks; b++) {
+      float *sums = acc + r * width + b * 16;
+      const char *block = w + b * block_bytes;
+      kernels->unscale(
+        sums, (const int32_t *)sums, (const int32_t *)(block + 64), kernels->level_offset, j->row_scales[first + r],
+        (const float *)block, 16);
+    }
+}
+
+/* Sums of int8 levels times their outputs' scales. */
+static void scale_outputs(
+  const swerve_linear_job *j, float *acc, const char *w, size_t block_bytes, size_t rows, size_t blocks
+) {
+  for (size_t r = 0; r < rows; r++)
+    for (size_t b = 0; b < blocks; b++) {
+      float *sums = acc + (r * blocks + b) * 16;
+      j->kernels->scale_weight(sums, sums, 1.0f, (const float *)(w + b * block_bytes), 16);
+    }
+}
+
 static void finish_row(
   const swerve_linear_job *j, float *acc, size_t row, size_t first_block, size_t blocks, float *out16
 ) {
@@ -71,16 +125,18 @@ static void finish_row(
 void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_linear_job *j = job;
   const size_t element = swerve_type_bytes(j->type);
-  const size_t block_bytes = swerve_block_bytes(j->inputs, j->type);
+  const size_t block_bytes = swerve_block_bytes(j->inputs, j->type, j->format, j->group);
   const size_t segments = (size_t)j->segments;
   const size_t segment = j->inputs / segments;
   float *acc = scratch;
   float *out16 = acc + ACCUMULATORS;
+  char *level_scratch = (char *)scratch + SWERVE_SCRATCH_BYTES - SWERVE_LEVEL_SCRATCH;
   /* A gated unit is a pair of blocks. */
   const size_t unit_blocks = j->epilogue == SWERVE_OUT_SILU ? 2 : 1;
   begin *= unit_blocks;
   end *= unit_blocks;
-  const size_t panel = j->rows <= 2 ? j->kernels->panel_small : j->kernels->panel;
+  const bool few = j->rows <= 2, plain = j->format == SWERVE_PLAIN;
+  const size_t panel = !few ? j->kernels->panel : plain ? j->kernels->panel_small : LEVEL_PANEL;
   for (size_t block = begin; block < end; block += panel) {
     const size_t blocks = swerve_min(panel, end - block);
     const size_t width = blocks * 16;
@@ -97,12 +153,32 @@ void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch
         .rows = rows,
         .blocks = blocks,
       };
-      for (size_t s = 0; s < segments; s++) {
-        tile.acc = acc + s * rows * width;
-        multiply_segment(j, tile, w, s * segment, s + 1 == segments ? j->inputs : (s + 1) * segment);
+      if (j->format == SWERVE_INT8_DYNAMIC) {
+        multiply_dynamic(j, acc, w, block_bytes, row, rows, blocks);
+      } else {
+        for (size_t s = 0; s < segments; s++) {
+          tile.acc = acc + s * rows * width;
+          multiply_segment(
+            j, tile, w, s * segment, s + 1 == segments ? j->inputs : (s + 1) * segment, level_scratch);
+        }
+        sum_tree(j->kernels, acc, rows * width, segments);
       }
-      sum_tree(j->kernels, acc, rows * width, segments);
+      if (j->format == SWERVE_INT8) scale_outputs(j, acc, w, block_bytes, rows, blocks);
       for (size_t r = 0; r < rows; r++) finish_row(j, acc + r * width, row + r, block, blocks, out16);
     }
+  }
+}
+
+void swerve_quantize_rows_task(const void *job, size_t begin, size_t end, void *scratch) {
+  const swerve_quantize_rows_job *j = job;
+  const swerve_kernels *kernels = j->kernels;
+  const size_t row_bytes = swerve_round_up(j->inputs, 64);
+  float *wide = scratch;
+  for (size_t r = begin; r < end; r++) {
+    uint8_t *out = (uint8_t *)j->levels + r * row_bytes;
+    const char *x = (const char *)j->x + r * j->x_stride * swerve_type_bytes(j->type);
+    kernels->widen[j->type](wide, x, j->inputs);
+    j->row_scales[r] = kernels->quantize(out, wide, j->inputs, kernels->level_offset);
+    memset(out + j->inputs, 0, row_bytes - j->inputs);
   }
 }

@@ -33,7 +33,7 @@ void swerve_read_task(const void *job, size_t begin, size_t end, void *scratch) 
 enum { ROWS = 48, BLOCKS = 4, STEPS = 64 };
 
 double swerve_peak_operations(const swerve_peak_job *j) {
-  const double inputs = j->type == SWERVE_FLOAT32 ? STEPS : 2 * STEPS;
+  const double inputs = j->bytes ? 4 * STEPS : j->type == SWERVE_FLOAT32 ? STEPS : 2 * STEPS;
   return 2.0 * ROWS * BLOCKS * 16 * inputs * (double)j->repeats;
 }
 
@@ -54,5 +54,5 @@ void swerve_peak_task(const void *job, size_t begin, size_t end, void *scratch) 
     .blocks = BLOCKS,
   };
   for (size_t unit = begin; unit < end; unit++)
-    for (size_t r = 0; r < j->repeats; r++) j->kernels->multiply[j->type](&tile);
+    for (size_t r = 0; r < j->repeats; r++) (j->bytes ? j->kernels->multiply_int8 : j->kernels->multiply[j->type])(&tile);
 }

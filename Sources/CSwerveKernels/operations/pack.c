@@ -1,5 +1,5 @@
 /* From row-major matrices of any type to packed blocks, and seeded noise in the same form. */
-#include "../inner.h"
+#include "pack.h"
 
 /* A 64-bit mix of (seed, row, column): two rounds of multiply and xor-shift. */
 static inline uint64_t mix(uint64_t x) {
@@ -36,39 +36,43 @@ static void scatter32(float *block, size_t lane, const float *row, size_t n) {
 /* Columns handled at once: the 16 rows of a block stay in the first-level cache. */
 enum { PIECE = 512 };
 
-static void pack_piece(const swerve_pack_job *j, char *block, size_t lane, size_t row, size_t column, size_t n) {
-  const swerve_kernels *k = &swerve_scalar_kernels;
-  float wide[PIECE];
-  uint16_t narrow[PIECE];
-  const void *source = NULL;
-  if (j->source) {
-    const size_t at = row * j->source_stride + column;
-    source = (const char *)j->source + at * swerve_type_bytes(j->source_type);
-  }
-  if (source && j->source_type == j->type) {
-    if (j->type == SWERVE_FLOAT32) {
-      /* Mapped files promise no alignment. */
-      memcpy(wide, source, n * 4);
-      scatter32((float *)(block + column * 64), lane, wide, n);
-    } else {
-      memcpy(narrow, source, n * 2);
-      scatter16((uint16_t *)(block + column * 32), lane, narrow, n);
-    }
-    return;
-  }
+static const void *source_at(const swerve_pack_job *j, size_t row, size_t column) {
+  if (!j->source) return NULL;
+  return (const char *)j->source + (row * j->source_stride + column) * swerve_type_bytes(j->source_type);
+}
+
+void swerve_pack_read(const swerve_pack_job *j, size_t row, size_t column, size_t n, float *out) {
+  const void *source = source_at(j, row, column);
   if (!source) {
     const uint64_t base = mix(j->seed + 0x9e3779b97f4a7c15u * (row + 1));
-    for (size_t i = 0; i < n; i++) wide[i] = j->scale * noise(base, column + i);
+    for (size_t i = 0; i < n; i++) out[i] = j->scale * noise(base, column + i);
   } else if (j->source_type == SWERVE_FLOAT32) {
-    memcpy(wide, source, n * 4);
+    /* Mapped files promise no alignment. */
+    memcpy(out, source, n * 4);
   } else {
-    memcpy(narrow, source, n * 2);
-    k->widen[j->source_type](wide, narrow, n);
+    uint16_t narrow[PIECE];
+    for (size_t i = 0; i < n; i += PIECE) {
+      const size_t count = swerve_min(PIECE, n - i);
+      memcpy(narrow, (const char *)source + i * 2, count * 2);
+      swerve_scalar_kernels.widen[j->source_type](out + i, narrow, count);
+    }
   }
+}
+
+static void pack_piece(const swerve_pack_job *j, char *block, size_t lane, size_t row, size_t column, size_t n) {
+  float wide[PIECE];
+  uint16_t narrow[PIECE];
+  const void *source = source_at(j, row, column);
+  if (source && j->source_type == j->type && j->type != SWERVE_FLOAT32) {
+    memcpy(narrow, source, n * 2);
+    scatter16((uint16_t *)(block + column * 32), lane, narrow, n);
+    return;
+  }
+  swerve_pack_read(j, row, column, n, wide);
   if (j->type == SWERVE_FLOAT32) {
     scatter32((float *)(block + column * 64), lane, wide, n);
   } else {
-    k->narrow[j->type](narrow, wide, n);
+    swerve_scalar_kernels.narrow[j->type](narrow, wide, n);
     scatter16((uint16_t *)(block + column * 32), lane, narrow, n);
   }
 }
@@ -76,17 +80,19 @@ static void pack_piece(const swerve_pack_job *j, char *block, size_t lane, size_
 void swerve_pack_task(const void *job, size_t begin, size_t end, void *scratch) {
   (void)scratch;
   const swerve_pack_job *j = job;
-  const size_t block_bytes = swerve_block_bytes(j->columns, j->type);
+  const size_t block_bytes = swerve_block_bytes(j->columns, j->type, j->format, j->group);
   const size_t offset = j->first_row % 16;
   for (size_t unit = begin; unit < end; unit++) {
     char *block = (char *)j->packed + (j->first_block + j->first_row / 16 + unit * j->block_step) * block_bytes;
+    const size_t from = unit == 0 ? offset : 0, to = swerve_min(16, offset + j->rows - unit * 16);
+    if (j->format != SWERVE_PLAIN) {
+      for (size_t lane = from; lane < to; lane++) swerve_pack_quantized(j, block, lane, unit * 16 + lane - offset);
+      continue;
+    }
     for (size_t column = 0; column < j->columns; column += PIECE) {
       const size_t n = swerve_min(PIECE, j->columns - column);
-      for (size_t lane = 0; lane < 16; lane++) {
-        const size_t row = unit * 16 + lane;
-        if (row < offset || row - offset >= j->rows) continue;
-        pack_piece(j, block, lane, row - offset, column, n);
-      }
+      for (size_t lane = from; lane < to; lane++)
+        pack_piece(j, block, lane, unit * 16 + lane - offset, column, n);
     }
   }
 }

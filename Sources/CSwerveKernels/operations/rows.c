@@ -1,12 +1,40 @@
 /* Operations that pass once over the activations, a row at a time: embedding, norms, rotation, gathering,
  * conversion. */
-#include "../inner.h"
+#include "../levels.h"
 
 #include <math.h>
 
+/* A row of levels times their scales. */
+static void embed_levels(const swerve_embed_job *j, const char *block, size_t lane, float *out) {
+  const float scale = j->format == SWERVE_INT8 || j->format == SWERVE_INT8_DYNAMIC ? ((const float *)block)[lane] : 0;
+  for (size_t k = 0; k < j->columns; k++) {
+    if (j->format == SWERVE_INT8) {
+      const uint8_t byte = (uint8_t)block[swerve_int8_place(k, lane)];
+      const float level = (float)(byte & 0x7f);
+      out[k] = (byte & 0x80 ? -level : level) * scale;
+    } else if (j->format == SWERVE_INT8_DYNAMIC) {
+      out[k] = (float)(int8_t)block[swerve_dynamic_place(k, lane)] * scale;
+    } else {
+      const size_t number = k / j->group, inside = k % j->group;
+      const char *levels = block + swerve_group_levels(number, j->group);
+      uint16_t word;
+      memcpy(&word, levels + swerve_nibble_place(inside, lane), 2);
+      float group_scale;
+      j->kernels->widen[SWERVE_FLOAT16](&group_scale, block + swerve_group_scales(number, j->group) + lane * 2, 1);
+      out[k] = swerve_levels_of.four[swerve_four_index(j->format)][word >> swerve_nibble_shift(inside) & 15] *
+        group_scale;
+    }
+  }
+}
+
 static void embed_packed(const swerve_embed_job *j, size_t row, float *out) {
-  const char *block = (const char *)j->table + row / 16 * swerve_block_bytes(j->table_stride, j->type);
+  const size_t block_bytes = swerve_block_bytes(j->table_stride, j->type, j->format, j->group);
+  const char *block = (const char *)j->table + row / 16 * block_bytes;
   const size_t lane = row % 16;
+  if (j->format != SWERVE_PLAIN) {
+    embed_levels(j, block, lane, out);
+    return;
+  }
   if (j->type == SWERVE_FLOAT32) {
     for (size_t k = 0; k < j->columns; k++) out[k] = ((const float *)block)[k * 16 + lane];
     return;

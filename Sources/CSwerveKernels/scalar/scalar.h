@@ -13,5 +13,13 @@ void swerve_scalar_widen_f16(float *out, const void *in, size_t n);
 void swerve_scalar_narrow_f32(void *out, const float *in, size_t n);
 void swerve_scalar_narrow_bf16(void *out, const float *in, size_t n);
 void swerve_scalar_narrow_f16(void *out, const float *in, size_t n);
+void swerve_scalar_unpack_f32(void *out, const char *levels, int format, size_t steps);
+void swerve_scalar_unpack_bf16(void *out, const char *levels, int format, size_t steps);
+void swerve_scalar_unpack_f16(void *out, const char *levels, int format, size_t steps);
+void swerve_scalar_add_scaled(float *acc, const float *sum, const float *scale, size_t n);
+void swerve_scalar_multiply_int8(const swerve_tile *tile);
+float swerve_scalar_quantize(uint8_t *out, const float *x, size_t n, int offset);
+void swerve_scalar_unscale(
+  float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n);
 
 #endif

@@ -127,6 +127,12 @@ static double sum_exp(const float *x, float shift, size_t n) {
 
 const swerve_kernels swerve_scalar_kernels = {
   .multiply = {swerve_scalar_multiply_f32, swerve_scalar_multiply_bf16, swerve_scalar_multiply_f16},
+  .unpack = {swerve_scalar_unpack_f32, swerve_scalar_unpack_bf16, swerve_scalar_unpack_f16},
+  .multiply_levels = {swerve_multiply_levels, swerve_multiply_levels, swerve_multiply_levels},
+  .add_scaled = swerve_scalar_add_scaled,
+  .multiply_int8 = swerve_scalar_multiply_int8,
+  .quantize = swerve_scalar_quantize,
+  .unscale = swerve_scalar_unscale,
   .panel_small = 4,
   .panel = 4,
   .widen = {swerve_scalar_widen_f32, swerve_scalar_widen_bf16, swerve_scalar_widen_f16},

@@ -18,7 +18,8 @@ struct KernelsBench {
     let benchmark = KernelBenchmark(device: try CPUDevice(configuration: configuration), options: .init())
     let report = try benchmark.run { line in
       console.writeError(
-        "\(line.name), \(line.type.rawValue), rows \(line.rows): \(Format.fixed(line.seconds * 1e3, 3)) ms\n")
+        "\(line.name), \(line.format?.name ?? line.type.rawValue), rows \(line.rows): \(Format.fixed(line.seconds * 1e3, 3)) ms\n"
+      )
     }
     guard settings.general.json else {
       for line in report.text { console.print(line) }
@@ -26,7 +27,8 @@ struct KernelsBench {
     }
     let lines = report.lines.map { line -> JSON in
       [
-        "name": .string(line.name), "type": .string(line.type.rawValue), "rows": .int(line.rows),
+        "name": .string(line.name), "type": .string(line.type.rawValue),
+        "format": line.format.map { .string($0.name) } ?? .null, "rows": .int(line.rows),
         "seconds": .double(line.seconds), "bytes": .double(line.bytes), "operations": .double(line.operations),
         "bandwidth_share": .double(report.bandwidthShare(line)), "peak_share": .double(report.peakShare(line)),
       ]

@@ -37,18 +37,33 @@ extension Flag {
       "max-model-len", .model, \.engine.maxModelLength, default: "from the model",
       aliases: ["max-sequence-length", "context-length", "ctx-size"], short: ["c"], words: ["auto": -1],
       "longest prompt + output in tokens; auto = the largest that fits"),
-    .later(
-      "quantization", .string, .model, default: "none", short: ["q"], allowed: ["null", "auto"],
-      why: "weights are kept in float32, bfloat16 or float16 (see --dtype)", "quantisation method"),
-    .later(
-      "load-8bit", .bool, .model, default: "false", why: "weights cannot be quantised while loading",
-      "short for --quantization int8"),
-    .later(
-      "load-4bit", .bool, .model, default: "false", why: "weights cannot be quantised while loading",
-      "short for --quantization nf4"),
-    .later(
-      "quantization-config", .json, .model, default: "{}", allowed: ["null"],
-      why: "weights are kept in float32, bfloat16 or float16", "quantisation per layer"),
+    .custom(
+      "quantization", .string, .model, default: "none", short: ["q"],
+      "round weights while loading: int8, int4, nf4 (bitsandbytes), or int8-dynamic, which rounds activations too"
+    ) { settings, value in
+      guard let method = EngineConfiguration.Quantization(method: value.text) else {
+        throw FlagError(
+          "\(value.text) is not supported yet: weights are rounded while loading; give "
+            + EngineConfiguration.Quantization.names)
+      }
+      settings.engine.quantization = method
+    },
+    .bool("load-8bit", .model, \.load8Bit, default: false, "short for --quantization int8"),
+    .bool("load-4bit", .model, \.load4Bit, default: false, "short for --quantization nf4, groups of 64"),
+    .custom(
+      "quantization-config", .json, .model, default: "{}",
+      "group_size: inputs that share a scale, 32, 64 or 128 (int4: 128, nf4: 64)"
+    ) { settings, value in
+      guard case .json(let json) = value, !json.isNull else { return }
+      guard let members = json.object else { throw FlagError("needs a JSON object, not \(value.text)") }
+      for (name, member) in members {
+        guard name == "group_size" else {
+          throw FlagError("\(name) is not supported yet: every matrix is quantised alike; give group_size")
+        }
+        guard let group = member.int else { throw FlagError("group_size must be 32, 64 or 128, not \(member.text)") }
+        settings.engine.quantizationGroup = group
+      }
+    },
     .custom(
       "load-format", .string, .model, default: "auto", "auto, safetensors, or dummy (random weights from config.json)"
     ) { settings, value in

@@ -9,6 +9,9 @@ package struct Settings: Sendable {
   package var revision: String?
   package var tokenizerRevision: String?
   package var engine = EngineConfiguration()
+  /// `--load-8bit` and `--load-4bit`, which `SettingsParser` makes a method of.
+  package var load8Bit = false
+  package var load4Bit = false
   package var server = ServerConfiguration()
   package var hub = HubSettings()
   package var log = LogSettings()

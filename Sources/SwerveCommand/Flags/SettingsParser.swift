@@ -148,9 +148,29 @@ package struct SettingsParser: Sendable {
         problems.append("--api-key-file \(error).")
       }
     }
+    applyShortQuantization(&settings, given: given, problems: &problems)
     settings.engine.modelName = settings.model ?? "story"
     if !given.contains("served-model-name") { settings.server.servedModelNames = [settings.engine.modelName] }
     problems += settings.engine.problems() + settings.server.problems()
+  }
+
+  /// `--load-8bit` and `--load-4bit`: short for a method, so at most one of the three may say something.
+  private func applyShortQuantization(_ settings: inout Settings, given: Set<String>, problems: inout [String]) {
+    let short: EngineConfiguration.Quantization
+    switch (settings.load8Bit, settings.load4Bit) {
+    case (false, false): return
+    case (true, true):
+      problems.append("--load-8bit and --load-4bit exclude each other; give one.")
+      return
+    case (true, false): short = .int8
+    case (false, true): short = .nf4
+    }
+    if given.contains("quantization"), settings.engine.quantization != short {
+      problems.append(
+        "\(short == .int8 ? "--load-8bit" : "--load-4bit") means --quantization \(short.rawValue), not "
+          + "\(settings.engine.quantization.rawValue); give one of them.")
+    }
+    settings.engine.quantization = short
   }
 
   private static func text(of name: String, in assignments: [Assignment]) -> String? {

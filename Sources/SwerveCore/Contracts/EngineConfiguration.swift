@@ -12,6 +12,10 @@ public struct EngineConfiguration: Sendable {
   /// Token ids only: no tokenizer is loaded.
   public var skipTokenizerInit = false
   public var dtype = DType.auto
+  /// What weights are rounded to while they are loaded.
+  public var quantization = Quantization.none
+  /// Inputs that share a scale, for `int4` and `nf4`: 32, 64 or 128; nil = 128 for `int4`, 64 for `nf4`.
+  public var quantizationGroup: Int?
   public var loadFormat = LoadFormat.auto
   /// Prompt + output; nil = from the model's configuration; −1 = the largest that fits.
   public var maxModelLength: Int?
@@ -116,6 +120,14 @@ public struct EngineConfiguration: Sendable {
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
+    if let quantizationGroup {
+      require(
+        [32, 64, 128].contains(quantizationGroup),
+        "--quantization-config group_size must be 32, 64 or 128, not \(quantizationGroup).")
+      require(
+        quantization == .int4 || quantization == .nf4,
+        "--quantization-config group_size is for --quantization int4 or nf4, not \(quantization.rawValue).")
+    }
     require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
     if let maxModelLength {
       require(

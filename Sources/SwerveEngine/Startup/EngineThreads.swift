@@ -88,6 +88,7 @@ package struct EngineThreads: Sendable {
     totals.loadSeconds = clock.now().seconds(since: begin)
     loaded.deviceDetail =
       "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.runner.type.rawValue)"
+      + (plan.runner.quantization.map { ", \($0.name) weights" } ?? "")
     loaded.warnings = runner.warnings
     loaded.seconds = totals.loadSeconds
     return EngineLoop(

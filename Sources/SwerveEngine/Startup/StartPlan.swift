@@ -28,6 +28,7 @@ package struct StartPlan: Sendable {
     self.configuration = configuration
     files = configuration.modelFolder.map { ModelFiles(folder: $0) } ?? StoryModel.files
     let generation: GenerationDefaults
+    try Self.checkQuantization(configuration, files)
     do {
       model = try ModelConfiguration(files, overrides: configuration.configOverrides)
       generation = try Self.generationDefaults(configuration, files, model)
@@ -39,6 +40,7 @@ package struct StartPlan: Sendable {
     let asked = configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil }
     runner = RunnerConfiguration(
       model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
+      quantization: RunnerConfiguration.weightFormat(configuration),
       weights: configuration.loadFormat == .dummy
         ? .random(seed: UInt64(bitPattern: Int64(configuration.seed))) : .checkpoint,
       limits: RunnerLimits(
@@ -64,11 +66,31 @@ package struct StartPlan: Sendable {
       total: memory.totalBytes, usedByOthers: memory.usedByOthers, weights: memoryPlan.weightBytes,
       scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
     report.elementType = runner.type
+    report.weightFormat = runner.quantization?.name
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength
     self.report = report
     seconds = clock.now().seconds(since: begin)
+  }
+
+  /// Weights are rounded once.
+  private static func checkQuantization(
+    _ configuration: EngineConfiguration, _ files: ModelFiles
+  ) throws(EngineStartError) {
+    guard configuration.quantization != .none else { return }
+    do {
+      if let method = try ModelConfiguration.quantizationMethod(files) {
+        throw EngineStartError.configuration([
+          "--quantization \(configuration.quantization.rawValue) rounds weights while loading and this checkpoint is "
+            + "already quantised (\"\(method)\"); leave the flag out, or give an unquantised checkpoint of this model."
+        ])
+      }
+    } catch let error as EngineStartError {
+      throw error
+    } catch {
+      throw .model("\(error)")
+    }
   }
 
   /// A step's alternatives are numbered with 32 bits.

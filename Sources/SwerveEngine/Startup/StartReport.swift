@@ -18,6 +18,8 @@ package struct StartReport: Sendable {
   package var deviceDetail = ""
   package var memory = Memory()
   package var elementType = ElementType.bfloat16
+  /// What weights are rounded to; nil: they are of `elementType`.
+  package var weightFormat: String?
   package var blockSize = 16
   package var blockCount = 0
   package var maxModelLength = 0
@@ -31,7 +33,8 @@ package struct StartReport: Sendable {
   /// One row per use of the device's memory.
   package var memoryTable: [String] {
     let rows = [
-      ("total", memory.total), ("used by others", memory.usedByOthers), ("weights", memory.weights),
+      ("total", memory.total), ("used by others", memory.usedByOthers),
+      ("weights" + (weightFormat.map { " (\($0))" } ?? ""), memory.weights),
       ("activations peak", memory.scratch), ("graphs", 0), ("KV cache", memory.kv), ("free", memory.free),
     ]
     var lines = ["Memory on \(device)\(deviceDetail.isEmpty ? "" : " (\(deviceDetail))"):"]

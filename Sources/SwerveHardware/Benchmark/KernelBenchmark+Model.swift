@@ -11,24 +11,30 @@ extension KernelBenchmark {
 
   /// Every product of the shape over all layers, then all of them as in one step.
   func measureLinears(
-    _ type: ElementType, _ report: inout KernelReport, _ progress: (KernelReport.Line) -> Void
+    _ type: ElementType, _ format: WeightFormat, _ report: inout KernelReport, _ progress: (KernelReport.Line) -> Void
   ) throws(HardwareError) {
     let s = options.shape
     let attention = s.queryHeads * s.headDim, kv = s.kvHeads * s.headDim
+    let widest = max(s.hidden, attention, s.intermediate)
+    let most = options.rows.max() ?? 1
+    let rounded = format == .int8Dynamic ? try RoundedRows(device: device, rows: most, inputs: widest) : nil
     let products = [
       Product(
-        name: "linear q+k+v", weights: try weights([attention, kv, kv], s.hidden, type), epilogue: .store, isFloat: true
+        name: "linear q+k+v", weights: try weights([attention, kv, kv], s.hidden, type, format), epilogue: .store,
+        isFloat: true
       ),
       Product(
-        name: "linear o", weights: try weights([s.hidden], attention, type), epilogue: .accumulate, isFloat: true),
-      Product(
-        name: "linear gate+up", weights: try weights([s.intermediate, s.intermediate], s.hidden, type, .interleaved16),
-        epilogue: .siluMultiply, isFloat: false),
-      Product(
-        name: "linear down", weights: try weights([s.hidden], s.intermediate, type), epilogue: .accumulate,
+        name: "linear o", weights: try weights([s.hidden], attention, type, format), epilogue: .accumulate,
         isFloat: true),
       Product(
-        name: "linear head", weights: try weights([s.vocabulary], s.hidden, type, layers: 1), epilogue: .store,
+        name: "linear gate+up",
+        weights: try weights([s.intermediate, s.intermediate], s.hidden, type, format, .interleaved16),
+        epilogue: .siluMultiply, isFloat: false),
+      Product(
+        name: "linear down", weights: try weights([s.hidden], s.intermediate, type, format), epilogue: .accumulate,
+        isFloat: true),
+      Product(
+        name: "linear head", weights: try weights([s.vocabulary], s.hidden, type, format, layers: 1), epilogue: .store,
         isFloat: true),
     ]
     for rows in options.rows {
@@ -36,22 +42,25 @@ extension KernelBenchmark {
       let used = products.filter { $0.name != "linear head" || rows <= 64 }
       var bytes = 0.0, operations = 0.0
       for product in used {
-        let line = try measure(product, rows: rows, type: type)
+        let line = try measure(product, rows: rows, type: type, rounded: rounded)
         report.lines.append(line)
         progress(line)
         bytes += line.bytes * Double(product.weights.count)
         operations += line.operations * Double(product.weights.count)
       }
-      let seconds = try secondsOfStep(used, rows: rows, type: type)
+      let seconds = try secondsOfStep(used, rows: rows, type: type, rounded: rounded)
       let step = KernelReport.Line(
-        name: "all linears", type: type, rows: rows, seconds: seconds, bytes: bytes, operations: operations)
+        name: "all linears", type: type, format: format, rows: rows, seconds: seconds, bytes: bytes,
+        operations: operations)
       report.lines.append(step)
       progress(step)
     }
   }
 
   /// Every product once, layer after layer, as a step runs them: no cache helps from one to the next.
-  private func secondsOfStep(_ products: [Product], rows: Int, type: ElementType) throws(HardwareError) -> Double {
+  private func secondsOfStep(_ products: [Product], rows: Int, type: ElementType, rounded: RoundedRows?)
+    throws(HardwareError) -> Double
+  {
     let widest = products.reduce(0) { max($0, $1.weights[0].inputs) }
     let longest = products.reduce(0) { max($0, $1.weights[0].outputs) }
     let x = try device.allocate(byteCount: rows * widest * type.byteCount)
@@ -61,7 +70,7 @@ extension KernelBenchmark {
         for product in products where layer < product.weights.count {
           let weight = product.weights[layer]
           device.linear(
-            x.tensor(type, rows: rows, columns: weight.inputs), weight, epilogue: product.epilogue,
+            x.tensor(type, rows: rows, columns: weight.inputs), weight, epilogue: product.epilogue, rounded: rounded,
             into: y.tensor(product.isFloat ? .float32 : type, rows: rows, columns: weight.outputs))
         }
       }
@@ -69,30 +78,36 @@ extension KernelBenchmark {
   }
 
   private func weights(
-    _ rows: [Int], _ columns: Int, _ type: ElementType, _ layout: PackedLayout = .stacked, layers: Int? = nil
+    _ rows: [Int], _ columns: Int, _ type: ElementType, _ format: WeightFormat, _ layout: PackedLayout = .stacked,
+    layers: Int? = nil
   ) throws(HardwareError) -> [PackedWeight] {
     var made: [PackedWeight] = []
     for layer in 0..<(layers ?? options.shape.layers) {
       made.append(
         try device.packRandom(
-          rows: rows, columns: columns, seed: UInt64(layer), scale: 0.02, type: type, layout: layout))
+          rows: rows, columns: columns, seed: UInt64(layer), scale: 0.02, type: type, format: format, layout: layout))
     }
     return made
   }
 
   /// Seconds of one product, the mean over the layers of a pass.
-  private func measure(_ product: Product, rows: Int, type: ElementType) throws(HardwareError) -> KernelReport.Line {
+  private func measure(_ product: Product, rows: Int, type: ElementType, rounded: RoundedRows?) throws(HardwareError)
+    -> KernelReport.Line
+  {
     let first = product.weights[0]
     let x = try device.allocate(byteCount: rows * first.inputs * type.byteCount)
     let y = try device.allocate(byteCount: rows * first.outputs * 4)
     let input = x.tensor(type, rows: rows, columns: first.inputs)
     let output = y.tensor(product.isFloat ? .float32 : type, rows: rows, columns: first.outputs)
     let seconds = typical {
-      for weight in product.weights { device.linear(input, weight, epilogue: product.epilogue, into: output) }
+      for weight in product.weights {
+        device.linear(input, weight, epilogue: product.epilogue, rounded: rounded, into: output)
+      }
     }
     let elements = Double(first.blockCount * 16 * first.inputs)
     return KernelReport.Line(
-      name: product.name, type: type, rows: rows, seconds: seconds / Double(product.weights.count),
+      name: product.name, type: type, format: first.format, rows: rows,
+      seconds: seconds / Double(product.weights.count),
       bytes: Double(first.byteCount), operations: 2 * elements * Double(rows))
   }
 

@@ -43,6 +43,8 @@ package struct KernelBenchmark {
   package struct Options: Sendable {
     package var shape = Shape.half
     package var types: [ElementType] = [.bfloat16]
+    /// Formats of weights that are measured with each type besides its plain one.
+    package var formats: [WeightFormat] = [.int8, .int4(group: 128), .nf4(group: 64), .int8Dynamic]
     /// Rows of a step.
     package var rows = [1, 8, 32, 512]
     /// Tokens in the cache for attention.
@@ -70,9 +72,10 @@ package struct KernelBenchmark {
     var report = KernelReport(
       kernels: device.kernelSet, threads: device.threadCount, oneStream: try bandwidth(streams: 1),
       manyStreams: try bandwidth(streams: 8))
+    if options.formats.contains(.int8Dynamic) { report.bytePeak = peak(.float32, bytes: true) }
     for type in options.types {
       report.peaks[type] = peak(type)
-      try measureLinears(type, &report, progress)
+      for format in [.plain(type)] + options.formats { try measureLinears(type, format, &report, progress) }
       for context in options.contexts { try measureAttention(type, context: context, &report, progress) }
     }
     return report
@@ -97,9 +100,11 @@ package struct KernelBenchmark {
   }
 
   /// Operations a second of the matrix loop out of the first-level cache, all threads.
-  package func peak(_ type: ElementType) -> Double {
+  ///
+  /// - Parameter bytes: of products of int8, whatever the type.
+  package func peak(_ type: ElementType, bytes: Bool = false) -> Double {
     let repeats = device.kernelSet == .scalar || device.kernelSet == .amxEmulated ? 4 : 200
-    let job = swerve_peak_job(kernels: device.kernels, type: type.kernelType, repeats: repeats)
+    let job = swerve_peak_job(kernels: device.kernels, type: type.kernelType, repeats: repeats, bytes: bytes)
     let units = 8 * device.threadCount
     let seconds = typical { device.pool.run(swerve_peak_task, job, units: units) }
     return withUnsafePointer(to: job) { swerve_peak_operations($0) } * Double(units) / seconds

@@ -7,6 +7,8 @@ package struct KernelReport: Sendable {
     /// What was measured: "linear gate+up", "attention 1024".
     package var name: String
     package var type: ElementType
+    /// Of the weights; nil where none are read.
+    package var format: WeightFormat?
     package var rows: Int
     /// Of one call.
     package var seconds: Double
@@ -24,14 +26,16 @@ package struct KernelReport: Sendable {
   package var manyStreams: Double
   /// Operations a second out of the first-level cache.
   package var peaks: [ElementType: Double] = [:]
+  /// The same for products of int8.
+  package var bytePeak: Double?
   package var lines: [Line] = []
 
   /// Of `manyStreams`, 0 ... 1.
   package func bandwidthShare(_ line: Line) -> Double { line.bytes / line.seconds / manyStreams }
 
-  /// Of the type's peak, 0 ... 1.
+  /// Of the peak of the arithmetic used, the type's or int8's, 0 ... 1.
   package func peakShare(_ line: Line) -> Double {
-    guard let peak = peaks[line.type], peak > 0 else { return 0 }
+    guard let peak = line.format == .int8Dynamic ? bytePeak : peaks[line.type], peak > 0 else { return 0 }
     return line.operations / line.seconds / peak
   }
 
@@ -45,8 +49,10 @@ package struct KernelReport: Sendable {
     for type in ElementType.allCases {
       if let peak = peaks[type] { out.append("\(type.rawValue) products from cache: \(fixed(peak / 1e9, 0)) GFLOP/s") }
     }
+    if let bytePeak { out.append("int8 products from cache: \(fixed(bytePeak / 1e9, 0)) GOP/s") }
     out.append(
-      column("kernel", 22) + column("type", 10) + column("rows", 6, right: true) + column("us", 11, right: true)
+      column("kernel", 22) + column("type", 10) + column("weights", 14) + column("rows", 6, right: true)
+        + column("us", 11, right: true)
         + column("GB/s", 8, right: true) + column("of read", 9, right: true) + column("GFLOP/s", 9, right: true)
         + column("of peak", 9, right: true))
     out += lines.map(text(of:))
@@ -55,7 +61,8 @@ package struct KernelReport: Sendable {
 
   /// One line of the table.
   package func text(of line: Line) -> String {
-    column(line.name, 22) + column(line.type.rawValue, 10) + column("\(line.rows)", 6, right: true)
+    column(line.name, 22) + column(line.type.rawValue, 10) + column(line.format?.name ?? "-", 14)
+      + column("\(line.rows)", 6, right: true)
       + column(fixed(line.seconds * 1e6, 1), 11, right: true)
       + column(fixed(line.bytes / line.seconds / 1e9, 1), 8, right: true)
       + column(fixed(bandwidthShare(line) * 100, 0) + " %", 9, right: true)

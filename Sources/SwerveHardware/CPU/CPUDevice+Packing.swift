@@ -2,17 +2,20 @@ internal import CSwerveKernels
 package import SwerveCore
 
 extension CPUDevice {
-  /// Packs row-major matrices into one, converting to `type` (nearest even), on all threads.
+  /// Packs row-major matrices into one, converting to `format` (nearest even), on all threads.
   ///
   /// - Parameters:
   ///   - sources: one or more with the same columns; exactly two of the same shape for `.interleaved16`.
+  ///   - type: of the activations.
+  ///   - format: nil: plain numbers of `type`.
   ///   - biases: f32 pointers or other types, `rows` long, one a source; nil entries are zeros. Empty: no bias.
-  ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (float32: by segments).
+  ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (plain float32: by segments), for
+  ///     4-bit formats by group × segments.
   ///   - packed: called with each source after its last byte was read, to drop its pages.
   /// - Throws: `.shape` with what does not fit, `.outOfMemory`.
   package func pack(
-    _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, layout: PackedLayout = .stacked,
-    segments: Int = 1, packed: (WeightSource) -> Void = { _ in }
+    _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, format: WeightFormat? = nil,
+    layout: PackedLayout = .stacked, segments: Int = 1, packed: (WeightSource) -> Void = { _ in }
   ) throws(HardwareError) -> PackedWeight {
     guard let columns = sources.first?.columns else { throw .shape("no matrix to pack; give at least one") }
     for source in sources where source.columns != columns || source.rows < 1 || columns < 1 {
@@ -20,7 +23,8 @@ extension CPUDevice {
     }
     let rows = sources.map(\.rows)
     let result = try makePacked(
-      rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: biases)
+      rows: rows, columns: columns, type: type, format: format ?? .plain(type), layout: layout, segments: segments,
+      biases: biases)
     var row = 0
     for (index, source) in sources.enumerated() {
       packOne(into: result, index: index, firstRow: row, rows: source.rows, source: source, seed: 0, scale: 0)
@@ -31,16 +35,17 @@ extension CPUDevice {
   }
 
   /// A packed matrix of seeded noise: uniform, mean 0, standard deviation `scale`. A number depends on the seed, its
-  /// source, row and column alone.
+  /// source, row and column alone; a quantised format rounds the same noise.
   package func packRandom(
-    rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, layout: PackedLayout = .stacked,
-    segments: Int = 1, withBias: Bool = false
+    rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, format: WeightFormat? = nil,
+    layout: PackedLayout = .stacked, segments: Int = 1, withBias: Bool = false
   ) throws(HardwareError) -> PackedWeight {
     guard columns > 0, !rows.isEmpty, rows.allSatisfy({ $0 > 0 }) else {
       throw .shape("a random matrix needs at least one row and one column, not \(rows) x \(columns)")
     }
     let result = try makePacked(
-      rows: rows, columns: columns, type: type, layout: layout, segments: segments, biases: [], forceBias: withBias)
+      rows: rows, columns: columns, type: type, format: format ?? .plain(type), layout: layout, segments: segments,
+      biases: [], forceBias: withBias)
     if let bias = result.bias {
       let count = result.blockCount * 16
       swerve_random_f32(bias.buffer.pointer.assumingMemoryBound(to: Float.self), count, seed &+ 0x5eed, scale)
@@ -56,26 +61,54 @@ extension CPUDevice {
   }
 
   private func makePacked(
-    rows: [Int], columns: Int, type: ElementType, layout: PackedLayout, segments: Int, biases: [WeightSource?],
-    forceBias: Bool = false
+    rows: [Int], columns: Int, type: ElementType, format: WeightFormat, layout: PackedLayout, segments: Int,
+    biases: [WeightSource?], forceBias: Bool = false
   ) throws(HardwareError) -> PackedWeight {
     if layout == .interleaved16, rows.count != 2 || rows[0] != rows[1] {
       throw .shape("interleaving needs two matrices of the same shape, not rows \(rows)")
     }
     guard [1, 2, 4, 8].contains(segments),
-      segments == 1 || columns % (segments * (type == .float32 ? 1 : 32)) == 0
+      segments == 1 || columns % (segments * (format == .plain(.float32) ? 1 : 32)) == 0
     else {
       throw .shape("\(columns) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
     }
+    try Self.check(format, type: type, columns: columns, segments: segments)
     let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
-    let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, type: type, layout: layout)
+    let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, format: format, layout: layout)
     let storage = WeightStorage(try allocate(byteCount: bytes))
     var bias: WeightStorage?
     if forceBias || biases.contains(where: { $0 != nil }) {
       bias = try packBias(biases, rows: rows, outputs: outputs, layout: layout)
     }
     return PackedWeight(
-      type: type, layout: layout, outputs: outputs, inputs: columns, segments: segments, storage: storage, bias: bias)
+      type: type, format: format, layout: layout, outputs: outputs, inputs: columns, segments: segments,
+      storage: storage, bias: bias)
+  }
+
+  /// What a format asks of a matrix.
+  private static func check(
+    _ format: WeightFormat, type: ElementType, columns: Int, segments: Int
+  ) throws(HardwareError) {
+    switch format {
+    case .plain(let stored):
+      if stored != type {
+        throw .shape("\(stored.rawValue) weights cannot be multiplied with \(type.rawValue) activations; use one type")
+      }
+    case .int8: break
+    case .int8Dynamic:
+      if columns > WeightFormat.maximumDynamicInputs {
+        throw .shape(
+          "\(columns) inputs are too many for sums of \(format.name); use at most "
+            + "\(WeightFormat.maximumDynamicInputs), or int8")
+      }
+    case .int4(let group), .nf4(let group):
+      guard WeightFormat.groupSizes.contains(group) else {
+        throw .shape("a group of \(group) inputs is not supported; use 32, 64 or 128")
+      }
+      guard columns / segments % group == 0 else {
+        throw .shape("\(columns) inputs in \(segments) segments are not whole groups of \(group); use int8")
+      }
+    }
   }
 
   private func packBias(
@@ -111,7 +144,7 @@ extension CPUDevice {
       source: source?.pointer, source_type: (source?.type ?? .float32).kernelType, source_stride: result.inputs,
       packed: result.storage.buffer.pointer, type: result.type.kernelType, rows: rows, columns: result.inputs,
       first_block: isInterleaved ? index : 0, block_step: isInterleaved ? 2 : 1, first_row: first, seed: seed,
-      scale: scale)
+      scale: scale, format: result.format.kernelFormat, group: result.format.group ?? 0)
     pool.run(swerve_pack_task, job, units: (first % 16 + rows + 15) / 16)
   }
 }

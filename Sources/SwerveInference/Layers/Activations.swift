@@ -23,8 +23,12 @@ struct Activations {
   /// f32 [R, rotating elements / 2]
   let cosines: Tensor
   let sines: Tensor
+  /// [R, widest input]: a product's rows in int8, where the weights' format asks for it
+  let rounded: RoundedRows?
 
-  init(_ c: ModelConfiguration, type: ElementType, rows: Int, device: CPUDevice) throws(HardwareError) {
+  init(
+    _ c: ModelConfiguration, type: ElementType, rows: Int, roundsRows: Bool = false, device: CPUDevice
+  ) throws(HardwareError) {
     var buffers: [BufferBox] = []
     func make(_ type: ElementType, _ columns: Int) throws(HardwareError) -> Tensor {
       let box = BufferBox(try device.allocate(byteCount: rows * columns * type.byteCount))
@@ -40,14 +44,20 @@ struct Activations {
     gated = try make(type, c.intermediateSize)
     cosines = try make(.float32, c.rotary.dimensions / 2)
     sines = try make(.float32, c.rotary.dimensions / 2)
+    rounded = roundsRows ? try RoundedRows(device: device, rows: rows, inputs: Self.widestInput(c)) : nil
     self.buffers = buffers
   }
 
+  private static func widestInput(_ c: ModelConfiguration) -> Int {
+    max(c.hiddenSize, c.queryWidth, min(c.intermediateSize, WeightFormat.maximumDynamicInputs))
+  }
+
   /// Bytes `init` allocates.
-  static func byteCount(_ c: ModelConfiguration, type: ElementType, rows: Int) -> Int {
+  static func byteCount(_ c: ModelConfiguration, type: ElementType, rows: Int, roundsRows: Bool = false) -> Int {
     let floats = c.hiddenSize + c.queryKeyValueWidth + c.rotary.dimensions
     let typed = c.hiddenSize + c.queryKeyValueWidth + c.intermediateSize
-    return rows * (floats * 4 + typed * type.byteCount)
+    let rounded = roundsRows ? RoundedRows.byteCount(rows: rows, inputs: widestInput(c)) : 0
+    return rows * (floats * 4 + typed * type.byteCount) + rounded
   }
 }
 

@@ -50,6 +50,12 @@ package struct ModelConfiguration: Sendable {
     try self.init(json, overrides: overrides, file: path)
   }
 
+  /// The method by which config.json says the weights are quantised; nil where it says nothing of the kind.
+  package static func quantizationMethod(_ files: ModelFiles) throws(ModelFileError) -> String? {
+    guard let member = try files.json(fileName)?["quantization_config"], !member.isNull else { return nil }
+    return member["quant_method"]?.string ?? "unknown"
+  }
+
   /// Decodes a parsed config.json. `file` is its name in error sentences.
   package init(_ json: JSON, overrides: JSONObject = JSONObject(), file: String) throws(ModelFileError) {
     guard let object = json.object else {

@@ -13,7 +13,7 @@ struct WeightLoader {
   }
 
   let configuration: ModelConfiguration
-  let type: ElementType
+  let policy: WeightPolicy
   let device: CPUDevice
   let source: Source
   /// Told the share of weights loaded, 0…1.
@@ -24,11 +24,11 @@ struct WeightLoader {
   private var matrices: UInt64 = 0
 
   init(
-    configuration: ModelConfiguration, type: ElementType, device: CPUDevice, source: Source,
+    configuration: ModelConfiguration, policy: WeightPolicy, device: CPUDevice, source: Source,
     progress: @escaping (Double) -> Void
   ) {
     self.configuration = configuration
-    self.type = type
+    self.policy = policy
     self.device = device
     self.source = source
     self.progress = progress
@@ -47,7 +47,8 @@ struct WeightLoader {
     let finalNorm = try loadNorm(names.finalNorm, c.hiddenSize, norms: memory)
 
     let head = try loadMatrix(
-      [c.tiedEmbeddings ? names.embedding : names.head], rows: [c.vocabularySize], columns: c.hiddenSize)
+      [c.tiedEmbeddings ? names.embedding : names.head], rows: [c.vocabularySize], columns: c.hiddenSize,
+      format: policy.headFormat)
     let embedding: ModelWeights.Embedding =
       if c.tiedEmbeddings { .packed(head) } else { try loadEmbedding(names.embedding) }
     progress(1)
@@ -82,15 +83,16 @@ struct WeightLoader {
 
   private mutating func loadMatrix(
     _ names: [String], rows: [Int], columns: Int, hasBias: Bool = false, layout: PackedLayout = .stacked,
-    segments: Int = 1
+    segments: Int = 1, format: WeightFormat? = nil
   ) throws -> PackedWeight {
+    let format = format ?? policy.format(inputs: columns, segments: segments)
     defer { advance(rows.reduce(0, +) * columns) }
     matrices += 1
     switch source {
     case .random(let seed):
       return try device.packRandom(
-        rows: rows, columns: columns, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: type, layout: layout,
-        segments: segments, withBias: hasBias)
+        rows: rows, columns: columns, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: policy.type,
+        format: format, layout: layout, segments: segments, withBias: hasBias)
     case .checkpoint(let checkpoint):
       let tensors = try names.map { try Self.tensor($0, in: checkpoint) }
       let biases =
@@ -100,7 +102,8 @@ struct WeightLoader {
           return try Self.weightSource(bias)
         } : []
       let packed = try device.pack(
-        try tensors.map { try Self.weightSource($0) }, biases: biases, type: type, layout: layout, segments: segments)
+        try tensors.map { try Self.weightSource($0) }, biases: biases, type: policy.type, format: format,
+        layout: layout, segments: segments)
       for tensor in tensors { tensor.dropPages() }
       return packed
     }
@@ -138,7 +141,7 @@ struct WeightLoader {
         return .mapped(table, tensor.file)
       }
     }
-    return .packed(try loadMatrix([name], rows: [rows], columns: columns))
+    return .packed(try loadMatrix([name], rows: [rows], columns: columns, format: policy.headFormat))
   }
 
   private mutating func advance(_ elements: Int) {

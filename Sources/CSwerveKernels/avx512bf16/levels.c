@@ -1,0 +1,197 @@
+/* Quantised weights against bfloat16 rows by VDPBF16PS. Up to 6 rows take levels from packed bytes to numbers in
+ * registers, one or two of them over 8 blocks, which reads 8 streams; more rows unpack a piece of 4 blocks into the
+ * first-level cache once. Either way a group's, or all, pairs are added from first to last, then scaled by one fused
+ * multiplication: the same bits for any number of rows. */
+#include "../avx512/levels.h"
+
+#if SWERVE_X86
+
+#pragma clang attribute push( \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c,avx512bf16,avx512vbmi"))), apply_to = function)
+
+enum { GROUP = 6, BLOCKS = 4, LARGEST_PAIRS = 64 };
+
+/* Bytes fetched ahead for a few rows. */
+enum { AHEAD = 1024 };
+
+INLINE __m512bh pair_of(const char *x) {
+  int pair;
+  memcpy(&pair, x, 4);
+  return (__m512bh)_mm512_set1_epi32(pair);
+}
+
+/* 8-bit levels of R rows by B blocks over `steps` pairs, an even number, from zero or on top of the sums. */
+INLINE void few8(
+  const swerve_levels *s, const char *x, size_t x_stride, const char *w, size_t steps, float *acc, bool accumulate,
+  const int R, const int B
+) {
+  __m512 a[6][8];
+  const byte_tables tables = load_tables(0);
+  const size_t bs = s->block_stride, as = s->acc_stride;
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int b = 0; b < B; b++)
+      a[r][b] = accumulate ? _mm512_loadu_ps(acc + (size_t)r * as + b * 16) : _mm512_setzero_ps();
+  for (size_t k = 0; k < steps; k += 2, w += 64, x += 8) {
+    UNROLL for (int b = 0; b < B; b++) {
+      __m512i first, second;
+      _mm_prefetch(w + (size_t)b * bs + AHEAD, _MM_HINT_T0);
+      decode8(_mm512_loadu_si512(w + (size_t)b * bs), &tables, &first, &second);
+      UNROLL for (int r = 0; r < R; r++)
+        a[r][b] = _mm512_dpbf16_ps(a[r][b], pair_of(x + (size_t)r * x_stride), (__m512bh)first);
+      UNROLL for (int r = 0; r < R; r++)
+        a[r][b] = _mm512_dpbf16_ps(a[r][b], pair_of(x + (size_t)r * x_stride + 4), (__m512bh)second);
+    }
+  }
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int b = 0; b < B; b++) _mm512_storeu_ps(acc + (size_t)r * as + b * 16, a[r][b]);
+}
+
+INLINE __m512 scales_of(const char *block, size_t number, size_t group) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(block + swerve_group_scales(number, group))));
+}
+
+/* acc = sum x scale, on top of what is there unless it is the first group. */
+INLINE void add_group(float *acc, __m512 sum, __m512 scale, bool first) {
+  _mm512_storeu_ps(acc, _mm512_fmadd_ps(sum, scale, first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc)));
+}
+
+/* 4-bit levels of R rows by B blocks, group after group. */
+INLINE void few4(const swerve_levels *s, size_t block, const int R, const int B) {
+  const __m512i table = _mm512_loadu_si512(swerve_levels_of.four16[0][swerve_four_index(s->format)]);
+  const size_t bs = s->block_stride, as = s->acc_stride, xs = s->x_stride, group = s->group;
+  const char *blocks = s->w + block * bs, *x = s->x;
+  float *acc = s->acc + block * 16;
+  for (size_t done = 0, number = s->begin / group; done < s->inputs; done += group, number++) {
+    const char *w = blocks + swerve_group_levels(number, group);
+    __m512 a[6][8];
+    UNROLL for (int r = 0; r < R; r++)
+      UNROLL for (int b = 0; b < B; b++) a[r][b] = _mm512_setzero_ps();
+    for (size_t k = 0; k < group; k += 8, w += 64, x += 16) {
+      UNROLL for (int b = 0; b < B; b++) {
+        __m512i four[4];
+        _mm_prefetch(w + (size_t)b * bs + AHEAD, _MM_HINT_T0);
+        decode4(_mm512_loadu_si512(w + (size_t)b * bs), table, four);
+        UNROLL for (int j = 0; j < 4; j++)
+          UNROLL for (int r = 0; r < R; r++)
+            a[r][b] = _mm512_dpbf16_ps(a[r][b], pair_of(x + (size_t)r * xs + j * 4), (__m512bh)four[j]);
+      }
+    }
+    UNROLL for (int b = 0; b < B; b++) {
+      const __m512 scale = scales_of(blocks + (size_t)b * bs, number, group);
+      UNROLL for (int r = 0; r < R; r++)
+        add_group(acc + (size_t)r * as + b * 16, a[r][b], scale, done == 0);
+    }
+  }
+}
+
+/* One group of B unpacked blocks, 4 KiB apart, against R rows. */
+INLINE void many4(
+  const char *x, size_t x_stride, const char *plain, size_t pairs, float *acc, size_t acc_stride, const __m512 *scales,
+  bool first, const int R, const int B
+) {
+  __m512 a[6][4];
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int b = 0; b < B; b++) a[r][b] = _mm512_setzero_ps();
+  for (size_t k = 0; k < pairs; k++, plain += 64, x += 4) {
+    __m512bh v[4];
+    UNROLL for (int b = 0; b < B; b++) v[b] = (__m512bh)_mm512_load_si512(plain + b * LARGEST_PAIRS * 64);
+    UNROLL for (int r = 0; r < R; r++) {
+      const __m512bh pair = pair_of(x + (size_t)r * x_stride);
+      UNROLL for (int b = 0; b < B; b++) a[r][b] = _mm512_dpbf16_ps(a[r][b], pair, v[b]);
+    }
+  }
+  UNROLL for (int r = 0; r < R; r++)
+    UNROLL for (int b = 0; b < B; b++) add_group(acc + (size_t)r * acc_stride + b * 16, a[r][b], scales[b], first);
+}
+
+#define MANY(R) \
+  case R: \
+    if (blocks == 4) many4(x, s->x_stride, plain[0], group / 2, acc, s->acc_stride, scales, done == 0, R, 4); \
+    else \
+      for (size_t b = 0; b < blocks; b++) \
+        many4(x, s->x_stride, plain[b], group / 2, acc + b * 16, s->acc_stride, scales + b, done == 0, R, 1); \
+    break
+
+/* All rows against up to 4 blocks. */
+static void multiply_many4(const swerve_levels *s, size_t block, size_t blocks) {
+  char (*const plain)[LARGEST_PAIRS * 64] = s->scratch;
+  const size_t group = s->group, groups = (s->rows + GROUP - 1) / GROUP;
+  const char *w = s->w + block * s->block_stride;
+  for (size_t done = 0; done < s->inputs; done += group) {
+    const size_t number = (s->begin + done) / group;
+    __m512 scales[BLOCKS];
+    for (size_t b = 0; b < blocks; b++) {
+      const char *from = w + b * s->block_stride;
+      scales[b] = scales_of(from, number, group);
+      s->kernels->unpack[SWERVE_BFLOAT16](plain[b], from + swerve_group_levels(number, group), s->format, group / 2);
+    }
+    for (size_t g = 0, row = 0, rows; g < groups; g++, row += rows) {
+      rows = (s->rows - row) / (groups - g);
+      const char *x = (const char *)s->x + row * s->x_stride + done * 2;
+      float *acc = s->acc + row * s->acc_stride + block * 16;
+      switch (rows) { MANY(1); MANY(2); MANY(3); MANY(4); MANY(5); MANY(6); }
+    }
+  }
+}
+
+#define FEW4(R, B) \
+  case R: few4(s, block, R, B); break
+
+static void multiply_few4(const swerve_levels *s, size_t block, size_t blocks) {
+  if (blocks == 8) {
+    switch (s->rows) { FEW4(1, 8); FEW4(2, 8); }
+  } else if (blocks == 4) {
+    switch (s->rows) { FEW4(1, 4); FEW4(2, 4); FEW4(3, 4); FEW4(4, 4); FEW4(5, 4); FEW4(6, 4); }
+  } else {
+    switch (s->rows) { FEW4(1, 1); FEW4(2, 1); FEW4(3, 1); FEW4(4, 1); FEW4(5, 1); FEW4(6, 1); }
+  }
+}
+
+#define FEW8(R, B) \
+  case R: few8(s, x, x_stride, w, steps, acc, accumulate, R, B); break
+
+static void multiply_few8(
+  const swerve_levels *s, size_t block, size_t blocks, const char *x, size_t x_stride, size_t step, size_t steps,
+  bool accumulate
+) {
+  const char *w = s->w + block * s->block_stride + 64 + (s->begin / 2 + step) * 32;
+  float *acc = s->acc + block * 16;
+  if (blocks == 8) {
+    switch (s->rows) { FEW8(1, 8); FEW8(2, 8); }
+  } else if (blocks == 4) {
+    switch (s->rows) { FEW8(1, 4); FEW8(2, 4); FEW8(3, 4); FEW8(4, 4); FEW8(5, 4); FEW8(6, 4); }
+  } else {
+    switch (s->rows) { FEW8(1, 1); FEW8(2, 1); FEW8(3, 1); FEW8(4, 1); FEW8(5, 1); FEW8(6, 1); }
+  }
+}
+
+/* The last one to three inputs go with zeros: what lies beyond a row is not ours to read. */
+static void few8_with_rest(const swerve_levels *s, size_t block, size_t blocks) {
+  const size_t steps = s->inputs / 4 * 2, rest = s->inputs % 4;
+  multiply_few8(s, block, blocks, s->x, s->x_stride, 0, steps, false);
+  if (rest == 0) return;
+  uint16_t tail[GROUP][4] = {{0}};
+  for (size_t r = 0; r < s->rows; r++) memcpy(tail[r], (const char *)s->x + r * s->x_stride + steps * 4, rest * 2);
+  multiply_few8(s, block, blocks, (const char *)tail, sizeof tail[0], steps, 2, true);
+}
+
+void swerve_avx512bf16_multiply_levels(const swerve_levels *s) {
+  const bool few = s->rows <= GROUP;
+  if (!few && s->format == SWERVE_INT8) {
+    swerve_multiply_levels(s);
+    return;
+  }
+  for (size_t b = 0, blocks; b < s->blocks; b += blocks) {
+    const size_t left = s->blocks - b;
+    blocks = left >= 8 && s->rows <= 2 ? 8 : left >= 4 ? 4 : few ? 1 : left;
+    if (!few)
+      multiply_many4(s, b, blocks);
+    else if (s->format == SWERVE_INT8)
+      few8_with_rest(s, b, blocks);
+    else
+      multiply_few4(s, b, blocks);
+  }
+}
+
+#pragma clang attribute pop
+#endif
