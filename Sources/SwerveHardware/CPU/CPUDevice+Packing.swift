@@ -67,12 +67,7 @@ extension CPUDevice {
     if layout == .interleaved16, rows.count != 2 || rows[0] != rows[1] {
       throw .shape("interleaving needs two matrices of the same shape, not rows \(rows)")
     }
-    guard [1, 2, 4, 8].contains(segments),
-      segments == 1 || columns % (segments * (format == .plain(.float32) ? 1 : 32)) == 0
-    else {
-      throw .shape("\(columns) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
-    }
-    try Self.check(format, type: type, columns: columns, segments: segments)
+    try PackedWeight.check(format, type: type, inputs: columns, segments: segments)
     let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
     let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, format: format, layout: layout)
     let storage = WeightStorage(try allocate(byteCount: bytes))
@@ -83,32 +78,6 @@ extension CPUDevice {
     return PackedWeight(
       type: type, format: format, layout: layout, outputs: outputs, inputs: columns, segments: segments,
       storage: storage, bias: bias)
-  }
-
-  /// What a format asks of a matrix.
-  private static func check(
-    _ format: WeightFormat, type: ElementType, columns: Int, segments: Int
-  ) throws(HardwareError) {
-    switch format {
-    case .plain(let stored):
-      if stored != type {
-        throw .shape("\(stored.rawValue) weights cannot be multiplied with \(type.rawValue) activations; use one type")
-      }
-    case .int8: break
-    case .int8Dynamic:
-      if columns > WeightFormat.maximumDynamicInputs {
-        throw .shape(
-          "\(columns) inputs are too many for sums of \(format.name); use at most "
-            + "\(WeightFormat.maximumDynamicInputs), or int8")
-      }
-    case .int4(let group), .nf4(let group):
-      guard WeightFormat.groupSizes.contains(group) else {
-        throw .shape("a group of \(group) inputs is not supported; use 32, 64 or 128")
-      }
-      guard columns / segments % group == 0 else {
-        throw .shape("\(columns) inputs in \(segments) segments are not whole groups of \(group); use int8")
-      }
-    }
   }
 
   private func packBias(
