@@ -1,4 +1,4 @@
-import SwerveCore
+package import SwerveCore
 
 #if canImport(Glibc)
   import Glibc
@@ -10,7 +10,7 @@ import SwerveCore
 
 /// A file that appears under its name only when it is complete: it is written beside it under another name, which is
 /// removed again where `commit` is not reached.
-final class OutputFile {
+package final class OutputFile {
   private let path: String
   private let temporary: String
   private let descriptor: Int32
@@ -19,7 +19,7 @@ final class OutputFile {
   private(set) var count = 0
 
   /// - Parameter bytes: refused where the disk has less room.
-  init(folder: String, name: String, bytes: Int) throws(ModelFileError) {
+  package init(folder: String, name: String, bytes: Int) throws(ModelFileError) {
     path = folder + "/" + name
     temporary = "\(path).\(getpid()).tmp"
     var space = statvfs()
@@ -44,7 +44,7 @@ final class OutputFile {
   }
 
   /// Appends.
-  func write(_ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(ModelFileError) {
     try put(bytes, at: count)
     count += bytes.count
   }
@@ -70,7 +70,7 @@ final class OutputFile {
   }
 
   /// Brings everything to the disk and gives the file its name.
-  func commit() throws(ModelFileError) {
+  package func commit() throws(ModelFileError) {
     guard fsync(descriptor) == 0, rename(temporary, path) == 0 else { throw failure() }
     isCommitted = true
   }

@@ -119,7 +119,8 @@ package struct PackedFile: Sendable {
   }
 
   private static func text(_ shape: PackedShape) -> String {
-    "\(shape.outputs) x \(shape.inputs) in \(shape.format.name)" + (shape.layout == .interleaved16 ? " interleaved" : "")
+    "\(shape.outputs) x \(shape.inputs) in \(shape.format.name)"
+      + (shape.layout == .interleaved16 ? " interleaved" : "")
       + (shape.segments == 1 ? "" : ", \(shape.segments) segments") + (shape.hasBias ? " with bias" : "")
   }
 

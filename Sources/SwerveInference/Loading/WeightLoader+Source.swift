@@ -62,7 +62,8 @@ extension PackedFile {
     if case .checkpoint(let checkpoint) = source { fingerprint = checkpoint.fingerprint }
     let plan = try MemoryPlan(configuration, threads: device.threadCount)
     let writer = try PackedFileWriter(
-      folder: folder, type: configuration.type, architecture: configuration.model.architecture, quantization: configuration.quantization,
+      folder: folder, type: configuration.type, architecture: configuration.model.architecture,
+      quantization: configuration.quantization,
       source: fingerprint,
       bytes: plan.weightBytes + plan.mappedBytes, device: device)
     var loader = WeightLoader(
