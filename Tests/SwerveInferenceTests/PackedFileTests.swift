@@ -12,13 +12,14 @@ import Testing
 
   /// A folder with config.json and the packed weights of a fixture.
   static func packed(
-    _ model: String, _ type: ElementType, weights: RunnerConfiguration.Weights = .checkpoint
+    _ model: String, _ type: ElementType, _ quantization: WeightFormat? = nil,
+    weights: RunnerConfiguration.Weights = .checkpoint
   ) throws -> TemporaryFolder {
     let files = Fixture.files(model)
     let folder = TemporaryFolder()
     try folder.copy("config.json", from: files)
     let configuration = RunnerConfiguration(
-      model: try ModelConfiguration(files), type: type, weights: weights, limits: limits)
+      model: try ModelConfiguration(files), type: type, quantization: quantization, weights: weights, limits: limits)
     _ = try PackedFile.write(configuration, files: files, into: folder.path, device: try device())
     return folder
   }
@@ -27,11 +28,12 @@ import Testing
 
   /// Tokens and the bits of their log-probabilities.
   static func answer(
-    _ files: ModelFiles, _ type: ElementType, kernels: KernelSet? = nil, weights: RunnerConfiguration.Weights
+    _ files: ModelFiles, _ type: ElementType, _ quantization: WeightFormat? = nil, kernels: KernelSet? = nil,
+    weights: RunnerConfiguration.Weights
   ) throws -> ([TokenID], [UInt32]) {
     let harness = try Harness(
       files: files, type: type, kernels: kernels, threads: 2, rows: 64, sequences: 4, blockCount: 32,
-      contextTokens: 128, weights: weights)
+      contextTokens: 128, quantization: quantization, weights: weights)
     let sequence = try harness.add([5, 9, 2, 77, 31], Harness.greedy { $0.logprobs = 3 })
     try harness.generate(12, [sequence])
     let alternatives = sequence.alternatives.flatMap { $0 }.map(\.logprob.bitPattern)
@@ -49,6 +51,27 @@ import Testing
       }
       #expect(folder.files.names == ["config.json", "model.swerve"])
     }
+  }
+
+  @Test(arguments: [WeightFormat.int8, .int4(group: 32), .int4(group: 128), .nf4(group: 64), .int8Dynamic])
+  func `quantised weights come back as they were made`(format: WeightFormat) throws {
+    for model in ["llama_gqa_llama3", "qwen3"] {
+      for type in [ElementType.bfloat16, .float32] {
+        let folder = try Self.packed(model, .bfloat16, format)
+        #expect(try PackedFile(folder.files)?.index.quantization == format)
+        let loaded = try Self.answer(Fixture.files(model), type, format, weights: .checkpoint)
+        let mapped = try Self.answer(folder.files, type, format, weights: Self.fromFile)
+        #expect(loaded.0 == mapped.0 && loaded.1 == mapped.1, "\(model), \(type)")
+      }
+    }
+  }
+
+  @Test func `weights in another format than the configuration's are refused`() throws {
+    let folder = try Self.packed("qwen3", .bfloat16, .int8)
+    #expect(throws: ModelFileError.self) {
+      try Self.answer(folder.files, .bfloat16, .nf4(group: 32), weights: Self.fromFile)
+    }
+    #expect(throws: ModelFileError.self) { try Self.answer(folder.files, .bfloat16, weights: Self.fromFile) }
   }
 
   @Test func `random weights can be written too`() throws {

@@ -25,6 +25,15 @@ package struct Checkpoint: Sendable {
 
     /// Tells the kernel that the bytes are not needed any more, once they were packed.
     package func dropPages() { file.dropPages(in: range) }
+
+    /// The same for a part of the bytes; does nothing where the part is another tensor's.
+    package func dropPages(of part: UnsafeRawBufferPointer) {
+      guard let base = bytes.baseAddress, let start = part.baseAddress, start >= base, start < base + range.count else {
+        return
+      }
+      let first = range.lowerBound + (start - base)
+      file.dropPages(in: first..<min(range.upperBound, first + part.count))
+    }
   }
 
   package static let singleName = "model.safetensors"

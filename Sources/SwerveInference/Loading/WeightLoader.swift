@@ -127,7 +127,11 @@ struct WeightLoader {
         } : []
       let packed = try device.pack(
         try tensors.map { try Self.weightSource($0) }, biases: biases, type: policy.type, format: format,
-        layout: layout, segments: segments)
+        layout: layout, segments: segments
+      ) { part in
+        let bytes = UnsafeRawBufferPointer(start: part.pointer, count: part.byteCount)
+        for tensor in tensors { tensor.dropPages(of: bytes) }
+      }
       for tensor in tensors { tensor.dropPages() }
       return packed
     }
