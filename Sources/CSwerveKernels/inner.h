@@ -86,6 +86,8 @@ extern const swerve_kernels swerve_scalar_kernels;
 void swerve_multiply_levels(const swerve_levels *levels);
 #if SWERVE_X86
 void swerve_avx512_fill(swerve_kernels *table);
+/* 16 whole rows of 16-bit numbers, `stride` bytes apart, into a block. */
+void swerve_avx512_pack16(char *block, const char *source, size_t stride, size_t columns);
 void swerve_avx512_multiply_f32(const swerve_tile *tile);
 void swerve_avx512_multiply_bf16(const swerve_tile *tile);
 void swerve_avx512_multiply_f16(const swerve_tile *tile);

@@ -19,17 +19,19 @@ package final class MemoryLedger: Sendable {
   func remove(_ count: Int) { bytes.subtract(count, ordering: .relaxed) }
 }
 
-/// The one owner of a run of device memory: zeroed at first, given back when it goes. Readable 64 bytes beyond
-/// `byteCount`, which kernels use for whole loads at the end.
+/// The one owner of a run of device memory: zeroed at first, given back when it goes; or a part of a mapped file, which
+/// nobody writes and which stays mapped as long as this lives. Readable 64 bytes beyond `byteCount`, which kernels use
+/// for whole loads at the end.
 package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
   // Sendable: the owner is unique, and the memory it points to is reached only through it or through views whose users
   // keep the rules of `CPUDevice`.
 
-  /// First byte, aligned to 4,096 bytes, to 2 MiB for buffers that large.
+  /// First byte, aligned to 4,096 bytes, to 2 MiB for buffers that large and allocated.
   package let pointer: UnsafeMutableRawPointer
   package let byteCount: Int
   private let mappedBytes: Int
-  private let ledger: MemoryLedger
+  private let ledger: MemoryLedger?
+  private let file: FileBytes?
 
   init(byteCount: Int, ledger: MemoryLedger) throws(HardwareError) {
     guard byteCount >= 0, byteCount < Int.max / 2 else { throw .outOfMemory(requestedBytes: byteCount) }
@@ -39,12 +41,28 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
     self.byteCount = byteCount
     self.mappedBytes = mapped
     self.ledger = ledger
+    self.file = nil
     ledger.add(mapped)
   }
 
+  /// A part of a file in place: no copy, and no memory of the ledger's, for its pages are the page cache's.
+  ///
+  /// - Precondition: `range` lies in the file with 64 bytes behind it.
+  init(mapping range: Range<Int>, of file: FileBytes) {
+    guard let base = file.unownedBytes.baseAddress, range.lowerBound >= 0, range.upperBound <= file.count - 64 else {
+      preconditionFailure("buffer outside its file")
+    }
+    self.pointer = UnsafeMutableRawPointer(mutating: base + range.lowerBound)
+    self.byteCount = range.count
+    self.mappedBytes = 0
+    self.ledger = nil
+    self.file = file
+  }
+
   deinit {
+    guard file == nil else { return }
     swerve_pages_free(pointer, mappedBytes)
-    ledger.remove(mappedBytes)
+    ledger?.remove(mappedBytes)
   }
 
   /// The buffer, or a part of it, as rows.

@@ -70,6 +70,37 @@ package final class PackedWeight: Sendable {
     self.bias = bias
   }
 
+  /// What a format asks of a matrix.
+  static func check(
+    _ format: WeightFormat, type: ElementType, inputs: Int, segments: Int
+  ) throws(HardwareError) {
+    guard [1, 2, 4, 8].contains(segments),
+      segments == 1 || inputs % (segments * (format == .plain(.float32) ? 1 : 32)) == 0
+    else {
+      throw .shape("\(inputs) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
+    }
+    switch format {
+    case .plain(let stored):
+      if stored != type {
+        throw .shape("\(stored.rawValue) weights cannot be multiplied with \(type.rawValue) activations; use one type")
+      }
+    case .int8: break
+    case .int8Dynamic:
+      if inputs > WeightFormat.maximumDynamicInputs {
+        throw .shape(
+          "\(inputs) inputs are too many for sums of \(format.name); use at most "
+            + "\(WeightFormat.maximumDynamicInputs), or int8")
+      }
+    case .int4(let group), .nf4(let group):
+      guard WeightFormat.groupSizes.contains(group) else {
+        throw .shape("a group of \(group) inputs is not supported; use 32, 64 or 128")
+      }
+      guard inputs / segments % group == 0 else {
+        throw .shape("\(inputs) inputs in \(segments) segments are not whole groups of \(group); use int8")
+      }
+    }
+  }
+
   /// Blocks of 16 outputs in the packed matrix.
   package var blockCount: Int { (outputs + 15) / 16 * (layout == .interleaved16 ? 2 : 1) }
 

@@ -4,7 +4,7 @@ import SwerveHardware
 /// Bytes a runner will take, known from its configuration alone: for the memory table, `--dry-run` and the size of the
 /// KV pool. Upper bounds of what is allocated; scratch is taken from the system only as steps reach it.
 package struct MemoryPlan: Sendable, Hashable {
-  /// Packed weights, biases and norms.
+  /// Packed weights, biases and norms; those of a packed weight file too, for every step reads all of them.
   package var weightBytes: Int
   /// An embedding table that stays in its file: mapped, resident where tokens touched it, given back under pressure.
   package var mappedBytes: Int
@@ -47,7 +47,10 @@ package struct MemoryPlan: Sendable, Hashable {
     let table = packed(c.vocabularySize, c.hiddenSize, policy.headFormat)
     weightBytes = c.layerCount * layer + table + c.normElements * 4
     mappedBytes = 0
-    if !c.tiedEmbeddings {
+    if case .packed(let packed, let tables) = configuration.weights {
+      weightBytes = packed
+      mappedBytes = tables
+    } else if !c.tiedEmbeddings {
       if configuration.weights == .checkpoint {
         mappedBytes = c.vocabularySize * c.hiddenSize * (c.checkpointType ?? type).byteCount
       } else {

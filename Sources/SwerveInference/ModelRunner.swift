@@ -25,7 +25,7 @@ package final class ModelRunner {
   /// Loads the weights and allocates everything.
   ///
   /// - Parameters:
-  ///   - files: read for `.checkpoint` weights only.
+  ///   - files: not read for random weights.
   ///   - blockCount: blocks of the KV pool.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
@@ -38,20 +38,7 @@ package final class ModelRunner {
     precondition(limits.sequences > 0 && limits.rows >= limits.sequences, "a step has a row for each sequence")
     self.configuration = configuration
     self.device = device
-    var source = WeightLoader.Source.random(seed: 0)
-    var warnings: [String] = []
-    switch configuration.weights {
-    case .random(let seed): source = .random(seed: seed)
-    case .checkpoint:
-      let checkpoint = try Checkpoint(files)
-      let unexpected = try model.check(checkpoint, place: files.place)
-      if !unexpected.isEmpty {
-        let shown = unexpected.prefix(5).joined(separator: ", ") + (unexpected.count > 5 ? ", …" : "")
-        warnings.append(
-          "\(files.place): \(unexpected.count) tensors are not part of \(model.architecture) and are ignored: \(shown)")
-      }
-      source = .checkpoint(checkpoint)
-    }
+    let (source, warnings) = try WeightLoader.source(configuration, files: files)
     let policy = configuration.policy
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.

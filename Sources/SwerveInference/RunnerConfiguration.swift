@@ -5,6 +5,8 @@ package import SwerveHardware
 package struct RunnerConfiguration: Sendable {
   package enum Weights: Sendable, Hashable {
     case checkpoint
+    /// A packed weight file with so many bytes of matrices and norms, and of embedding tables.
+    case packed(weightBytes: Int, tableBytes: Int)
     /// Seeded noise in the model's shapes (`--load-format dummy`).
     case random(seed: UInt64)
   }

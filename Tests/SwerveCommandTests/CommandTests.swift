@@ -55,7 +55,7 @@ import Testing
     #expect(record.errors == "swerve: error: there is no command sreve; did you mean serve?\n")
   }
 
-  @Test(arguments: ["run-batch", "launch", "quantize", "doctor", "tune"])
+  @Test(arguments: ["run-batch", "launch", "doctor", "tune"])
   func aPlannedCommandSaysSo(_ name: String) async {
     #expect(await run(name, "--anything", "x") == .usage)
     #expect(record.errors.hasPrefix("swerve: error: swerve \(name) is not supported yet: "))

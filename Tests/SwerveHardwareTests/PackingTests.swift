@@ -38,6 +38,33 @@ import Testing
     }
   }
 
+  /// Sources above 16 MiB are packed in parts of whole blocks.
+  @Test func `Large sources are packed in parts, and come back`() throws {
+    let device = try device(.scalar, threads: 2)
+    let columns = 8192, rows = 1032
+    var numbers = [Float](repeating: 0, count: rows * columns)
+    for row in 0..<rows {
+      for column in 0..<columns { numbers[row * columns + column] = Float((row &* 31 &+ column &* 7) % 251) }
+    }
+    let w = Rows(numbers, .bfloat16, rows: rows, columns: columns)
+    let small = Rows([Float](repeating: 3, count: 24 * columns), .bfloat16, rows: 24, columns: columns)
+    for layout in [PackedLayout.stacked, .interleaved16] {
+      let sources = layout == .stacked ? [small.source, w.source] : [w.source, w.source]
+      var seen = 0
+      let packed = try device.pack(sources, type: .bfloat16, layout: layout) { seen += $0.rows }
+      #expect(seen == sources.reduce(0) { $0 + $1.rows })
+      let x = Rows([Float](repeating: 1, count: columns), .bfloat16, rows: 1, columns: columns)
+      let y = Rows(layout == .stacked ? .float32 : .bfloat16, 1, packed.outputs)
+      device.linear(x.tensor, packed, epilogue: layout == .stacked ? .store : .siluMultiply, into: y.tensor)
+      for row in [0, 15, 16, 1000, 1023, 1024, 1031] {
+        let sum = w.row(row).reduce(0, +)
+        let got = y.row(0)[layout == .stacked ? row + 24 : row]
+        let expected = layout == .stacked ? sum : sum * sum
+        #expect(abs(got - expected) <= expected / 100, "\(layout), row \(row)")
+      }
+    }
+  }
+
   @Test(arguments: allTypes)
   func `Random weights depend on seed, row and column alone and have the asked deviation`(_ type: ElementType) throws {
     let a = try device(.scalar, threads: 1), b = try device(.scalar, threads: 3)

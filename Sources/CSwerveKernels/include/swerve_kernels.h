@@ -287,6 +287,21 @@ void swerve_attention_merge_task(const void *job, size_t begin, size_t end, void
 /* Floats of one partial: [maximum, sum, ..14 unused.., output[head_dim rounded up to 16]]. */
 static inline size_t swerve_partial_floats(size_t head_dim) { return 16 + ((head_dim + 15) & ~(size_t)15); }
 
+/* ---- checksums ------------------------------------------------------------------------------------------------ */
+
+/* 64 bits of any bytes, the same on every machine of this byte order. */
+uint64_t swerve_checksum(const void *bytes, size_t count);
+
+typedef struct {
+  const void *bytes;
+  size_t count;
+  size_t piece;    /* bytes of a unit */
+  uint64_t *sums;  /* [units]: each piece's checksum */
+} swerve_checksum_job;
+
+/* Units: pieces. */
+void swerve_checksum_task(const void *job, size_t begin, size_t end, void *scratch);
+
 /* ---- what the machine can do ---------------------------------------------------------------------------------- */
 
 typedef struct {

@@ -3,10 +3,11 @@ import SwerveCore
 
 struct BenchCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measure speed: latency, throughput, serve, replay, startup, kernels.",
+    commandName: "bench",
+    abstract: "Measure speed: latency, throughput, serve, replay, startup, kernels; and perplexity.",
     subcommands: [
       LatencyCommand.self, ThroughputCommand.self, BenchServeCommand.self, ReplayCommand.self, StartupCommand.self,
-      KernelsCommand.self, SweepCommand.self,
+      KernelsCommand.self, PerplexityCommand.self, SweepCommand.self,
     ], helpNames: [.long, .short])
 }
 
@@ -86,6 +87,21 @@ struct ReplayCommand: EngineBench {
     let prompts = try ReplayBench.read(settings.bench.requestsFile ?? "")
     let bench = ReplayBench(bench: settings.bench, console: context.console)
     context.console.print(try await bench.run(prompts, engine, loadSeconds: loadSeconds).text)
+  }
+}
+
+struct PerplexityCommand: EngineBench {
+  static let configuration = passing("perplexity", "How well a model predicts a text; one JSON object.")
+  static let table = FlagTable.benchPerplexity
+  @Argument(parsing: .captureForPassthrough) var words: [String] = []
+
+  func check(_ settings: Settings) throws { _ = try PerplexityBench.read(settings.bench) }
+
+  func measure(_ settings: Settings, _ engine: StartedEngine, loadSeconds: Double, _ context: CommandContext)
+    async throws
+  {
+    let bench = PerplexityBench(bench: settings.bench, console: context.console)
+    context.console.print(try await bench.run(try PerplexityBench.read(settings.bench), engine).text)
   }
 }
 

@@ -27,12 +27,6 @@ struct LaunchCommand: PlannedCommand {
   @Argument(parsing: .captureForPassthrough) var words: [String] = []
 }
 
-struct QuantizeCommand: PlannedCommand {
-  static let configuration = passing("quantize", "Convert a checkpoint (not supported yet).")
-  static let sentence = "models run in float32, bfloat16 or float16"
-  @Argument(parsing: .captureForPassthrough) var words: [String] = []
-}
-
 struct DoctorCommand: PlannedCommand {
   static let configuration = passing("doctor", "Check this machine (not supported yet).")
   static let sentence = "swerve collect-env prints what it would look at"

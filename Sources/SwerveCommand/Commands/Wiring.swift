@@ -47,16 +47,22 @@ package struct Wiring: Sendable {
   package var lines: any TextLines
   /// Measures the kernels and prints the figures; JSON where asked for.
   package var benchKernels: @Sendable (Settings, Console) async throws -> Void
+  /// Writes or verifies a model with packed weights; the model's name is resolved to a folder.
+  package var quantize: @Sendable (Settings, EngineConfiguration, Console) async throws -> Void
 
   package init(
     engines: any EngineProvider,
     serve: @escaping @Sendable (Settings, any EngineProvider, Console) async throws -> Void,
-    lines: any TextLines, benchKernels: @escaping @Sendable (Settings, Console) async throws -> Void
+    lines: any TextLines, benchKernels: @escaping @Sendable (Settings, Console) async throws -> Void,
+    quantize: @escaping @Sendable (Settings, EngineConfiguration, Console) async throws -> Void = {
+      try QuantizeRun(settings: $0.quantize, configuration: $1, console: $2).run(isDry: $0.general.dryRun)
+    }
   ) {
     self.engines = engines
     self.serve = serve
     self.lines = lines
     self.benchKernels = benchKernels
+    self.quantize = quantize
   }
 }
 

@@ -35,6 +35,12 @@ package struct BenchSettings: Sendable {
   package var repetitionOutputLength = 128
   package var requestsFile: String?
 
+  // Perplexity
+  package var textFile: String?
+  package var contextTokens: Int?
+  package var strideTokens: Int?
+  package var limitTokens: Int?
+
   // Load
   package var backend = "openai"
   package var baseURL: String?

@@ -52,6 +52,13 @@ extension Flag {
     .string("output-json", .benchStartup, \.bench.outputJSON, "file for the result"),
   ]
 
+  static let perplexity: [Flag] = [
+    .string("text", .benchPerplexity, \.bench.textFile, "text file to score"),
+    .int("context", .benchPerplexity, \.bench.contextTokens, default: "1024, or the model's", "tokens of a window"),
+    .int("stride", .benchPerplexity, \.bench.strideTokens, default: "half a window", "tokens a window moves on"),
+    .int("limit-tokens", .benchPerplexity, \.bench.limitTokens, default: "all", "tokens of the text to use"),
+  ]
+
   static let benchServe: [Flag] = target + data + load + report
 
   private static let target: [Flag] = [

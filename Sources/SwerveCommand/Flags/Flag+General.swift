@@ -52,6 +52,14 @@ extension Flag {
     .bool("jsonl", .text, \.text.jsonLines, default: false, "one JSON object a line, in and out")
   ]
 
+  static let quantize: [Flag] = [
+    .string("output", .quantize, \.quantize.output, short: ["o"], "folder for the packed model; made where missing"),
+    .bool("force", .quantize, \.quantize.overwrites, default: false, "write into a folder that has files already"),
+    .bool(
+      "verify", .quantize, \.quantize.verifies, default: false,
+      "write nothing: read a packed model and compare every part with its checksum"),
+  ]
+
   static func optionalDouble(
     _ name: String, _ section: Section, _ path: Field<Double?>, _ help: String
   ) -> Flag {

@@ -65,11 +65,13 @@ extension Flag {
       }
     },
     .custom(
-      "load-format", .string, .model, default: "auto", "auto, safetensors, or dummy (random weights from config.json)"
+      "load-format", .string, .model, default: "auto",
+      "auto, safetensors, packed (from swerve quantize), or dummy (random weights from config.json)"
     ) { settings, value in
       guard let format = EngineConfiguration.LoadFormat(rawValue: value.text.lowercased()) else {
         throw FlagError(
-          "\(value.text) is not supported yet: weights are read from safetensors; give auto, safetensors or dummy")
+          "\(value.text) is not supported yet: weights are read from safetensors; give auto, safetensors, packed or dummy"
+        )
       }
       settings.engine.loadFormat = format
     },

@@ -67,6 +67,8 @@ package struct Flag: Sendable {
     case benchServe = "BenchServe"
     case benchReplay = "Replay"
     case benchStartup = "Startup"
+    case benchPerplexity = "Perplexity"
+    case quantize = "Quantize"
     case environment = "Environment"
   }
 

@@ -62,6 +62,10 @@ extension FlagTable {
     Flag.replay, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
   package static let benchStartup = FlagTable(
     Flag.startup, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
+  package static let benchPerplexity = FlagTable(
+    Flag.perplexity, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
+  package static let quantize = FlagTable(
+    Flag.quantize, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
   package static let benchKernels = FlagTable(
     Flag.benchGeneral, Flag.jsonOutput, Flag.cpu, Flag.environmentOnly)
   package static let collectEnv = FlagTable(Flag.jsonOutput, Flag.benchGeneral)
@@ -71,6 +75,7 @@ extension FlagTable {
   /// Every flag there is, to tell a known environment variable from an unknown one.
   package static let everything = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.cpu, Flag.chatFlags, Flag.chatOnly, Flag.latency,
-    Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.textFlags, Flag.renderFlags,
+    Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.textFlags,
+    Flag.renderFlags,
     Flag.environmentOnly)
 }

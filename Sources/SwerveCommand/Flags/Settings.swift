@@ -20,6 +20,7 @@ package struct Settings: Sendable {
   package var chat = ChatSettings()
   package var text = TextSettings()
   package var bench = BenchSettings()
+  package var quantize = QuantizeSettings()
 
   package init() {}
 }
@@ -82,4 +83,11 @@ package struct ChatSettings: Sendable {
 /// `tokenize`, `detokenize`, `render-template`.
 package struct TextSettings: Sendable {
   package var jsonLines = false
+}
+
+/// `quantize`.
+package struct QuantizeSettings: Sendable {
+  package var output: String?
+  package var overwrites = false
+  package var verifies = false
 }

@@ -79,7 +79,8 @@ public struct EngineConfiguration: Sendable {
   public var watchdogSeconds = 300.0
 
   public enum DType: String, Sendable, CaseIterable { case auto, float32, bfloat16, float16 }
-  public enum LoadFormat: String, Sendable, CaseIterable { case auto, safetensors, dummy }
+  /// `packed`: the file that `swerve quantize` writes; `auto` takes it where there is one, else safetensors.
+  public enum LoadFormat: String, Sendable, CaseIterable { case auto, safetensors, packed, dummy }
 
   public init() {}
 

@@ -68,6 +68,17 @@ public final class FileBytes: @unchecked Sendable {
     if isMapped { munmap(UnsafeMutableRawPointer(mutating: unownedBytes.baseAddress), unownedBytes.count) }
   }
 
+  /// Tells the kernel that all of the file will be read soon and again and again: it reads ahead what is not in memory,
+  /// and maps large pages where the file system has them. Returns at once.
+  public func willBeRead() {
+    guard isMapped else { return }
+    let start = UnsafeMutableRawPointer(mutating: unownedBytes.baseAddress)
+    madvise(start, unownedBytes.count, MADV_WILLNEED)
+    #if os(Linux)
+      madvise(start, unownedBytes.count, MADV_HUGEPAGE)
+    #endif
+  }
+
   /// Tells the kernel that these pages will not be read again, so that resident memory does not hold a second copy of
   /// weights that were packed. Only whole pages inside `range`, and only those of a file, are dropped; reading
   /// them again is correct, and slow.

@@ -35,18 +35,9 @@ package struct StartPlan: Sendable {
     } catch {
       throw .model("\(error)")
     }
+    runner = try Self.runner(configuration, files: files, model: model)
     endTokens = Set(generation.endTokens)
     samplingDefaults = generation.sampling
-    let asked = configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil }
-    runner = RunnerConfiguration(
-      model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
-      quantization: RunnerConfiguration.weightFormat(configuration),
-      weights: configuration.loadFormat == .dummy
-        ? .random(seed: UInt64(bitPattern: Int64(configuration.seed))) : .checkpoint,
-      limits: RunnerLimits(
-        rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
-        sequences: configuration.resolvedMaxSequences, contextTokens: asked ?? model.contextTokens,
-        blockTokens: configuration.blockSize))
     try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
     do {
       memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
@@ -67,6 +58,7 @@ package struct StartPlan: Sendable {
       scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
     report.elementType = runner.type
     report.weightFormat = runner.quantization?.name
+    if case .packed = runner.weights { report.memory.weightsAreMapped = true }
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength
@@ -75,7 +67,7 @@ package struct StartPlan: Sendable {
   }
 
   /// Weights are rounded once.
-  private static func checkQuantization(
+  static func checkQuantization(
     _ configuration: EngineConfiguration, _ files: ModelFiles
   ) throws(EngineStartError) {
     guard configuration.quantization != .none else { return }

@@ -6,6 +6,8 @@ package struct StartReport: Sendable {
     package var total = 0
     package var usedByOthers = 0
     package var weights = 0
+    /// Whether the weights lie in the page cache, where every process that maps their file shares them.
+    package var weightsAreMapped = false
     package var scratch = 0
     package var kv = 0
 
@@ -30,11 +32,17 @@ package struct StartReport: Sendable {
 
   package var kvTokens: Int { blockCount * blockSize }
 
+  /// "weights", with what is not usual about them.
+  private var weightsName: String {
+    let notes = [weightFormat, memory.weightsAreMapped ? "mapped" : nil].compactMap { $0 }
+    return "weights" + (notes.isEmpty ? "" : " (\(notes.joined(separator: ", ")))")
+  }
+
   /// One row per use of the device's memory.
   package var memoryTable: [String] {
     let rows = [
       ("total", memory.total), ("used by others", memory.usedByOthers),
-      ("weights" + (weightFormat.map { " (\($0))" } ?? ""), memory.weights),
+      (weightsName, memory.weights),
       ("activations peak", memory.scratch), ("graphs", 0), ("KV cache", memory.kv), ("free", memory.free),
     ]
     var lines = ["Memory on \(device)\(deviceDetail.isEmpty ? "" : " (\(deviceDetail))"):"]

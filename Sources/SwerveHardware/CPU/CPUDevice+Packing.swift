@@ -11,7 +11,8 @@ extension CPUDevice {
   ///   - biases: f32 pointers or other types, `rows` long, one a source; nil entries are zeros. Empty: no bias.
   ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (plain float32: by segments), for
   ///     4-bit formats by group × segments.
-  ///   - packed: called with each source after its last byte was read, to drop its pages.
+  ///   - packed: called with each part of a source, some megabytes of whole rows, after its last byte was read: to drop
+  ///     its pages.
   /// - Throws: `.shape` with what does not fit, `.outOfMemory`.
   package func pack(
     _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, format: WeightFormat? = nil,
@@ -27,9 +28,12 @@ extension CPUDevice {
       biases: biases)
     var row = 0
     for (index, source) in sources.enumerated() {
-      packOne(into: result, index: index, firstRow: row, rows: source.rows, source: source, seed: 0, scale: 0)
-      row += source.rows
-      packed(source)
+      for part in source.parts {
+        packOne(into: result, index: index, firstRow: row, rows: part.rows, source: part, seed: 0, scale: 0)
+        row += part.rows
+        packed(part)
+      }
+      if layout == .interleaved16 { row = 0 }
     }
     return result
   }
@@ -55,7 +59,7 @@ extension CPUDevice {
       packOne(
         into: result, index: index, firstRow: row, rows: count, source: nil, seed: seed &+ UInt64(index) &* 0x9e37_79b9,
         scale: scale)
-      row += count
+      if layout == .stacked { row += count }
     }
     return result
   }
@@ -67,12 +71,7 @@ extension CPUDevice {
     if layout == .interleaved16, rows.count != 2 || rows[0] != rows[1] {
       throw .shape("interleaving needs two matrices of the same shape, not rows \(rows)")
     }
-    guard [1, 2, 4, 8].contains(segments),
-      segments == 1 || columns % (segments * (format == .plain(.float32) ? 1 : 32)) == 0
-    else {
-      throw .shape("\(columns) inputs cannot be cut into \(segments) segments of whole tiles; use 1")
-    }
-    try Self.check(format, type: type, columns: columns, segments: segments)
+    try PackedWeight.check(format, type: type, inputs: columns, segments: segments)
     let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
     let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, format: format, layout: layout)
     let storage = WeightStorage(try allocate(byteCount: bytes))
@@ -83,32 +82,6 @@ extension CPUDevice {
     return PackedWeight(
       type: type, format: format, layout: layout, outputs: outputs, inputs: columns, segments: segments,
       storage: storage, bias: bias)
-  }
-
-  /// What a format asks of a matrix.
-  private static func check(
-    _ format: WeightFormat, type: ElementType, columns: Int, segments: Int
-  ) throws(HardwareError) {
-    switch format {
-    case .plain(let stored):
-      if stored != type {
-        throw .shape("\(stored.rawValue) weights cannot be multiplied with \(type.rawValue) activations; use one type")
-      }
-    case .int8: break
-    case .int8Dynamic:
-      if columns > WeightFormat.maximumDynamicInputs {
-        throw .shape(
-          "\(columns) inputs are too many for sums of \(format.name); use at most "
-            + "\(WeightFormat.maximumDynamicInputs), or int8")
-      }
-    case .int4(let group), .nf4(let group):
-      guard WeightFormat.groupSizes.contains(group) else {
-        throw .shape("a group of \(group) inputs is not supported; use 32, 64 or 128")
-      }
-      guard columns / segments % group == 0 else {
-        throw .shape("\(columns) inputs in \(segments) segments are not whole groups of \(group); use int8")
-      }
-    }
   }
 
   private func packBias(
@@ -139,17 +112,27 @@ extension CPUDevice {
     into result: PackedWeight, index: Int, firstRow: Int, rows: Int, source: WeightSource?, seed: UInt64, scale: Float
   ) {
     let isInterleaved = result.layout == .interleaved16
-    let first = isInterleaved ? 0 : firstRow
     let job = swerve_pack_job(
       source: source?.pointer, source_type: (source?.type ?? .float32).kernelType, source_stride: result.inputs,
       packed: result.storage.buffer.pointer, type: result.type.kernelType, rows: rows, columns: result.inputs,
-      first_block: isInterleaved ? index : 0, block_step: isInterleaved ? 2 : 1, first_row: first, seed: seed,
+      first_block: isInterleaved ? firstRow / 16 * 2 + index : 0, block_step: isInterleaved ? 2 : 1,
+      first_row: isInterleaved ? 0 : firstRow, seed: seed,
       scale: scale, format: result.format.kernelFormat, group: result.format.group ?? 0)
-    pool.run(swerve_pack_task, job, units: (first % 16 + rows + 15) / 16)
+    pool.run(swerve_pack_task, job, units: (isInterleaved ? rows + 15 : firstRow % 16 + rows + 15) / 16)
   }
 }
 
 extension WeightSource {
+  /// The same rows in parts of about 16 MiB, whole blocks of 16 rows but for the last.
+  fileprivate var parts: [WeightSource] {
+    let rowBytes = columns * type.byteCount
+    let step = max(1, (16 << 20) / rowBytes / 16) * 16
+    return stride(from: 0, to: rows, by: step).map { first in
+      WeightSource(
+        pointer: pointer + first * rowBytes, type: type, rows: min(step, rows - first), columns: columns)
+    }
+  }
+
   /// One number in f32. For biases and norms, not for matrices.
   package func number(at index: Int) -> Float {
     precondition(index >= 0 && index < rows * columns, "number outside the source")

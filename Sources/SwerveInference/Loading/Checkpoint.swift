@@ -3,6 +3,7 @@
 // Start with Checkpoint (names to bytes) and ModelConfiguration (config.json to numbers).
 
 package import SwerveCore
+import SwerveHardware
 
 /// The tensors of a model by name, in one safetensors file or several, mapped and not read.
 ///
@@ -24,6 +25,15 @@ package struct Checkpoint: Sendable {
 
     /// Tells the kernel that the bytes are not needed any more, once they were packed.
     package func dropPages() { file.dropPages(in: range) }
+
+    /// The same for a part of the bytes; does nothing where the part is another tensor's.
+    package func dropPages(of part: UnsafeRawBufferPointer) {
+      guard let base = bytes.baseAddress, let start = part.baseAddress, start >= base, start < base + range.count else {
+        return
+      }
+      let first = range.lowerBound + (start - base)
+      file.dropPages(in: first..<min(range.upperBound, first + part.count))
+    }
   }
 
   package static let singleName = "model.safetensors"
@@ -84,6 +94,26 @@ package struct Checkpoint: Sendable {
         file: files.path(name),
         reason: "tensor \(quoted(tensor)) is missing although \(Self.indexName) places it here; download both again")
     }
+  }
+
+  /// Whether `init` would find weights to open.
+  package static func isPresent(in files: ModelFiles) -> Bool {
+    files.contains(singleName) || files.contains(indexName)
+  }
+
+  /// Tells these weights from others of the same shapes: names, types and shapes of all tensors and a kilobyte of each.
+  /// Cost: one page a tensor.
+  package var fingerprint: UInt64 {
+    var sums: [UInt64] = []
+    for name in names {
+      guard let tensor = tensors[name] else { continue }
+      let text = Array("\(name) \(tensor.type.rawValue) \(tensor.shape)".utf8)
+      sums.append(text.withUnsafeBytes { Checksum.of($0) })
+      let middle = tensor.range.count / 2
+      let sample = tensor.bytes[middle..<min(tensor.range.count, middle + 1024)]
+      sums.append(Checksum.of(UnsafeRawBufferPointer(rebasing: sample)))
+    }
+    return sums.withUnsafeBytes { Checksum.of($0) }
   }
 
   private static func open(_ name: String, in files: ModelFiles) throws(ModelFileError) -> [Tensor] {

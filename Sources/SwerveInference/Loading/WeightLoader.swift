@@ -1,13 +1,15 @@
 import SwerveCore
 import SwerveHardware
 
-/// Builds `ModelWeights` from a checkpoint, or from seeded noise where there is none: the same order, the same shapes.
+/// Builds `ModelWeights` from a checkpoint, from a packed weight file, or from seeded noise where there is neither: the
+/// same order, the same shapes.
 ///
 /// Packing reads the mapped files once, on all threads, and drops their pages behind, so that memory never holds two
-/// copies of the weights.
+/// copies of the weights. A packed file is used in place.
 struct WeightLoader {
   enum Source {
     case checkpoint(Checkpoint)
+    case packed(PackedFile)
     /// Uniform noise of a trained model's usual spread; norms are one.
     case random(seed: UInt64)
   }
@@ -16,6 +18,8 @@ struct WeightLoader {
   let policy: WeightPolicy
   let device: CPUDevice
   let source: Source
+  /// Gets everything that was loaded, to write it.
+  let writer: PackedFileWriter?
   /// Told the share of weights loaded, 0…1.
   let progress: (Double) -> Void
 
@@ -25,12 +29,13 @@ struct WeightLoader {
 
   init(
     configuration: ModelConfiguration, policy: WeightPolicy, device: CPUDevice, source: Source,
-    progress: @escaping (Double) -> Void
+    writer: PackedFileWriter? = nil, progress: @escaping (Double) -> Void
   ) {
     self.configuration = configuration
     self.policy = policy
     self.device = device
     self.source = source
+    self.writer = writer
     self.progress = progress
   }
 
@@ -41,6 +46,10 @@ struct WeightLoader {
     let norms = try device.allocate(byteCount: c.normElements * 4)
     let memory = norms.pointer
     progress(0)
+    if case .packed(let file) = source {
+      file.willBeRead()
+      try file.readNorms(into: memory.assumingMemoryBound(to: Float.self), count: c.normElements)
+    }
     var layers: [ModelWeights.Layer] = []
     layers.reserveCapacity(c.layerCount)
     for index in 0..<c.layerCount { layers.append(try loadLayer(index, norms: memory)) }
@@ -51,6 +60,7 @@ struct WeightLoader {
       format: policy.headFormat)
     let embedding: ModelWeights.Embedding =
       if c.tiedEmbeddings { .packed(head) } else { try loadEmbedding(names.embedding) }
+    try writer?.keep(norms: UnsafeRawBufferPointer(start: memory, count: c.normElements * 4))
     progress(1)
     return ModelWeights(embedding: embedding, layers: layers, finalNorm: finalNorm, head: head, norms: norms)
   }
@@ -88,7 +98,21 @@ struct WeightLoader {
     let format = format ?? policy.format(inputs: columns, segments: segments)
     defer { advance(rows.reduce(0, +) * columns) }
     matrices += 1
+    let packed = try packMatrix(
+      names, rows: rows, columns: columns, hasBias: hasBias, layout: layout, segments: segments, format: format)
+    return try writer?.keep(names[0], packed) ?? packed
+  }
+
+  private func packMatrix(
+    _ names: [String], rows: [Int], columns: Int, hasBias: Bool, layout: PackedLayout, segments: Int,
+    format: WeightFormat
+  ) throws -> PackedWeight {
     switch source {
+    case .packed(let file):
+      let expected = PackedShape(
+        format: format, layout: layout, outputs: layout == .interleaved16 ? rows[0] : rows.reduce(0, +),
+        inputs: columns, segments: segments, hasBias: hasBias)
+      return try file.matrix(names[0], expected: expected, type: policy.type)
     case .random(let seed):
       return try device.packRandom(
         rows: rows, columns: columns, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: policy.type,
@@ -103,7 +127,11 @@ struct WeightLoader {
         } : []
       let packed = try device.pack(
         try tensors.map { try Self.weightSource($0) }, biases: biases, type: policy.type, format: format,
-        layout: layout, segments: segments)
+        layout: layout, segments: segments
+      ) { part in
+        let bytes = UnsafeRawBufferPointer(start: part.pointer, count: part.byteCount)
+        for tensor in tensors { tensor.dropPages(of: bytes) }
+      }
       for tensor in tensors { tensor.dropPages() }
       return packed
     }
@@ -121,6 +149,7 @@ struct WeightLoader {
     normsUsed += count
     switch source {
     case .random: tensor.float32.update(repeating: 1, count: count)
+    case .packed: break
     case .checkpoint(let checkpoint):
       let source = try Self.weightSource(try Self.tensor(name, in: checkpoint))
       for index in 0..<count { tensor.float32[index] = source.number(at: index) }
@@ -131,6 +160,9 @@ struct WeightLoader {
   private mutating func loadEmbedding(_ name: String) throws -> ModelWeights.Embedding {
     let rows = configuration.vocabularySize
     let columns = configuration.hiddenSize
+    if case .packed(let file) = source, let (table, owner) = try file.table(name, rows: rows, columns: columns) {
+      return .mapped(table, owner)
+    }
     if case .checkpoint(let checkpoint) = source {
       let tensor = try Self.tensor(name, in: checkpoint)
       let source = try Self.weightSource(tensor)
@@ -138,6 +170,7 @@ struct WeightLoader {
       if Int(bitPattern: source.pointer) % source.type.byteCount == 0 {
         let table = Tensor(
           pointer: UnsafeMutableRawPointer(mutating: source.pointer), type: source.type, rows: rows, columns: columns)
+        try writer?.keep(name, table: table)
         return .mapped(table, tensor.file)
       }
     }

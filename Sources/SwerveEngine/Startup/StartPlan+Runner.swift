@@ -1,0 +1,53 @@
+import SwerveCore
+import SwerveInference
+
+extension StartPlan {
+  /// What to load in which types, and the largest step.
+  ///
+  /// - Throws: `.configuration` for flags that contradict a packed weight file, `.model` for the file.
+  static func runner(
+    _ configuration: EngineConfiguration, files: ModelFiles, model: ModelConfiguration
+  ) throws(EngineStartError) -> RunnerConfiguration {
+    var runner = RunnerConfiguration(
+      model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
+      quantization: RunnerConfiguration.weightFormat(configuration), weights: .checkpoint,
+      limits: RunnerLimits(
+        rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
+        sequences: configuration.resolvedMaxSequences,
+        contextTokens: configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil } ?? model.contextTokens,
+        blockTokens: configuration.blockSize))
+    switch configuration.loadFormat {
+    case .safetensors: break
+    case .dummy: runner.weights = .random(seed: UInt64(bitPattern: Int64(configuration.seed)))
+    case .auto, .packed:
+      if let packed = try packedFile(configuration, files: files) {
+        runner.weights = .packed(weightBytes: packed.weightBytes, tableBytes: packed.tableBytes)
+        runner.quantization = packed.index.quantization
+        if configuration.dtype == .auto { runner.type = packed.index.type }
+      }
+    }
+    return runner
+  }
+
+  /// The model's packed weights, where there are any and the flags do not ask for others.
+  private static func packedFile(
+    _ configuration: EngineConfiguration, files: ModelFiles
+  ) throws(EngineStartError) -> PackedFile? {
+    let packed: PackedFile?
+    do { packed = try PackedFile(files) } catch { throw .model("\(error)") }
+    guard let packed else {
+      if configuration.loadFormat == .auto { return nil }
+      throw .model(
+        "\(files.path(PackedIndex.fileName)) is missing and --load-format packed asks for it; write it with swerve quantize"
+      )
+    }
+    if let asked = RunnerConfiguration.weightFormat(configuration), asked != packed.index.quantization {
+      throw .configuration([
+        "--quantization asks for \(asked.name) and \(packed.path) holds weights in "
+          + "\((packed.index.quantization ?? .plain(packed.index.type)).name); leave the flag out, or pack the original "
+          + "weights again with swerve quantize."
+      ])
+    }
+    return packed
+  }
+}
