@@ -107,6 +107,11 @@ if !isInner {
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Metrics", package: "swift-metrics"),
       ], swiftSettings: swift),
+    // KV blocks below the device. Outside the inner rooms only for its cipher.
+    .target(name: "SwerveTiers", dependencies: ["SwerveCore", crypto], swiftSettings: swift),
+    .executableTarget(
+      name: "tiers-benchmark", dependencies: ["SwerveTiers", "SwerveCore"], path: "Benchmarks/tiers",
+      swiftSettings: swift),
     // From a model's name to a folder on this machine.
     .target(
       name: "SwerveHub",
@@ -147,6 +152,8 @@ if !isInner {
       dependencies: [
         "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
+    .testTarget(
+      name: "SwerveTiersTests", dependencies: ["SwerveTiers", "SwerveCore", "tiers-benchmark"], swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
       name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
