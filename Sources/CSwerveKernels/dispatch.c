@@ -37,10 +37,15 @@ static bool has_amx(void) {
 static void fill_x86(void) {
   if (!has_avx512()) return;
   swerve_avx512_fill(&tables[SWERVE_AVX512]);
+  /* The same bits, faster. */
+  if (__builtin_cpu_supports("avx512vbmi")) tables[SWERVE_AVX512].unpack = swerve_avx512vbmi_unpack;
   available[SWERVE_AVX512] = true;
   if (__builtin_cpu_supports("avx512bf16")) {
     tables[SWERVE_AVX512BF16] = tables[SWERVE_AVX512];
     tables[SWERVE_AVX512BF16].multiply[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply;
+    tables[SWERVE_AVX512BF16].score[SWERVE_BFLOAT16] = swerve_avx512bf16_score;
+    tables[SWERVE_AVX512BF16].soften[SWERVE_BFLOAT16] = swerve_avx512bf16_soften;
+    tables[SWERVE_AVX512BF16].weigh[SWERVE_BFLOAT16] = swerve_avx512bf16_weigh;
     available[SWERVE_AVX512BF16] = true;
   }
   if (has_amx()) {
@@ -52,6 +57,7 @@ static void fill_x86(void) {
 #endif
 
 static void fill(void) {
+  swerve_codes_fill();
   tables[SWERVE_SCALAR] = swerve_scalar_kernels;
   available[SWERVE_SCALAR] = true;
   tables[SWERVE_AMX_EMULATED] = swerve_scalar_kernels;

@@ -6,25 +6,39 @@
 
 #include <math.h>
 
-enum { TILE = SWERVE_QUERY_TILE, PARTITION = SWERVE_PARTITION_TOKENS };
+enum { TILE = SWERVE_QUERY_TILE, PARTITION = SWERVE_PARTITION_TOKENS, GROUPS = PARTITION / 16 };
+/* Groups of eight-bit codes that are made numbers at once, and groups fetched beyond the partition. */
+enum { PANEL = 4, AHEAD = 4 };
 
-/* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16. */
+/* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16, C the type that attention
+ * computes in. */
 typedef struct {
-  char *q;        /* A [TILE, d] */
-  float *scores;  /* [TILE, PARTITION], then their exponentials */
-  char *weights;  /* A [TILE, PARTITION]; f32: the scores themselves */
+  char *q;        /* C [TILE, d] */
+  float *scores;  /* [TILE, PARTITION] */
+  char *weights;  /* C [TILE, PARTITION]: 2^scores */
   float *output;  /* [TILE, D] of one partition */
   float *running; /* [TILE, D] */
-  char *values;   /* the last, incomplete group of tokens, made clean */
-  float maximum[TILE], sum[TILE];         /* of one partition */
+  char *last;     /* the last, incomplete group of values, made clean */
+  char *panel;    /* PANEL groups of numbers made of codes */
+  char *copy;     /* of swerve_groups */
+  const char *groups[2 * GROUPS + AHEAD]; /* keys, values, keys of the next partition */
+  float key_scales[PARTITION], value_scales[PARTITION];
+  float maximum[TILE], sum[TILE]; /* of one partition; maxima are of scores times log2 e */
   float running_maximum[TILE], running_sum[TILE];
-  int32_t low[TILE], high[TILE];          /* visible positions of each query */
+  int32_t low[TILE], high[TILE];  /* visible positions of each query */
 } workspace;
 
+/* A tile and what follows from its job. */
 typedef struct {
   const swerve_attention_job *job;
   const swerve_attention_item *item;
   size_t kv_head, group, queries, d, padded;
+  int type;           /* C */
+  size_t element;     /* bytes of C */
+  size_t group_bytes; /* of 16 tokens' keys or values as the cache has them */
+  size_t key_offset, value_offset, head_bytes; /* of this head in a block; bytes of B tokens' keys */
+  bool coded;
+  float scale;        /* of scores, times log2 e */
 } tile_context;
 
 static char *carve(char **at, size_t bytes) {
@@ -39,10 +53,12 @@ static workspace *lay_out(void *scratch, size_t d, int type) {
   const size_t padded = swerve_round_up(d, 16), element = swerve_type_bytes(type);
   s->q = carve(&at, TILE * d * element);
   s->scores = (float *)carve(&at, TILE * PARTITION * sizeof(float));
-  s->weights = type == SWERVE_FLOAT32 ? (char *)s->scores : carve(&at, TILE * PARTITION * element);
+  s->weights = carve(&at, TILE * PARTITION * element);
   s->output = (float *)carve(&at, TILE * padded * sizeof(float));
   s->running = (float *)carve(&at, TILE * padded * sizeof(float));
-  s->values = carve(&at, 32 * d * element + 64);
+  s->last = carve(&at, 16 * d * element + 64);
+  s->panel = carve(&at, PANEL * 16 * padded * element + 64);
+  s->copy = carve(&at, 2 * 16 * padded * element + 64);
   return s;
 }
 
@@ -50,14 +66,20 @@ static char *query_row(const tile_context *t, size_t query, const void *base, si
   const size_t pair = (size_t)t->item->query_begin + query;
   const size_t row = (size_t)t->item->first_row + pair / t->group;
   const size_t head = t->kv_head * t->group + pair % t->group;
-  return (char *)base + (row * stride + head * t->d) * swerve_type_bytes(t->job->cache.type);
+  return (char *)base + (row * stride + head * t->d) * swerve_type_bytes(t->job->type);
 }
 
 static void load_queries(const tile_context *t, workspace *s) {
   const swerve_attention_job *j = t->job;
-  const size_t bytes = t->d * swerve_type_bytes(j->cache.type);
+  const size_t bytes = t->d * t->element;
   for (size_t i = 0; i < t->queries; i++) {
-    memcpy(s->q + i * bytes, query_row(t, i, j->q, j->q_stride), bytes);
+    const char *q = query_row(t, i, j->q, j->q_stride);
+    if (j->type == t->type) {
+      memcpy(s->q + i * bytes, q, bytes);
+    } else {
+      j->kernels->widen[j->type](s->running, q, t->d);
+      j->kernels->narrow[t->type](s->q + i * bytes, s->running, t->d);
+    }
     const int32_t position =
       t->item->context_tokens + (int32_t)(((size_t)t->item->query_begin + i) / t->group);
     s->high[i] = position + 1;
@@ -71,117 +93,197 @@ static const char *block_address(const tile_context *t, size_t position) {
   return (const char *)c->base + (size_t)block * c->block_bytes;
 }
 
-/* scores[query, position - base] for positions begin ..< end, in groups of 16 tokens. */
-static void score(const tile_context *t, workspace *s, size_t base, size_t begin, size_t end) {
-  const swerve_kv_layer *c = &t->job->cache;
-  const size_t element = swerve_type_bytes(c->type);
-  const size_t head_bytes = c->block_tokens * t->d * element, group_bytes = 16 * t->d * element;
-  size_t position = begin / 16 * 16;
-  while (position < end) {
-    const size_t within = position % c->block_tokens;
-    const size_t last = swerve_min(end, position - within + c->block_tokens);
-    const swerve_tile tile = {
-      .x = s->q,
-      .x_stride = t->d * element,
-      .w = block_address(t, position) + t->kv_head * head_bytes + within / 16 * group_bytes,
-      .block_stride = group_bytes,
-      .step_stride = 64,
-      .steps = c->type == SWERVE_FLOAT32 ? t->d : t->d / 2,
-      .acc = s->scores + (position - base),
-      .acc_stride = PARTITION,
-      .rows = t->queries,
-      .blocks = (last - position + 15) / 16,
-    };
-    t->job->kernels->multiply[c->type](&tile);
-    position = last;
+static inline void fetch(const char *line) { __builtin_prefetch(line, 0, 3); }
+
+/* Addresses of the groups of positions begin ..< end, both of 16 tokens, and those of the next keys, up to `next_end`,
+ * that are worth fetching. Returns the number of the latter. */
+static size_t find_groups(const tile_context *t, workspace *s, size_t begin, size_t end, size_t next_end) {
+  const size_t tokens = t->job->cache.block_tokens, count = (end - begin) / 16;
+  for (size_t g = 0; g < count; g++) {
+    const size_t position = begin + g * 16, within = position % tokens / 16;
+    const char *block = block_address(t, position);
+    s->groups[g] = block + t->key_offset + within * t->group_bytes;
+    s->groups[count + g] = block + t->value_offset + within * t->group_bytes;
+  }
+  size_t ahead = 0;
+  for (size_t position = end; position < next_end && ahead < AHEAD; position += 16, ahead++)
+    s->groups[2 * count + ahead] =
+      block_address(t, position) + t->key_offset + position % tokens / 16 * t->group_bytes;
+  /* A list that ends fetches its own last group again, which costs nothing. */
+  if (ahead == 0) s->groups[2 * count] = s->groups[2 * count - 1];
+  return ahead > 0 ? ahead : 1;
+}
+
+/* The scales of `count` groups from `begin` on as f32. */
+static void load_scales(const tile_context *t, workspace *s, size_t begin, size_t count) {
+  const size_t tokens = t->job->cache.block_tokens;
+  for (size_t g = 0; g < count; g++) {
+    const size_t position = begin + g * 16;
+    const char *scales = block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2;
+    t->job->kernels->widen[SWERVE_BFLOAT16](s->key_scales + g * 16, scales, 16);
+    t->job->kernels->widen[SWERVE_BFLOAT16](s->value_scales + g * 16, scales + tokens * 2, 16);
   }
 }
 
-/* Scores to exponentials, with exact zeros for what a query does not see; positions begin ..< end of the partition,
- * `end` rounded up to a pair. */
-static void soften(const tile_context *t, workspace *s, size_t base, size_t begin, size_t end) {
+static void fetch_group(const tile_context *t, const char *group) {
+  for (size_t i = 0; i < t->group_bytes; i += 64) fetch(group + i);
+}
+
+static void multiply_keys(const tile_context *t, const swerve_groups *product) {
   const swerve_kernels *kernels = t->job->kernels;
-  const int type = t->job->cache.type;
-  const size_t padded_end = swerve_min(swerve_round_up(end, 2), base + PARTITION);
+  if (kernels->score[t->type]) kernels->score[t->type](product);
+  else swerve_groups_score(kernels->multiply[t->type], product);
+}
+
+static void multiply_values(const tile_context *t, const swerve_groups *product) {
+  const swerve_kernels *kernels = t->job->kernels;
+  if (kernels->weigh[t->type]) kernels->weigh[t->type](product);
+  else swerve_groups_weigh(kernels->multiply[t->type], product);
+}
+
+/* scores[query, token] over `count` groups. */
+static void score(const tile_context *t, workspace *s, size_t count, size_t ahead) {
+  swerve_groups product = {
+    .x = s->q,
+    .x_stride = t->d * t->element,
+    .groups = s->groups,
+    .count = count,
+    .ahead = count + ahead,
+    .steps = t->type == SWERVE_FLOAT32 ? t->d : t->d / 2,
+    .step_stride = 64,
+    .acc = s->scores,
+    .acc_stride = PARTITION,
+    .rows = t->queries,
+  };
+  if (!t->coded) {
+    multiply_keys(t, &product);
+    return;
+  }
+  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  const size_t bytes = 32 * t->d;
+  const char *panel[PANEL];
+  product.groups = panel;
+  product.ahead = 0;
+  for (size_t first = 0; first < count; first += PANEL) {
+    product.count = swerve_min(PANEL, count - first);
+    for (size_t g = 0; g < product.count; g++) {
+      panel[g] = s->panel + g * bytes;
+      fetch_group(t, s->groups[first + g + PANEL]);
+      t->job->kernels->unpack(
+        s->panel + g * bytes, s->panel + g * bytes + 64, 128, (const uint8_t *)s->groups[first + g], t->d / 4, codes);
+    }
+    product.acc = s->scores + first * 16;
+    multiply_keys(t, &product);
+  }
+}
+
+/* Scores to powers of two, with exact zeros for what a query does not see; positions begin ..< end of groups. */
+static void soften(const tile_context *t, workspace *s, size_t begin, size_t end) {
+  const swerve_kernels *kernels = t->job->kernels;
+  const size_t count = (end - begin) / 16;
   for (size_t i = 0; i < t->queries; i++) {
+    /* Memory need not wait meanwhile: values beyond those that the keys' product has fetched. */
+    if (i + AHEAD < count) fetch_group(t, s->groups[count + AHEAD + i]);
     float *row = s->scores + i * PARTITION;
+    char *weights = s->weights + i * PARTITION * t->element;
     size_t low = (size_t)s->low[i] > begin ? (size_t)s->low[i] : begin;
     size_t high = (size_t)s->high[i] < end ? (size_t)s->high[i] : end;
     if (low >= high) low = high = begin;
     const size_t n = high - low;
-    s->maximum[i] = n ? kernels->maximum(row + (low - base), n) * t->job->scale : -INFINITY;
-    s->sum[i] = n ? kernels->exp_sum(row + (low - base), row + (low - base), t->job->scale, s->maximum[i], n) : 0;
-    memset(row + (begin - base), 0, (low - begin) * sizeof(float));
-    memset(row + (high - base), 0, (padded_end - high) * sizeof(float));
-    if (type != SWERVE_FLOAT32)
-      kernels->narrow[type](
-        s->weights + (i * PARTITION + (begin - base)) * 2, row + (begin - base), padded_end - begin);
+    low -= begin;
+    high -= begin;
+    /* The scale of a key goes to its score, that of a value to its weight: exact, and once a token. */
+    if (t->coded) kernels->multiply_by(row + low, s->key_scales + low, n);
+    s->maximum[i] = n ? kernels->maximum(row + low, n) * t->scale : -INFINITY;
+    s->sum[i] = n
+      ? kernels->soften[t->type](
+          weights + low * t->element, row + low, t->scale, s->maximum[i], t->coded ? s->value_scales + low : NULL, n)
+      : 0;
+    memset(weights, 0, low * t->element);
+    memset(weights + high * t->element, 0, (end - begin - high) * t->element);
   }
 }
 
-static void weigh_piece(
-  const tile_context *t, workspace *s, const char *values, size_t offset, size_t tokens, bool accumulate
-) {
-  const int type = t->job->cache.type;
-  const size_t element = swerve_type_bytes(type);
-  const swerve_tile tile = {
-    .x = s->weights + offset * element,
-    .x_stride = PARTITION * element,
-    .w = values,
-    .block_stride = 64,
+/* A group of values whose tokens from `tokens` on may never have been written, with zeros there: 0 x NaN would leak. */
+static const char *cleaned(const tile_context *t, workspace *s, const char *values, size_t tokens) {
+  if (t->type == SWERVE_FLOAT32) {
+    memcpy(s->last, values, tokens * t->d * 4);
+    memset(s->last + tokens * t->d * 4, 0, (16 - tokens) * t->d * 4);
+    return s->last;
+  }
+  const size_t pairs = (tokens + 1) / 2;
+  memcpy(s->last, values, pairs * t->d * 4);
+  memset(s->last + pairs * t->d * 4, 0, (8 - pairs) * t->d * 4);
+  if (tokens % 2 == 1) {
+    uint16_t *pair = (uint16_t *)s->last + (tokens - 1) * t->d;
+    for (size_t i = 0; i < t->d; i++) pair[i * 2 + 1] = 0;
+  }
+  return s->last;
+}
+
+/* output[query, d] = sum of weights x values over `count` groups, the last of `tail` tokens. */
+static void weigh(const tile_context *t, workspace *s, size_t count, size_t tail, size_t ahead) {
+  const char **groups = s->groups + count;
+  swerve_groups product = {
+    .x = s->weights,
+    .x_stride = PARTITION * t->element,
+    .groups = groups,
+    .count = count,
+    .ahead = ahead,
+    .steps = t->type == SWERVE_FLOAT32 ? 16 : 8,
     .step_stride = t->d * 4,
-    .steps = type == SWERVE_FLOAT32 ? tokens : (tokens + 1) / 2,
     .acc = s->output,
     .acc_stride = t->padded,
     .rows = t->queries,
     .blocks = t->padded / 16,
-    .accumulate = accumulate,
+    .copy = s->copy,
   };
-  t->job->kernels->multiply[type](&tile);
-}
-
-/* output[query, d] = sum of weights x values over begin ..< end; begin is the first token of a block or partition. */
-static void weigh(const tile_context *t, workspace *s, size_t base, size_t begin, size_t end) {
-  const swerve_kv_layer *c = &t->job->cache;
-  const size_t element = swerve_type_bytes(c->type);
-  const size_t head_bytes = c->block_tokens * t->d * element;
-  bool accumulate = false;
-  size_t position = begin;
-  while (position < end) {
-    const size_t within = position % c->block_tokens;
-    const size_t last = swerve_min(end, position - within + c->block_tokens);
-    const char *values = block_address(t, position) + (c->kv_heads + t->kv_head) * head_bytes;
-    size_t n = last - position;
-    /* The partner of an odd last token may never have been written: 0 x NaN would leak. Its group of 32 is copied with
-     * zeros there. The group, not the pair, because a matrix unit sums 32 tokens at once. */
-    const size_t odd = c->type != SWERVE_FLOAT32 && n % 2 == 1 ? (n - 1) % 32 + 1 : 0;
-    n -= odd;
-    if (n) {
-      weigh_piece(t, s, values + within * t->d * element, position - base, n, accumulate);
-      accumulate = true;
+  if (!t->coded) {
+    if (tail < 16) groups[count - 1] = cleaned(t, s, groups[count - 1], tail);
+    multiply_values(t, &product);
+    return;
+  }
+  /* Every code is a number, so that one that was never written is harmless under a weight of zero. */
+  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  const size_t bytes = 32 * t->padded, row = t->padded * 4;
+  const char *panel[PANEL];
+  product.groups = panel;
+  product.step_stride = row;
+  product.ahead = 0;
+  for (size_t first = 0; first < count; first += PANEL) {
+    product.count = swerve_min(PANEL, count - first);
+    for (size_t g = 0; g < product.count; g++) {
+      panel[g] = s->panel + g * bytes;
+      if (first + g + PANEL < count + ahead) fetch_group(t, groups[first + g + PANEL]);
+      const uint8_t *cells = (const uint8_t *)groups[first + g];
+      char *pairs = s->panel + g * bytes;
+      for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, pairs += 2 * row)
+        t->job->kernels->unpack(pairs, pairs + row, 64, cells, t->padded / 16, codes);
     }
-    if (odd) {
-      const size_t bytes = (odd + 1) * t->d * 2;
-      memcpy(s->values, values + (within + n) * t->d * 2, bytes);
-      uint16_t *pairs = (uint16_t *)s->values + (odd - 1) * t->d;
-      for (size_t i = 0; i < t->d; i++) pairs[i * 2 + 1] = 0;
-      weigh_piece(t, s, s->values, position + n - base, odd, accumulate);
-      accumulate = true;
-    }
-    position = last;
+    product.x = s->weights + first * 32;
+    product.accumulate = first > 0;
+    multiply_values(t, &product);
   }
 }
 
-/* One more partition into the running maximum, sum and output of a query. */
-static void merge(
-  const swerve_kernels *kernels, float *maximum, float *sum, float *output, float m, float l, const float *o, size_t d
-) {
-  if (m == -INFINITY && l == 0) return;
-  const float top = m > *maximum ? m : *maximum;
-  const float a = kernels->exp(*maximum - top), b = kernels->exp(m - top);
-  kernels->blend(output, a, o, b, d);
-  *sum = *sum * a + l * b;
-  *maximum = top;
+/* Sums and outputs of one more partition, `m`, `l` and o [queries, stride], into the running ones. */
+static void merge(const tile_context *t, workspace *s, const float *m, const float *l, const float *o, size_t stride) {
+  const swerve_kernels *kernels = t->job->kernels;
+  float old[TILE], new[TILE], top[TILE];
+  for (size_t i = 0; i < t->queries; i++) {
+    top[i] = m[i] > s->running_maximum[i] ? m[i] : s->running_maximum[i];
+    old[i] = s->running_maximum[i] - top[i];
+    new[i] = m[i] - top[i];
+  }
+  kernels->exp2(old, t->queries);
+  kernels->exp2(new, t->queries);
+  for (size_t i = 0; i < t->queries; i++) {
+    /* Nothing of the partition was visible. */
+    if (m[i] == -INFINITY && l[i] == 0) continue;
+    kernels->blend(s->running + i * t->padded, old[i], o + i * stride, new[i], t->d);
+    s->running_sum[i] = s->running_sum[i] * old[i] + l[i] * new[i];
+    s->running_maximum[i] = top[i];
+  }
 }
 
 static void start_running(const tile_context *t, workspace *s) {
@@ -197,7 +299,7 @@ static void store_outputs(const tile_context *t, workspace *s) {
   for (size_t i = 0; i < t->queries; i++) {
     float *o = s->running + i * t->padded;
     j->kernels->scale(o, 1.0f / s->running_sum[i], t->d);
-    j->kernels->narrow[j->cache.type](query_row(t, i, j->o, j->o_stride), o, t->d);
+    j->kernels->narrow[j->type](query_row(t, i, j->o, j->o_stride), o, t->d);
   }
 }
 
@@ -212,44 +314,57 @@ static void attend_partition(const tile_context *t, workspace *s, size_t partiti
   size_t low = (size_t)s->low[0];
   const size_t last = (size_t)s->high[t->queries - 1];
   if (low < base) low = base;
-  const size_t end = swerve_min(last, base + PARTITION);
-  /* Values are summed from the start of a block, so that groups of 32 tokens do not depend on the other queries. */
-  const size_t block = low / t->job->cache.block_tokens * t->job->cache.block_tokens;
-  const size_t begin = block > base ? block : base;
-  score(t, s, base, begin, end);
-  soften(t, s, base, begin, end);
-  weigh(t, s, base, begin, end);
+  /* Whole pairs of groups from the partition's start, so that which 32 tokens a matrix unit sums at once does not depend
+   * on the other queries. */
+  const size_t begin = low / 32 * 32, end = swerve_min(last, base + PARTITION);
+  const size_t rounded = swerve_round_up(end, 16), count = (rounded - begin) / 16;
+  const bool more = partition + 1 < (size_t)t->item->partition_end;
+  const size_t ahead = find_groups(t, s, begin, rounded, more ? last : 0);
+  if (t->coded) load_scales(t, s, begin, count);
+  score(t, s, count, ahead);
+  soften(t, s, begin, rounded);
+  weigh(t, s, count, 16 - (rounded - end), ahead);
+  if (t->item->partial < 0) {
+    merge(t, s, s->maximum, s->sum, s->output, t->padded);
+    return;
+  }
   for (size_t i = 0; i < t->queries; i++) {
-    const float *output = s->output + i * t->padded;
-    if (t->item->partial < 0) {
-      merge(
-        t->job->kernels, s->running_maximum + i, s->running_sum + i, s->running + i * t->padded, s->maximum[i],
-        s->sum[i], output, t->d);
-    } else {
-      float *record = partial_address(t, partition, i);
-      record[0] = s->maximum[i];
-      record[1] = s->sum[i];
-      memcpy(record + 16, output, t->d * sizeof(float));
-    }
+    float *record = partial_address(t, partition, i);
+    record[0] = s->maximum[i];
+    record[1] = s->sum[i];
+    memcpy(record + 16, s->output + i * t->padded, t->d * sizeof(float));
   }
 }
 
 static tile_context context_of(const swerve_attention_job *j, size_t unit) {
   const swerve_attention_item *item = j->items + unit / j->cache.kv_heads;
+  const swerve_kv_layer *c = &j->cache;
+  const size_t d = c->head_dim, head = unit % c->kv_heads;
+  const bool coded = c->type >= SWERVE_INT8;
+  const int type = swerve_kv_compute_type(c->type);
+  const size_t stored = coded ? 1 : swerve_type_bytes(type), head_bytes = c->block_tokens * d * stored;
   return (tile_context){
     .job = j,
     .item = item,
-    .kv_head = unit % j->cache.kv_heads,
-    .group = j->query_heads / j->cache.kv_heads,
+    .kv_head = head,
+    .group = j->query_heads / c->kv_heads,
     .queries = (size_t)(item->query_end - item->query_begin),
-    .d = j->cache.head_dim,
-    .padded = swerve_round_up(j->cache.head_dim, 16),
+    .d = d,
+    .padded = swerve_round_up(d, 16),
+    .type = type,
+    .element = swerve_type_bytes(type),
+    .group_bytes = 16 * d * stored,
+    .key_offset = coded ? head * (2 * head_bytes + 4 * c->block_tokens) : head * head_bytes,
+    .value_offset = coded ? head * (2 * head_bytes + 4 * c->block_tokens) + head_bytes : (c->kv_heads + head) * head_bytes,
+    .head_bytes = head_bytes,
+    .coded = coded,
+    .scale = j->scale * 1.44269504f,
   };
 }
 
 void swerve_attention_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_attention_job *j = job;
-  workspace *s = lay_out(scratch, j->cache.head_dim, j->cache.type);
+  workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
   for (size_t unit = begin; unit < end; unit++) {
     const tile_context t = context_of(j, unit);
     load_queries(&t, s);
@@ -261,17 +376,19 @@ void swerve_attention_task(const void *job, size_t begin, size_t end, void *scra
 
 void swerve_attention_merge_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_attention_job *j = job;
-  workspace *s = lay_out(scratch, j->cache.head_dim, j->cache.type);
+  workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
   for (size_t unit = begin; unit < end; unit++) {
     const tile_context t = context_of(j, unit);
     start_running(&t, s);
-    for (int32_t p = t.item->partition_begin; p < t.item->partition_end; p++)
+    for (int32_t p = t.item->partition_begin; p < t.item->partition_end; p++) {
+      const float *records = partial_address(&t, (size_t)p, 0);
+      const size_t stride = swerve_partial_floats(t.d);
       for (size_t i = 0; i < t.queries; i++) {
-        const float *record = partial_address(&t, (size_t)p, i);
-        merge(
-          j->kernels, s->running_maximum + i, s->running_sum + i, s->running + i * t.padded, record[0], record[1],
-          record + 16, t.d);
+        s->maximum[i] = records[i * stride];
+        s->sum[i] = records[i * stride + 1];
       }
+      merge(&t, s, s->maximum, s->sum, records + 16, stride);
+    }
     store_outputs(&t, s);
   }
 }
