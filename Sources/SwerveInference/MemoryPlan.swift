@@ -53,7 +53,7 @@ package struct MemoryPlan: Sendable, Hashable {
       + Sampler.byteCount(vocabularySize: c.vocabularySize, tileRows: tileRows, threads: threads)
     attentionBytes = Self.attentionBytes(c, type: type, limits: limits)
     do {
-      blockBytes = try c.layout(type: type, blockTokens: limits.blockTokens).blockBytes
+      blockBytes = try c.layout(type: configuration.kvType, blockTokens: limits.blockTokens).blockBytes
     } catch {
       throw ModelFileError(file: ModelConfiguration.fileName, reason: "\(error)")
     }

@@ -54,9 +54,10 @@ package final class ModelRunner {
     }
     self.warnings = warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
-    let layout = try model.layout(type: configuration.type, blockTokens: limits.blockTokens)
+    let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
     store = try KVStore(layout: layout, blockCount: blockCount, device: device)
-    let attention = try LocalAttention(configuration: model, limits: limits, store: store, device: device)
+    let attention = try LocalAttention(
+      configuration: model, type: configuration.type, limits: limits, store: store, device: device)
     let activations = try Activations(model, type: configuration.type, rows: limits.rows, device: device)
     let tileRows = OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences)
     head = try OutputHead(model, type: configuration.type, tileRows: tileRows, device: device)

@@ -9,14 +9,21 @@ package struct RunnerConfiguration: Sendable {
   }
 
   package var model: ModelConfiguration
-  /// Type of weights, activations at the seams, keys and values.
+  /// Type of weights and of activations at the seams.
   package var type: ElementType
+  /// Type of cached keys and values.
+  package var kvType: KVType
   package var weights: Weights
   package var limits: RunnerLimits
 
-  package init(model: ModelConfiguration, type: ElementType, weights: Weights = .checkpoint, limits: RunnerLimits) {
+  /// - Parameter kvType: nil = `type`.
+  package init(
+    model: ModelConfiguration, type: ElementType, kvType: KVType? = nil, weights: Weights = .checkpoint,
+    limits: RunnerLimits
+  ) {
     self.model = model
     self.type = type
+    self.kvType = kvType ?? KVType(type)
     self.weights = weights
     self.limits = limits
   }

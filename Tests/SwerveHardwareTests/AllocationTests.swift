@@ -9,7 +9,7 @@ import Testing
     let device = try device(set, threads: 2)
     let (rows, hidden, heads, kvHeads, d) = (5, 64, 4, 2, 16)
     var random = Random(47)
-    let layout = try KVLayout(type: type, blockTokens: 16, headCount: kvHeads, headDim: d, layerCount: 1)
+    let layout = try KVLayout(type: KVType(type), blockTokens: 16, headCount: kvHeads, headDim: d, layerCount: 1)
     let cache = try KVCache(layout: layout, blockCount: 40, device: device)
     let batch = try AttentionBatch(
       device: device, layout: layout, queryHeads: heads, maxRows: 8, maxSequences: 4, maxBlockEntries: 40)

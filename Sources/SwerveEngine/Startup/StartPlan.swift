@@ -39,7 +39,7 @@ package struct StartPlan: Sendable {
     let asked = configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil }
     runner = RunnerConfiguration(
       model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
-      weights: configuration.loadFormat == .dummy
+      kvType: configuration.kvCacheType, weights: configuration.loadFormat == .dummy
         ? .random(seed: UInt64(bitPattern: Int64(configuration.seed))) : .checkpoint,
       limits: RunnerLimits(
         rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
@@ -64,6 +64,8 @@ package struct StartPlan: Sendable {
       total: memory.totalBytes, usedByOthers: memory.usedByOthers, weights: memoryPlan.weightBytes,
       scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
     report.elementType = runner.type
+    report.kvType = runner.kvType
+    report.blockBytes = memoryPlan.blockBytes
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength

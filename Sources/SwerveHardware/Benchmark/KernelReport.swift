@@ -46,7 +46,7 @@ package struct KernelReport: Sendable {
       if let peak = peaks[type] { out.append("\(type.rawValue) products from cache: \(fixed(peak / 1e9, 0)) GFLOP/s") }
     }
     out.append(
-      column("kernel", 22) + column("type", 10) + column("rows", 6, right: true) + column("us", 11, right: true)
+      column("kernel", 32) + column("type", 10) + column("rows", 6, right: true) + column("us", 11, right: true)
         + column("GB/s", 8, right: true) + column("of read", 9, right: true) + column("GFLOP/s", 9, right: true)
         + column("of peak", 9, right: true))
     out += lines.map(text(of:))
@@ -55,7 +55,7 @@ package struct KernelReport: Sendable {
 
   /// One line of the table.
   package func text(of line: Line) -> String {
-    column(line.name, 22) + column(line.type.rawValue, 10) + column("\(line.rows)", 6, right: true)
+    column(line.name, 32) + column(line.type.rawValue, 10) + column("\(line.rows)", 6, right: true)
       + column(fixed(line.seconds * 1e6, 1), 11, right: true)
       + column(fixed(line.bytes / line.seconds / 1e9, 1), 8, right: true)
       + column(fixed(bandwidthShare(line) * 100, 0) + " %", 9, right: true)
