@@ -68,7 +68,8 @@ struct swerve_kernels {
   void (*exp2)(float *x, size_t n);                                                    /* in place; x at most about 0 */
   /* out A = 2^(x scale - shift) by, where `by` may be NULL; the sum of the powers alone. */
   float (*soften[3])(void *out, const float *x, float scale, float shift, const float *by, size_t n);
-  void (*multiply_by)(float *out, const float *x, size_t n);                           /* out *= x */
+  /* x *= by, both of at least n numbers; the largest, as `maximum`. */
+  float (*scaled_maximum)(float *x, const float *by, size_t n);
   /* acc[rows, 16 count] = x[rows, k] w_g[k, 16]: a group's tokens are columns. */
   void (*score[3])(const swerve_groups *groups);
   /* acc[rows, 16 blocks] (+)= x[rows, 16 count] w[16 count, 16 blocks]: a group's tokens are rows, in order. */

@@ -53,7 +53,8 @@ extension CPUDevice {
     require(q.rows == batch.rowCount && o.rows == q.rows && scale > 0, "attention: rows")
     var job = swerve_attention_job(
       kernels: kernels, cache: cache.kernelLayer(layer), q: q.pointer, q_stride: q.rowStride, o: o.pointer,
-      o_stride: o.rowStride, type: q.type.kernelType, query_heads: batch.queryHeads, blocks: batch.blocks, items: batch.items,
+      o_stride: o.rowStride, type: q.type.kernelType, query_heads: batch.queryHeads, blocks: batch.blocks,
+      items: batch.items,
       partials: batch.partials, scale: scale, window: Int32(batch.window ?? 0))
     pool.run(swerve_attention_task, job, units: batch.itemCount * layout.headCount)
     if batch.mergeCount > 0 {

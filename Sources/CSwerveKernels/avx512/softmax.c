@@ -3,6 +3,7 @@
 
 #if SWERVE_X86
 #include <immintrin.h>
+#include <math.h>
 
 #define INLINE static inline __attribute__((always_inline))
 #define MASK(n, i) ((n) - (i) >= 16 ? 0xffff : (__mmask16)((1u << ((n) - (i))) - 1))
@@ -94,12 +95,26 @@ static void exp2_all(float *x, size_t n) {
   }
 }
 
-static void multiply_by(float *out, const float *x, size_t n) {
-  for (size_t i = 0; i < n; i += 16) {
-    const __mmask16 m = MASK(n, i);
-    _mm512_mask_storeu_ps(
-      out + i, m, _mm512_mul_ps(_mm512_maskz_loadu_ps(m, out + i), _mm512_maskz_loadu_ps(m, x + i)));
+static float scaled_maximum(float *x, const float *by, size_t n) {
+  const __m512 lowest = _mm512_set1_ps(-INFINITY);
+  __m512 a = lowest, b = lowest;
+  /* The second operand wins over a NaN in the first. */
+  size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    const __m512 y = _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(by + i));
+    const __m512 z = _mm512_mul_ps(_mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(by + i + 16));
+    _mm512_storeu_ps(x + i, y);
+    _mm512_storeu_ps(x + i + 16, z);
+    a = _mm512_max_ps(y, a);
+    b = _mm512_max_ps(z, b);
   }
+  for (; i < n; i += 16) {
+    const __mmask16 m = MASK(n, i);
+    const __m512 y = _mm512_mul_ps(_mm512_maskz_loadu_ps(m, x + i), _mm512_maskz_loadu_ps(m, by + i));
+    _mm512_mask_storeu_ps(x + i, m, y);
+    a = _mm512_mask_max_ps(a, m, y, a);
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
 }
 
 /* 32 codes to 32 numbers: two tables of 64, chosen by the index's highest bit. */
@@ -167,7 +182,7 @@ void swerve_avx512_softmax_fill(swerve_kernels *t) {
   t->soften[SWERVE_BFLOAT16] = soften_bf16;
   t->soften[SWERVE_FLOAT16] = soften_f16;
   t->exp2 = exp2_all;
-  t->multiply_by = multiply_by;
+  t->scaled_maximum = scaled_maximum;
   t->unpack = unpack;
   t->encode = encode;
 }

@@ -193,8 +193,8 @@ static void soften(const tile_context *t, workspace *s, size_t begin, size_t end
     low -= begin;
     high -= begin;
     /* The scale of a key goes to its score, that of a value to its weight: exact, and once a token. */
-    if (t->coded) kernels->multiply_by(row + low, s->key_scales + low, n);
-    s->maximum[i] = n ? kernels->maximum(row + low, n) * t->scale : -INFINITY;
+    const float top = t->coded ? kernels->scaled_maximum(row + low, s->key_scales + low, n) : kernels->maximum(row + low, n);
+    s->maximum[i] = n ? top * t->scale : -INFINITY;
     s->sum[i] = n
       ? kernels->soften[t->type](
           weights + low * t->element, row + low, t->scale, s->maximum[i], t->coded ? s->value_scales + low : NULL, n)

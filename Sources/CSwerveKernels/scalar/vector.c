@@ -121,8 +121,9 @@ static float soften_f16(void *out, const float *x, float a, float shift, const f
   return soften(out, x, a, shift, by, n, swerve_scalar_narrow_f16, 2);
 }
 
-static void multiply_by(float *out, const float *x, size_t n) {
-  for (size_t i = 0; i < n; i++) out[i] = out[i] * x[i];
+static float scaled_maximum(float *x, const float *by, size_t n) {
+  for (size_t i = 0; i < n; i++) x[i] = x[i] * by[i];
+  return maximum(x, n);
 }
 
 static int32_t argmax(const float *x, size_t n, float *value) {
@@ -165,7 +166,7 @@ const swerve_kernels swerve_scalar_kernels = {
   .maximum = maximum,
   .exp2 = power_all,
   .soften = {soften_f32, soften_bf16, soften_f16},
-  .multiply_by = multiply_by,
+  .scaled_maximum = scaled_maximum,
   .unpack = swerve_scalar_unpack,
   .encode = swerve_scalar_encode,
   .argmax = argmax,

@@ -39,7 +39,8 @@ package struct StartPlan: Sendable {
     let asked = configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil }
     runner = RunnerConfiguration(
       model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
-      kvType: configuration.kvCacheType, weights: configuration.loadFormat == .dummy
+      kvType: configuration.kvCacheType,
+      weights: configuration.loadFormat == .dummy
         ? .random(seed: UInt64(bitPattern: Int64(configuration.seed))) : .checkpoint,
       limits: RunnerLimits(
         rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),

@@ -28,7 +28,8 @@ package struct KVLayout: Sendable, Hashable {
     }
     guard !type.isScaled || headDim % 4 == 0 else {
       throw .shape(
-        "head_dim \(headDim) is not possible with \(type.rawValue) keys and values; use a multiple of 4, or another type")
+        "head_dim \(headDim) is not possible with \(type.rawValue) keys and values; use a multiple of 4, or another type"
+      )
     }
     guard headCount > 0, layerCount > 0 else { throw .shape("a KV layout needs at least one head and one layer") }
     self.type = type
