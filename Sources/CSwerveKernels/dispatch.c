@@ -46,6 +46,10 @@ static void fill_x86(void) {
     tables[SWERVE_AVX512BF16].score[SWERVE_BFLOAT16] = swerve_avx512bf16_score;
     tables[SWERVE_AVX512BF16].soften[SWERVE_BFLOAT16] = swerve_avx512bf16_soften;
     tables[SWERVE_AVX512BF16].weigh[SWERVE_BFLOAT16] = swerve_avx512bf16_weigh;
+    if (__builtin_cpu_supports("avx512vbmi")) {
+      tables[SWERVE_AVX512BF16].score_codes = swerve_avx512bf16_score_codes;
+      tables[SWERVE_AVX512BF16].weigh_codes = swerve_avx512bf16_weigh_codes;
+    }
     available[SWERVE_AVX512BF16] = true;
   }
   if (has_amx()) {

@@ -74,6 +74,10 @@ struct swerve_kernels {
   void (*score[3])(const swerve_groups *groups);
   /* acc[rows, 16 blocks] (+)= x[rows, 16 count] w[16 count, 16 blocks]: a group's tokens are rows, in order. */
   void (*weigh[3])(const swerve_groups *groups);
+  /* The same for groups of codes and at most 8 rows, with the same bits; NULL where codes are unpacked first. A step of
+   * `weigh_codes` is 4 tokens. */
+  void (*score_codes)(const swerve_groups *groups, const swerve_codes *codes);
+  void (*weigh_codes)(const swerve_groups *groups, const swerve_codes *codes);
   /* Cells of 4 x 4 codes to pairs in bfloat16: 8 bytes of each 16 to `low`, the others to `high`, 64 bytes of each a
    * chunk. */
   void (*unpack)(char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);
@@ -96,6 +100,8 @@ void swerve_avx512_weigh_f32(const swerve_groups *groups);
 void swerve_avx512bf16_score(const swerve_groups *groups);
 void swerve_avx512bf16_weigh(const swerve_groups *groups);
 float swerve_avx512bf16_soften(void *out, const float *x, float scale, float shift, const float *by, size_t n);
+void swerve_avx512bf16_score_codes(const swerve_groups *groups, const swerve_codes *codes);
+void swerve_avx512bf16_weigh_codes(const swerve_groups *groups, const swerve_codes *codes);
 void swerve_avx512_softmax_fill(swerve_kernels *table);
 void swerve_avx512vbmi_unpack(
   char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);

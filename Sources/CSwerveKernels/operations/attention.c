@@ -9,6 +9,8 @@
 enum { TILE = SWERVE_QUERY_TILE, PARTITION = SWERVE_PARTITION_TOKENS, GROUPS = PARTITION / 16 };
 /* Groups of eight-bit codes that are made numbers at once, and groups fetched beyond the partition. */
 enum { PANEL = 4, AHEAD = 4 };
+/* Rows whose codes become numbers on their way into the products. */
+enum { FEW = 8 };
 
 /* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16, C the type that attention
  * computes in. */
@@ -114,8 +116,8 @@ static size_t find_groups(const tile_context *t, workspace *s, size_t begin, siz
   return ahead > 0 ? ahead : 1;
 }
 
-/* The scales of `count` groups from `begin` on as f32. */
-static void load_scales(const tile_context *t, workspace *s, size_t begin, size_t count) {
+/* The scales of `count` groups from `begin` on as f32; those up to `next_end`, of the next partition, are fetched. */
+static void load_scales(const tile_context *t, workspace *s, size_t begin, size_t count, size_t next_end) {
   const size_t tokens = t->job->cache.block_tokens;
   for (size_t g = 0; g < count; g++) {
     const size_t position = begin + g * 16;
@@ -123,6 +125,9 @@ static void load_scales(const tile_context *t, workspace *s, size_t begin, size_
     t->job->kernels->widen[SWERVE_BFLOAT16](s->key_scales + g * 16, scales, 16);
     t->job->kernels->widen[SWERVE_BFLOAT16](s->value_scales + g * 16, scales + tokens * 2, 16);
   }
+  const size_t end = begin + count * 16;
+  for (size_t position = end; position < swerve_min(next_end, end + PARTITION); position += 16)
+    fetch(block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2);
 }
 
 static void fetch_group(const tile_context *t, const char *group) {
@@ -160,6 +165,10 @@ static void score(const tile_context *t, workspace *s, size_t count, size_t ahea
     return;
   }
   const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  if (t->queries <= FEW && t->job->kernels->score_codes) {
+    t->job->kernels->score_codes(&product, codes);
+    return;
+  }
   const size_t bytes = 32 * t->d;
   const char *panel[PANEL];
   product.groups = panel;
@@ -245,6 +254,10 @@ static void weigh(const tile_context *t, workspace *s, size_t count, size_t tail
   }
   /* Every code is a number, so that one that was never written is harmless under a weight of zero. */
   const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  if (t->queries <= FEW && t->job->kernels->weigh_codes) {
+    t->job->kernels->weigh_codes(&product, codes);
+    return;
+  }
   const size_t bytes = 32 * t->padded, row = t->padded * 4;
   const char *panel[PANEL];
   product.groups = panel;
@@ -320,7 +333,7 @@ static void attend_partition(const tile_context *t, workspace *s, size_t partiti
   const size_t rounded = swerve_round_up(end, 16), count = (rounded - begin) / 16;
   const bool more = partition + 1 < (size_t)t->item->partition_end;
   const size_t ahead = find_groups(t, s, begin, rounded, more ? last : 0);
-  if (t->coded) load_scales(t, s, begin, count);
+  if (t->coded) load_scales(t, s, begin, count, more ? last : 0);
   score(t, s, count, ahead);
   soften(t, s, begin, rounded);
   weigh(t, s, count, 16 - (rounded - end), ahead);

@@ -54,8 +54,7 @@ package final class AttentionBatch {
   ///   - maxRows: most rows of a step. - maxSequences: most sequences of a step.
   ///   - maxBlockEntries: most entries of a step's block tables together.
   ///   - window: sliding window in tokens, ≥ 1.
-  /// Memory: about 40 bytes a possible item, and partials for `8 × threads × partitions of one long sequence`, at most
-  /// `scratchBytes`.
+  /// Memory: about 40 bytes a possible item, and partials of `scratchBytes`. Where these do not suffice, tiles are not split.
   package init(
     device: CPUDevice, layout: KVLayout, queryHeads: Int, maxRows: Int, maxSequences: Int, maxBlockEntries: Int,
     window: Int? = nil, scratchBytes: Int = 16 << 20
@@ -77,8 +76,9 @@ package final class AttentionBatch {
     let tiles = (maxRows * group + Self.tile - 1) / Self.tile + maxSequences
     let recordBytes = swerve_partial_floats(layout.headDim) * 4
     self.partialCapacity = max(0, scratchBytes / recordBytes)
-    // A tile that is split needs a partial for each item, so partials bound the extra items.
-    self.itemCapacity = tiles + partialCapacity / layout.headCount
+    // Each tile has its items of `longest` partitions and one for the rest; of the former there are in all at most
+    // twice the eight units a thread, because `longest` is rounded down.
+    self.itemCapacity = 2 * tiles + 16 * device.threadCount
     self.itemStorage = try device.allocate(byteCount: itemCapacity * MemoryLayout<swerve_attention_item>.stride)
     self.mergeStorage = try device.allocate(byteCount: tiles * MemoryLayout<swerve_attention_item>.stride)
     self.blockStorage = try device.allocate(byteCount: maxBlockEntries * 4)
