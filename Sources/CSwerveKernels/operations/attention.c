@@ -2,46 +2,9 @@
  * all scores, their maximum, their exponentials, then the weighted values. Partitions are merged in index order with
  * a running maximum (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018), the same arithmetic
  * whether one worker does them one after another or many write partials first. */
-#include "../inner.h"
+#include "attention.h"
 
 #include <math.h>
-
-enum { TILE = SWERVE_QUERY_TILE, PARTITION = SWERVE_PARTITION_TOKENS, GROUPS = PARTITION / 16 };
-/* Groups of eight-bit codes that are made numbers at once, and groups fetched beyond the partition. */
-enum { PANEL = 4, AHEAD = 4 };
-/* Rows whose codes become numbers on their way into the products. */
-enum { FEW = 8 };
-
-/* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16, C the type that attention
- * computes in. */
-typedef struct {
-  char *q;        /* C [TILE, d] */
-  float *scores;  /* [TILE, PARTITION] */
-  char *weights;  /* C [TILE, PARTITION]: 2^scores */
-  float *output;  /* [TILE, D] of one partition */
-  float *running; /* [TILE, D] */
-  char *last;     /* the last, incomplete group of values, made clean */
-  char *panel;    /* PANEL groups of numbers made of codes */
-  char *copy;     /* of swerve_groups */
-  const char *groups[2 * GROUPS + AHEAD]; /* keys, values, keys of the next partition */
-  float key_scales[PARTITION], value_scales[PARTITION];
-  float maximum[TILE], sum[TILE]; /* of one partition; maxima are of scores times log2 e */
-  float running_maximum[TILE], running_sum[TILE];
-  int32_t low[TILE], high[TILE];  /* visible positions of each query */
-} workspace;
-
-/* A tile and what follows from its job. */
-typedef struct {
-  const swerve_attention_job *job;
-  const swerve_attention_item *item;
-  size_t kv_head, group, queries, d, padded;
-  int type;           /* C */
-  size_t element;     /* bytes of C */
-  size_t group_bytes; /* of 16 tokens' keys or values as the cache has them */
-  size_t key_offset, value_offset, head_bytes; /* of this head in a block; bytes of B tokens' keys */
-  bool coded;
-  float scale;        /* of scores, times log2 e */
-} tile_context;
 
 static char *carve(char **at, size_t bytes) {
   char *p = *at;
@@ -49,9 +12,9 @@ static char *carve(char **at, size_t bytes) {
   return p;
 }
 
-static workspace *lay_out(void *scratch, size_t d, int type) {
+static swerve_workspace *lay_out(void *scratch, size_t d, int type) {
   char *at = scratch;
-  workspace *s = (workspace *)carve(&at, sizeof(workspace));
+  swerve_workspace *s = (swerve_workspace *)carve(&at, sizeof(swerve_workspace));
   const size_t padded = swerve_round_up(d, 16), element = swerve_type_bytes(type);
   s->q = carve(&at, TILE * d * element);
   s->scores = (float *)carve(&at, TILE * PARTITION * sizeof(float));
@@ -64,14 +27,14 @@ static workspace *lay_out(void *scratch, size_t d, int type) {
   return s;
 }
 
-static char *query_row(const tile_context *t, size_t query, const void *base, size_t stride) {
+static char *query_row(const swerve_query_tile *t, size_t query, const void *base, size_t stride) {
   const size_t pair = (size_t)t->item->query_begin + query;
   const size_t row = (size_t)t->item->first_row + pair / t->group;
   const size_t head = t->kv_head * t->group + pair % t->group;
   return (char *)base + (row * stride + head * t->d) * swerve_type_bytes(t->job->type);
 }
 
-static void load_queries(const tile_context *t, workspace *s) {
+static void load_queries(const swerve_query_tile *t, swerve_workspace *s) {
   const swerve_attention_job *j = t->job;
   const size_t bytes = t->d * t->element;
   for (size_t i = 0; i < t->queries; i++) {
@@ -89,110 +52,13 @@ static void load_queries(const tile_context *t, workspace *s) {
   }
 }
 
-static const char *block_address(const tile_context *t, size_t position) {
-  const swerve_kv_layer *c = &t->job->cache;
-  const int32_t block = t->job->blocks[(size_t)t->item->first_block + position / c->block_tokens];
-  return (const char *)c->base + (size_t)block * c->block_bytes;
-}
-
-static inline void fetch(const char *line) { __builtin_prefetch(line, 0, 3); }
-
-/* Addresses of the groups of positions begin ..< end, both of 16 tokens, and those of the next keys, up to `next_end`,
- * that are worth fetching. Returns the number of the latter. */
-static size_t find_groups(const tile_context *t, workspace *s, size_t begin, size_t end, size_t next_end) {
-  const size_t tokens = t->job->cache.block_tokens, count = (end - begin) / 16;
-  for (size_t g = 0; g < count; g++) {
-    const size_t position = begin + g * 16, within = position % tokens / 16;
-    const char *block = block_address(t, position);
-    s->groups[g] = block + t->key_offset + within * t->group_bytes;
-    s->groups[count + g] = block + t->value_offset + within * t->group_bytes;
-  }
-  size_t ahead = 0;
-  for (size_t position = end; position < next_end && ahead < AHEAD; position += 16, ahead++)
-    s->groups[2 * count + ahead] =
-      block_address(t, position) + t->key_offset + position % tokens / 16 * t->group_bytes;
-  /* A list that ends fetches its own last group again, which costs nothing. */
-  if (ahead == 0) s->groups[2 * count] = s->groups[2 * count - 1];
-  return ahead > 0 ? ahead : 1;
-}
-
-/* The scales of `count` groups from `begin` on as f32; those up to `next_end`, of the next partition, are fetched. */
-static void load_scales(const tile_context *t, workspace *s, size_t begin, size_t count, size_t next_end) {
-  const size_t tokens = t->job->cache.block_tokens;
-  for (size_t g = 0; g < count; g++) {
-    const size_t position = begin + g * 16;
-    const char *scales = block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2;
-    t->job->kernels->widen[SWERVE_BFLOAT16](s->key_scales + g * 16, scales, 16);
-    t->job->kernels->widen[SWERVE_BFLOAT16](s->value_scales + g * 16, scales + tokens * 2, 16);
-  }
-  const size_t end = begin + count * 16;
-  for (size_t position = end; position < swerve_min(next_end, end + PARTITION); position += 16)
-    fetch(block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2);
-}
-
-static void fetch_group(const tile_context *t, const char *group) {
-  for (size_t i = 0; i < t->group_bytes; i += 64) fetch(group + i);
-}
-
-static void multiply_keys(const tile_context *t, const swerve_groups *product) {
-  const swerve_kernels *kernels = t->job->kernels;
-  if (kernels->score[t->type]) kernels->score[t->type](product);
-  else swerve_groups_score(kernels->multiply[t->type], product);
-}
-
-static void multiply_values(const tile_context *t, const swerve_groups *product) {
-  const swerve_kernels *kernels = t->job->kernels;
-  if (kernels->weigh[t->type]) kernels->weigh[t->type](product);
-  else swerve_groups_weigh(kernels->multiply[t->type], product);
-}
-
-/* scores[query, token] over `count` groups. */
-static void score(const tile_context *t, workspace *s, size_t count, size_t ahead) {
-  swerve_groups product = {
-    .x = s->q,
-    .x_stride = t->d * t->element,
-    .groups = s->groups,
-    .count = count,
-    .ahead = count + ahead,
-    .steps = t->type == SWERVE_FLOAT32 ? t->d : t->d / 2,
-    .step_stride = 64,
-    .acc = s->scores,
-    .acc_stride = PARTITION,
-    .rows = t->queries,
-  };
-  if (!t->coded) {
-    multiply_keys(t, &product);
-    return;
-  }
-  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
-  if (t->queries <= FEW && t->job->kernels->score_codes) {
-    t->job->kernels->score_codes(&product, codes);
-    return;
-  }
-  const size_t bytes = 32 * t->d;
-  const char *panel[PANEL];
-  product.groups = panel;
-  product.ahead = 0;
-  for (size_t first = 0; first < count; first += PANEL) {
-    product.count = swerve_min(PANEL, count - first);
-    for (size_t g = 0; g < product.count; g++) {
-      panel[g] = s->panel + g * bytes;
-      fetch_group(t, s->groups[first + g + PANEL]);
-      t->job->kernels->unpack(
-        s->panel + g * bytes, s->panel + g * bytes + 64, 128, (const uint8_t *)s->groups[first + g], t->d / 4, codes);
-    }
-    product.acc = s->scores + first * 16;
-    multiply_keys(t, &product);
-  }
-}
-
 /* Scores to powers of two, with exact zeros for what a query does not see; positions begin ..< end of groups. */
-static void soften(const tile_context *t, workspace *s, size_t begin, size_t end) {
+static void soften(const swerve_query_tile *t, swerve_workspace *s, size_t begin, size_t end) {
   const swerve_kernels *kernels = t->job->kernels;
   const size_t count = (end - begin) / 16;
   for (size_t i = 0; i < t->queries; i++) {
     /* Memory need not wait meanwhile: values beyond those that the keys' product has fetched. */
-    if (i + AHEAD < count) fetch_group(t, s->groups[count + AHEAD + i]);
+    if (i + AHEAD < count) swerve_attention_fetch(t, s->groups[count + AHEAD + i]);
     float *row = s->scores + i * PARTITION;
     char *weights = s->weights + i * PARTITION * t->element;
     size_t low = (size_t)s->low[i] > begin ? (size_t)s->low[i] : begin;
@@ -213,74 +79,8 @@ static void soften(const tile_context *t, workspace *s, size_t begin, size_t end
   }
 }
 
-/* A group of values whose tokens from `tokens` on may never have been written, with zeros there: 0 x NaN would leak. */
-static const char *cleaned(const tile_context *t, workspace *s, const char *values, size_t tokens) {
-  if (t->type == SWERVE_FLOAT32) {
-    memcpy(s->last, values, tokens * t->d * 4);
-    memset(s->last + tokens * t->d * 4, 0, (16 - tokens) * t->d * 4);
-    return s->last;
-  }
-  const size_t pairs = (tokens + 1) / 2;
-  memcpy(s->last, values, pairs * t->d * 4);
-  memset(s->last + pairs * t->d * 4, 0, (8 - pairs) * t->d * 4);
-  if (tokens % 2 == 1) {
-    uint16_t *pair = (uint16_t *)s->last + (tokens - 1) * t->d;
-    for (size_t i = 0; i < t->d; i++) pair[i * 2 + 1] = 0;
-  }
-  return s->last;
-}
-
-/* output[query, d] = sum of weights x values over `count` groups, the last of `tail` tokens. */
-static void weigh(const tile_context *t, workspace *s, size_t count, size_t tail, size_t ahead) {
-  const char **groups = s->groups + count;
-  swerve_groups product = {
-    .x = s->weights,
-    .x_stride = PARTITION * t->element,
-    .groups = groups,
-    .count = count,
-    .ahead = ahead,
-    .steps = t->type == SWERVE_FLOAT32 ? 16 : 8,
-    .step_stride = t->d * 4,
-    .acc = s->output,
-    .acc_stride = t->padded,
-    .rows = t->queries,
-    .blocks = t->padded / 16,
-    .copy = s->copy,
-  };
-  if (!t->coded) {
-    if (tail < 16) groups[count - 1] = cleaned(t, s, groups[count - 1], tail);
-    multiply_values(t, &product);
-    return;
-  }
-  /* Every code is a number, so that one that was never written is harmless under a weight of zero. */
-  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
-  if (t->queries <= FEW && t->job->kernels->weigh_codes) {
-    t->job->kernels->weigh_codes(&product, codes);
-    return;
-  }
-  const size_t bytes = 32 * t->padded, row = t->padded * 4;
-  const char *panel[PANEL];
-  product.groups = panel;
-  product.step_stride = row;
-  product.ahead = 0;
-  for (size_t first = 0; first < count; first += PANEL) {
-    product.count = swerve_min(PANEL, count - first);
-    for (size_t g = 0; g < product.count; g++) {
-      panel[g] = s->panel + g * bytes;
-      if (first + g + PANEL < count + ahead) fetch_group(t, groups[first + g + PANEL]);
-      const uint8_t *cells = (const uint8_t *)groups[first + g];
-      char *pairs = s->panel + g * bytes;
-      for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, pairs += 2 * row)
-        t->job->kernels->unpack(pairs, pairs + row, 64, cells, t->padded / 16, codes);
-    }
-    product.x = s->weights + first * 32;
-    product.accumulate = first > 0;
-    multiply_values(t, &product);
-  }
-}
-
 /* Sums and outputs of one more partition, `m`, `l` and o [queries, stride], into the running ones. */
-static void merge(const tile_context *t, workspace *s, const float *m, const float *l, const float *o, size_t stride) {
+static void merge(const swerve_query_tile *t, swerve_workspace *s, const float *m, const float *l, const float *o, size_t stride) {
   const swerve_kernels *kernels = t->job->kernels;
   float old[TILE], new[TILE], top[TILE];
   for (size_t i = 0; i < t->queries; i++) {
@@ -299,7 +99,7 @@ static void merge(const tile_context *t, workspace *s, const float *m, const flo
   }
 }
 
-static void start_running(const tile_context *t, workspace *s) {
+static void start_running(const swerve_query_tile *t, swerve_workspace *s) {
   for (size_t i = 0; i < t->queries; i++) {
     s->running_maximum[i] = -INFINITY;
     s->running_sum[i] = 0;
@@ -307,7 +107,7 @@ static void start_running(const tile_context *t, workspace *s) {
   memset(s->running, 0, t->queries * t->padded * sizeof(float));
 }
 
-static void store_outputs(const tile_context *t, workspace *s) {
+static void store_outputs(const swerve_query_tile *t, swerve_workspace *s) {
   const swerve_attention_job *j = t->job;
   for (size_t i = 0; i < t->queries; i++) {
     float *o = s->running + i * t->padded;
@@ -316,13 +116,13 @@ static void store_outputs(const tile_context *t, workspace *s) {
   }
 }
 
-static float *partial_address(const tile_context *t, size_t partition, size_t query) {
+static float *partial_address(const swerve_query_tile *t, size_t partition, size_t query) {
   const swerve_attention_item *item = t->item;
   const size_t place = t->kv_head * (size_t)item->tile_partitions + partition - (size_t)item->tile_partition_begin;
   return t->job->partials + ((size_t)item->partial + place * t->queries + query) * swerve_partial_floats(t->d);
 }
 
-static void attend_partition(const tile_context *t, workspace *s, size_t partition) {
+static void attend_partition(const swerve_query_tile *t, swerve_workspace *s, size_t partition) {
   const size_t base = partition * PARTITION;
   size_t low = (size_t)s->low[0];
   const size_t last = (size_t)s->high[t->queries - 1];
@@ -332,11 +132,10 @@ static void attend_partition(const tile_context *t, workspace *s, size_t partiti
   const size_t begin = low / 32 * 32, end = swerve_min(last, base + PARTITION);
   const size_t rounded = swerve_round_up(end, 16), count = (rounded - begin) / 16;
   const bool more = partition + 1 < (size_t)t->item->partition_end;
-  const size_t ahead = find_groups(t, s, begin, rounded, more ? last : 0);
-  if (t->coded) load_scales(t, s, begin, count, more ? last : 0);
-  score(t, s, count, ahead);
+  const size_t ahead = swerve_attention_find(t, s, begin, count, more ? last : 0);
+  swerve_attention_score(t, s, count, ahead);
   soften(t, s, begin, rounded);
-  weigh(t, s, count, 16 - (rounded - end), ahead);
+  swerve_attention_weigh(t, s, count, 16 - (rounded - end), ahead);
   if (t->item->partial < 0) {
     merge(t, s, s->maximum, s->sum, s->output, t->padded);
     return;
@@ -349,14 +148,14 @@ static void attend_partition(const tile_context *t, workspace *s, size_t partiti
   }
 }
 
-static tile_context context_of(const swerve_attention_job *j, size_t unit) {
+static swerve_query_tile context_of(const swerve_attention_job *j, size_t unit) {
   const swerve_attention_item *item = j->items + unit / j->cache.kv_heads;
   const swerve_kv_layer *c = &j->cache;
   const size_t d = c->head_dim, head = unit % c->kv_heads;
   const bool coded = c->type >= SWERVE_INT8;
   const int type = swerve_kv_compute_type(c->type);
   const size_t stored = coded ? 1 : swerve_type_bytes(type), head_bytes = c->block_tokens * d * stored;
-  return (tile_context){
+  return (swerve_query_tile){
     .job = j,
     .item = item,
     .kv_head = head,
@@ -377,9 +176,9 @@ static tile_context context_of(const swerve_attention_job *j, size_t unit) {
 
 void swerve_attention_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_attention_job *j = job;
-  workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
+  swerve_workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
   for (size_t unit = begin; unit < end; unit++) {
-    const tile_context t = context_of(j, unit);
+    const swerve_query_tile t = context_of(j, unit);
     load_queries(&t, s);
     start_running(&t, s);
     for (int32_t p = t.item->partition_begin; p < t.item->partition_end; p++) attend_partition(&t, s, (size_t)p);
@@ -389,9 +188,9 @@ void swerve_attention_task(const void *job, size_t begin, size_t end, void *scra
 
 void swerve_attention_merge_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_attention_job *j = job;
-  workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
+  swerve_workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
   for (size_t unit = begin; unit < end; unit++) {
-    const tile_context t = context_of(j, unit);
+    const swerve_query_tile t = context_of(j, unit);
     start_running(&t, s);
     for (int32_t p = t.item->partition_begin; p < t.item->partition_end; p++) {
       const float *records = partial_address(&t, (size_t)p, 0);
