@@ -39,12 +39,20 @@ static void fill_x86(void) {
   const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
   swerve_avx512_fill(&tables[SWERVE_AVX512]);
   swerve_avx512_fill_levels(&tables[SWERVE_AVX512], has_vbmi, __builtin_cpu_supports("avx512vnni"));
+  /* The same bits, faster. */
+  if (has_vbmi) tables[SWERVE_AVX512].unpack_codes = swerve_avx512vbmi_unpack_codes;
   available[SWERVE_AVX512] = true;
   if (__builtin_cpu_supports("avx512bf16")) {
     tables[SWERVE_AVX512BF16] = tables[SWERVE_AVX512];
     tables[SWERVE_AVX512BF16].multiply[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply;
-    if (has_vbmi)
+    tables[SWERVE_AVX512BF16].score[SWERVE_BFLOAT16] = swerve_avx512bf16_score;
+    tables[SWERVE_AVX512BF16].soften[SWERVE_BFLOAT16] = swerve_avx512bf16_soften;
+    tables[SWERVE_AVX512BF16].weigh[SWERVE_BFLOAT16] = swerve_avx512bf16_weigh;
+    if (has_vbmi) {
       tables[SWERVE_AVX512BF16].multiply_levels[SWERVE_BFLOAT16] = swerve_avx512bf16_multiply_levels;
+      tables[SWERVE_AVX512BF16].score_codes = swerve_avx512bf16_score_codes;
+      tables[SWERVE_AVX512BF16].weigh_codes = swerve_avx512bf16_weigh_codes;
+    }
     available[SWERVE_AVX512BF16] = true;
   }
   if (has_amx()) {
@@ -59,6 +67,7 @@ static void fill_x86(void) {
 
 static void fill(void) {
   swerve_level_tables_fill();
+  swerve_codes_fill();
   tables[SWERVE_SCALAR] = swerve_scalar_kernels;
   available[SWERVE_SCALAR] = true;
   tables[SWERVE_AMX_EMULATED] = swerve_scalar_kernels;

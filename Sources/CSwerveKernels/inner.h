@@ -47,6 +47,27 @@ typedef struct {
 } swerve_levels;
 
 enum { SWERVE_LEVEL_ROWS = 192, SWERVE_LEVEL_SCRATCH = 128 << 10 };
+/* The two products of attention. Keys and values come in groups of 16 tokens that lie anywhere, each of one piece:
+ * `steps` of `step_stride` bytes. */
+typedef struct {
+  const void *x;
+  size_t x_stride;           /* bytes between rows */
+  const char *const *groups; /* [count + ahead] */
+  size_t count, ahead;       /* of this product; of those read next, worth fetching */
+  size_t steps;              /* of one group: pairs of 16-bit numbers, single f32 */
+  size_t step_stride;        /* bytes */
+  float *acc;
+  size_t acc_stride;         /* floats between rows */
+  size_t rows;
+  size_t blocks;             /* of 16 columns, of a product with values */
+  bool accumulate;           /* of a product with values */
+  char *copy;                /* two groups */
+} swerve_groups;
+
+/* Eight-bit keys and values: a sign and the index of one of 128 magnitudes, all of them exact in bfloat16. */
+typedef struct {
+  uint8_t low[128], high[128]; /* bytes of the bfloat16 number of each index */
+} swerve_codes;
 
 struct swerve_kernels {
   swerve_multiply multiply[3];
@@ -75,8 +96,24 @@ struct swerve_kernels {
   void (*rotate)(float *low, float *high, const float *c, const float *s, size_t n);
   void (*silu_multiply)(float *out, const float *gate, const float *up, size_t n);
   float (*maximum)(const float *x, size_t n);                                          /* NaN is ignored; n 0: -inf */
-  float (*exp_sum)(float *out, const float *x, float scale, float shift, size_t n);    /* out = exp(x scale - shift) */
-  float (*exp)(float x);
+  void (*exp2)(float *x, size_t n);                                                    /* in place; x at most about 0 */
+  /* out A = 2^(x scale - shift) by, where `by` may be NULL; the sum of the powers alone. */
+  float (*soften[3])(void *out, const float *x, float scale, float shift, const float *by, size_t n);
+  /* x *= by, both of at least n numbers; the largest, as `maximum`. */
+  float (*scaled_maximum)(float *x, const float *by, size_t n);
+  /* acc[rows, 16 count] = x[rows, k] w_g[k, 16]: a group's tokens are columns. */
+  void (*score[3])(const swerve_groups *groups);
+  /* acc[rows, 16 blocks] (+)= x[rows, 16 count] w[16 count, 16 blocks]: a group's tokens are rows, in order. */
+  void (*weigh[3])(const swerve_groups *groups);
+  /* The same for groups of codes and at most 8 rows, with the same bits; NULL where codes are unpacked first. A step of
+   * `weigh_codes` is 4 tokens. */
+  void (*score_codes)(const swerve_groups *groups, const swerve_codes *codes);
+  void (*weigh_codes)(const swerve_groups *groups, const swerve_codes *codes);
+  /* Cells of 4 x 4 codes to pairs in bfloat16: 8 bytes of each 16 to `low`, the others to `high`, 64 bytes of each a
+   * chunk. */
+  void (*unpack_codes)(char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);
+  /* [n] codes of x times `factor`, clamped to the format's largest. */
+  void (*encode)(uint8_t *out, const float *x, float factor, int type, size_t n);
   int32_t (*argmax)(const float *x, size_t n, float *value);
   /* Sum of exp(x - shift), in double over the lanes' floats. */
   double (*sum_exp)(const float *x, float shift, size_t n);
@@ -95,12 +132,32 @@ void swerve_avx512_multiply_int8(const swerve_tile *tile);
 void swerve_avx512bf16_multiply(const swerve_tile *tile);
 void swerve_avx512_fill_levels(swerve_kernels *table, bool has_vbmi, bool has_vnni);
 void swerve_avx512bf16_multiply_levels(const swerve_levels *levels);
+void swerve_avx512_score_f32(const swerve_groups *groups);
+void swerve_avx512_weigh_f32(const swerve_groups *groups);
+void swerve_avx512bf16_score(const swerve_groups *groups);
+void swerve_avx512bf16_weigh(const swerve_groups *groups);
+float swerve_avx512bf16_soften(void *out, const float *x, float scale, float shift, const float *by, size_t n);
+void swerve_avx512bf16_score_codes(const swerve_groups *groups, const swerve_codes *codes);
+void swerve_avx512bf16_weigh_codes(const swerve_groups *groups, const swerve_codes *codes);
+void swerve_avx512_softmax_fill(swerve_kernels *table);
+void swerve_avx512vbmi_unpack_codes(
+  char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);
 void swerve_amx_multiply(const swerve_tile *tile);
 void swerve_amx_multiply_int8(const swerve_tile *tile);
 uint64_t swerve_avx512_read(const char *memory, size_t bytes, int streams);
 #endif
 void swerve_amx_emulated_multiply(const swerve_tile *tile);
 void swerve_amx_emulated_multiply_int8(const swerve_tile *tile);
+
+/* `score` and `weigh` of sets without their own. */
+void swerve_groups_score(swerve_multiply multiply, const swerve_groups *groups);
+void swerve_groups_weigh(swerve_multiply multiply, const swerve_groups *groups);
+
+void swerve_codes_fill(void);
+const swerve_codes *swerve_codes_of(int type);
+/* What a head's numbers of one token are multiples of, a bfloat16 number, and the factor that `encode` takes for it.
+ * All zero: 0. Infinities and NaN among them: NaN and 0. */
+float swerve_codes_scale(const float *x, size_t n, int type, float *factor);
 
 static inline size_t swerve_type_bytes(int type) { return type == SWERVE_FLOAT32 ? 4 : 2; }
 static inline size_t swerve_min(size_t a, size_t b) { return a < b ? a : b; }

@@ -94,7 +94,11 @@ public struct EngineArguments: Sendable, ExpressibleByDictionaryLiteral {
     "tensor_parallel_size": only(1),
     "pipeline_parallel_size": only(1),
     "data_parallel_size": only(1),
-    "kv_cache_dtype": only("auto"),
+    "kv_cache_dtype": { configuration, value in
+      guard let name = value.string else { return false }
+      configuration.kvCacheType = KVType(name: name)
+      return name == "auto" || configuration.kvCacheType != nil
+    },
     "swap_space": only(0),
     "cpu_offload_gb": only(0),
     "enable_lora": only(false),

@@ -2,7 +2,8 @@ internal import CSwerveKernels
 internal import SwerveCore
 
 extension CPUDevice {
-  /// Writes k, v A [rows, Hkv × d] of a prepared step into their slots of a layer.
+  /// Writes k, v A [rows, Hkv × d] of a prepared step into their slots of a layer, rounded to the cache's type. Codes of
+  /// eight bits depend on their token's own numbers alone; an infinity or NaN among a head's numbers makes all of them NaN.
   package func writeKV(k: Tensor, v: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch) {
     require(batch.layout == cache.layout, "writeKV: batch and cache")
     require(k.rows == batch.rowCount, "writeKV: rows")
@@ -24,12 +25,12 @@ extension CPUDevice {
 
   private func writeKV(k: Tensor, v: Tensor, slots: UnsafePointer<Int64>, cache: KVCache, layer: Int) {
     let layout = cache.layout
-    require(k.type == layout.type && v.type == layout.type, "writeKV: types")
+    require(k.type == v.type, "writeKV: types")
     require(
       k.columns == layout.headCount * layout.headDim && v.columns == k.columns && v.rows == k.rows, "writeKV: shapes")
     let job = swerve_kv_write_job(
-      cache: cache.kernelLayer(layer), k: k.pointer, v: v.pointer, k_stride: k.rowStride, v_stride: v.rowStride,
-      slots: slots)
+      kernels: kernels, cache: cache.kernelLayer(layer), k: k.pointer, v: v.pointer, k_stride: k.rowStride,
+      v_stride: v.rowStride, type: k.type.kernelType, slots: slots)
     pool.run(swerve_kv_write_task, job, units: k.rows, grain: Self.rowGrain(2 * k.columns))
   }
 
@@ -38,18 +39,22 @@ extension CPUDevice {
   /// partitions of 256 positions merged in index order; a masked token's weight is exactly zero, and slots that were never
   /// written do not matter.
   ///
+  /// Products are of the cache's type, to which queries are rounded. Codes of eight bits are exact in bfloat16 and meet
+  /// queries of that type; a key's scale multiplies its score, a value's its weight.
+  ///
   /// - Parameter scale: > 0, usually 1 / sqrt(d).
   package func attention(
     q: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch, scale: Float, into o: Tensor
   ) {
     let layout = cache.layout
     require(batch.layout == layout, "attention: batch and cache")
-    require(q.type == layout.type && o.type == layout.type, "attention: types")
+    require(q.type == o.type, "attention: types")
     require(q.columns == batch.queryHeads * layout.headDim && o.columns == q.columns, "attention: columns")
     require(q.rows == batch.rowCount && o.rows == q.rows && scale > 0, "attention: rows")
     var job = swerve_attention_job(
       kernels: kernels, cache: cache.kernelLayer(layer), q: q.pointer, q_stride: q.rowStride, o: o.pointer,
-      o_stride: o.rowStride, query_heads: batch.queryHeads, blocks: batch.blocks, items: batch.items,
+      o_stride: o.rowStride, type: q.type.kernelType, query_heads: batch.queryHeads, blocks: batch.blocks,
+      items: batch.items,
       partials: batch.partials, scale: scale, window: Int32(batch.window ?? 0))
     pool.run(swerve_attention_task, job, units: batch.itemCount * layout.headCount)
     if batch.mergeCount > 0 {

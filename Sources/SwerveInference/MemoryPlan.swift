@@ -62,20 +62,21 @@ package struct MemoryPlan: Sendable, Hashable {
     samplingBytes =
       OutputHead.byteCount(c, type: type, tileRows: tileRows)
       + Sampler.byteCount(vocabularySize: c.vocabularySize, tileRows: tileRows, threads: threads)
-    attentionBytes = Self.attentionBytes(c, type: type, limits: limits)
+    attentionBytes = Self.attentionBytes(c, type: type, limits: limits, threads: threads)
     do {
-      blockBytes = try c.layout(type: type, blockTokens: limits.blockTokens).blockBytes
+      blockBytes = try c.layout(type: configuration.kvType, blockTokens: limits.blockTokens).blockBytes
     } catch {
       throw ModelFileError(file: ModelConfiguration.fileName, reason: "\(error)")
     }
   }
 
   /// Output rows, and for layers with and without a window a plan with its partial results.
-  private static func attentionBytes(_ c: ModelConfiguration, type: ElementType, limits: RunnerLimits) -> Int {
+  private static func attentionBytes(
+    _ c: ModelConfiguration, type: ElementType, limits: RunnerLimits, threads: Int
+  ) -> Int {
     let batches = (c.windows.contains(nil) ? 1 : 0) + (c.windows.contains { $0 != nil } ? 1 : 0)
     let tiles = limits.rows * (c.headCount / c.keyValueHeadCount) / 32 + limits.sequences + 1
-    let recordBytes = (16 + (c.headDim + 15) / 16 * 16) * 4
-    let items = 2 * tiles + limits.attentionScratchBytes / recordBytes / c.keyValueHeadCount
+    let items = 3 * tiles + 16 * threads
     let batch = 40 * items + 4 * limits.blockEntries + 8 * limits.rows + limits.attentionScratchBytes
     return limits.rows * c.queryWidth * type.byteCount + batches * batch
   }

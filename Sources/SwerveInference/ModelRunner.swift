@@ -42,9 +42,10 @@ package final class ModelRunner {
     let policy = configuration.policy
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
-    let layout = try model.layout(type: configuration.type, blockTokens: limits.blockTokens)
+    let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
     store = try KVStore(layout: layout, blockCount: blockCount, device: device)
-    let attention = try LocalAttention(configuration: model, limits: limits, store: store, device: device)
+    let attention = try LocalAttention(
+      configuration: model, type: configuration.type, limits: limits, store: store, device: device)
     let activations = try Activations(
       model, type: configuration.type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     let tileRows = OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences)

@@ -12,19 +12,24 @@ package struct RunnerConfiguration: Sendable {
   }
 
   package var model: ModelConfiguration
-  /// Type of activations at the seams, keys and values, and of weights that are not quantised.
+  /// Type of activations at the seams, and of weights that are not quantised.
   package var type: ElementType
+  /// Type of cached keys and values.
+  package var kvType: KVType
   /// How matrices are stored, before what their shapes allow; nil: in `type`. See `WeightPolicy`.
   package var quantization: WeightFormat?
   package var weights: Weights
   package var limits: RunnerLimits
 
+  /// - Parameter kvType: nil = `type`.
   package init(
-    model: ModelConfiguration, type: ElementType, quantization: WeightFormat? = nil, weights: Weights = .checkpoint,
+    model: ModelConfiguration, type: ElementType, kvType: KVType? = nil, quantization: WeightFormat? = nil,
+    weights: Weights = .checkpoint,
     limits: RunnerLimits
   ) {
     self.model = model
     self.type = type
+    self.kvType = kvType ?? KVType(type)
     self.quantization = quantization
     self.weights = weights
     self.limits = limits

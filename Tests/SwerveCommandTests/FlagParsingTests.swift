@@ -171,6 +171,13 @@ func problems(
     (["--nnodes", "1", "--node_rank", "0", "--master_addr", "127.0.0.1", "--nproc_per_node", "1"], { _ in true }),
     (["--swap-space", "0"], { _ in true }), (["--quantization", "none"], { _ in true }),
     (["--dtype", "half"], { $0.engine.dtype == .float16 }), (["--dtype", "FP32"], { $0.engine.dtype == .float32 }),
+    (["--kv-cache-dtype", "auto"], { $0.engine.kvCacheType == nil }),
+    (["--kv-cache-dtype", "FP16"], { $0.engine.kvCacheType == .float16 }),
+    (["--kv_cache_dtype=bfloat16"], { $0.engine.kvCacheType == .bfloat16 }),
+    (["--kv-cache-dtype", "fp8"], { $0.engine.kvCacheType == .fp8E4M3 }),
+    (["--kv-cache-dtype", "fp8_per_token_head"], { $0.engine.kvCacheType == .fp8E4M3 }),
+    (["--kv-cache-dtype", "fp8_e5m2"], { $0.engine.kvCacheType == .fp8E5M2 }),
+    (["--kv-cache-dtype", "int8"], { $0.engine.kvCacheType == .int8 }),
     (["--disable-log-stats"], { $0.server.statisticsInterval == 0 }),
     (
       ["--disable-access-log-for-endpoints", "/health,/metrics"],
@@ -182,6 +189,21 @@ func problems(
   func everyAliasMeansItsFlag(_ row: Int) throws {
     let (arguments, holds) = Self.aliases[row]
     #expect(holds(try parse(arguments).settings), "\(arguments)")
+  }
+}
+
+@Suite struct KVTypeFlagTests {
+  @Test(arguments: ["int3", "", "fp8_e3m4", "int8 "])
+  func aTypeThatIsNoneIsRefusedWithThoseThatAre(_ name: String) {
+    let found = problems(["--kv-cache-dtype=\(name)"])
+    #expect(found.count == 1)
+    #expect(found.first?.hasPrefix("--kv-cache-dtype must be one of auto, bf16, bfloat16, float, ") == true, "\(found)")
+  }
+
+  @Test(arguments: ["int4", "int4_per_token_head", "nvfp4"])
+  func smallerTypesSayThatTheyAreMissing(_ name: String) {
+    let found = problems(["--kv-cache-dtype=\(name)"])
+    #expect(found == ["--kv-cache-dtype \(name) is not supported yet: keys and values have 8 bits or more."])
   }
 }
 

@@ -70,6 +70,63 @@ import Testing
     await tiny.stop()
   }
 
+  @Test(arguments: KVType.allCases)
+  func everyKVTypeGivesTheSameBitsAloneBatchedChunkedCachedAndPreempted(kvType: KVType) async throws {
+    let requests = mixed(20)
+    func engine(_ change: (inout EngineConfiguration) -> Void = { _ in }) async throws -> Engine {
+      try await Engine.start(
+        storyConfiguration {
+          $0.dtype = .bfloat16
+          $0.kvCacheType = kvType
+          change(&$0)
+        })
+    }
+    let plain = try await engine { $0.enablePrefixCaching = false }
+    var alone: [[Outcome]] = []
+    for request in requests { alone.append(try await plain.answer(request).choices) }
+    await plain.stop()
+    #expect(plain.report.logLines.contains { $0.hasPrefix("KV cache type: \(kvType.rawValue), ") })
+    #expect(alone.allSatisfy { !$0[0].tokens.isEmpty && !$0[0].text.isEmpty })
+
+    let batched = try await engine { $0.blockSize = 32 }
+    #expect(try await batched.answers(requests).map(\.choices) == alone, "in a batch of 20, in blocks of 32")
+    let again = try await batched.answers(requests)
+    #expect(again.map(\.choices) == alone, "with prefix hits")
+    #expect(again.contains { $0.cachedTokens > 0 })
+    await batched.stop()
+
+    let tiny = try await engine {
+      $0.maxBatchedTokens = 16; $0.maxSequences = 8; $0.kvBlocks = 24; $0.kvCacheBytes = nil; $0.maxModelLength = 256
+    }
+    #expect(try await tiny.answers(requests).map(\.choices) == alone, "chunked at 16, after preemptions")
+    #expect(tiny.statistics.preemptions > 0)
+    await tiny.stop()
+  }
+
+  @Test func eightBitKeysAndValuesHardlyChangeWhatTheModelExpects() async throws {
+    let request = textRequest(Self.prompts[2]) {
+      $0.promptLogprobs = 0
+      $0.maxTokens = 1
+    }
+    func logprobs(_ kvType: KVType?) async throws -> (values: [Float], bytes: Int) {
+      let engine = try await Engine.start(
+        storyConfiguration {
+          $0.dtype = .float32; $0.kvCacheType = kvType
+        })
+      let answer = try await engine.answer(request)
+      await engine.stop()
+      let values = try #require(answer.promptLogprobs).compactMap { $0?.chosen.logprob }
+      return (values, engine.statistics.kvBytes / engine.statistics.blocksTotal)
+    }
+    let exact = try await logprobs(nil)
+    for (kvType, allowed) in [(KVType.bfloat16, 0.05), (.int8, 0.1), (.fp8E4M3, 0.3), (.fp8E5M2, 0.6)] {
+      let found = try await logprobs(kvType)
+      let worst = zip(found.values, exact.values).map { abs(Double($0) - Double($1)) }.max() ?? .infinity
+      #expect(worst > 0 && worst < allowed, "\(kvType): \(worst)")
+      #expect(Double(found.bytes) / Double(exact.bytes) < (kvType == .bfloat16 ? 0.501 : 0.27))
+    }
+  }
+
   @Test func blockSizeAndThreadsDoNotMatter() async throws {
     let requests = mixed(12)
     let alone = try await reference(requests, .bfloat16)

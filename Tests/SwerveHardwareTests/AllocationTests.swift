@@ -4,12 +4,14 @@ import SwerveHardware
 import Testing
 
 @Suite struct AllocationTests {
-  @Test(arguments: setsAndTypes)
-  func `No operation allocates once it has run`(_ set: KernelSet, _ type: ElementType) throws {
+  @Test(arguments: setsAndTypes, [nil, KVType.int8, .fp8E4M3])
+  func `No operation allocates once it has run`(_ kernels: (KernelSet, ElementType), _ kvType: KVType?) throws {
+    let (set, type) = kernels
     let device = try device(set, threads: 2)
     let (rows, hidden, heads, kvHeads, d) = (5, 64, 4, 2, 16)
     var random = Random(47)
-    let layout = try KVLayout(type: type, blockTokens: 16, headCount: kvHeads, headDim: d, layerCount: 1)
+    let layout = try KVLayout(
+      type: kvType ?? KVType(type), blockTokens: 16, headCount: kvHeads, headDim: d, layerCount: 1)
     let cache = try KVCache(layout: layout, blockCount: 40, device: device)
     let batch = try AttentionBatch(
       device: device, layout: layout, queryHeads: heads, maxRows: 8, maxSequences: 4, maxBlockEntries: 40)

@@ -38,7 +38,26 @@ import Testing
     Case(headDim: 24, queryHeads: 4, kvHeads: 2, blockTokens: 16, window: 32, pieces: [Piece(context: 250, rows: 50)]),
     Case(headDim: 64, queryHeads: 40, kvHeads: 1, blockTokens: 16, window: 300, pieces: [Piece(context: 600, rows: 3)]),
     Case(headDim: 16, queryHeads: 2, kvHeads: 1, blockTokens: 128, window: 1, pieces: [Piece(context: 513, rows: 4)]),
+    Case(
+      headDim: 96, queryHeads: 8, kvHeads: 2, blockTokens: 16,
+      pieces: [Piece(context: 47, rows: 1), Piece(context: 250, rows: 12)]),
+    Case(headDim: 256, queryHeads: 2, kvHeads: 2, blockTokens: 32, window: 40, pieces: [Piece(context: 90, rows: 20)]),
   ]
+
+  /// A kernel set, the type of the rows and the type of the cache.
+  struct Kind: Sendable, CustomStringConvertible {
+    var set: KernelSet
+    var type: ElementType
+    var kvType: KVType
+    var description: String { "\(set.rawValue) \(type.rawValue) in \(kvType.rawValue)" }
+
+    /// What attention computes in: the cache's type, bfloat16 for codes.
+    var computeType: ElementType { kvType.isScaled ? .bfloat16 : ElementType(rawValue: kvType.rawValue) ?? .bfloat16 }
+  }
+
+  static let kinds: [Kind] = setsAndTypes.flatMap { kernels in
+    KVType.allCases.map { Kind(set: kernels.0, type: kernels.1, kvType: $0) }
+  }
 
   /// A cache with random keys and values in shuffled blocks, all other slots NaN, and a step on it.
   struct Scene {
@@ -46,22 +65,19 @@ import Testing
     var cache: KVCache
     var batch: AttentionBatch
     var q: Rows
-    /// [sequence][position][kv head × d]
-    var keys: [[[Float]]]
-    var values: [[[Float]]]
+    var tables: [[BlockID]] = []
     var test: Case
+    var kind: Kind
 
     init(
-      _ test: Case, _ set: KernelSet, _ type: ElementType, threads: Int, only: Int? = nil, lastRows: Int? = nil,
-      seed: UInt64 = 41
-    )
-      throws
-    {
+      _ test: Case, _ kind: Kind, threads: Int, only: Int? = nil, lastRows: Int? = nil, seed: UInt64 = 41
+    ) throws {
       self.test = test
-      device = try SwerveHardwareTests.device(set, threads: threads)
+      self.kind = kind
+      device = try SwerveHardwareTests.device(kind.set, threads: threads)
       var random = Random(seed)
       let layout = try KVLayout(
-        type: type, blockTokens: test.blockTokens, headCount: test.kvHeads, headDim: test.headDim, layerCount: 2)
+        type: kind.kvType, blockTokens: test.blockTokens, headCount: test.kvHeads, headDim: test.headDim, layerCount: 2)
       let totals = test.pieces.map { ($0.context + $0.rows + test.blockTokens - 1) / test.blockTokens }
       cache = try KVCache(layout: layout, blockCount: totals.reduce(0, +) + 3, device: device)
       for layer in 0..<2 {
@@ -69,22 +85,19 @@ import Testing
           memset(cache.address(layer: layer, block: BlockID(block)), 0xff, layout.blockLayerBytes)
         }
       }
-      var free = Array(0..<cache.blockCount).shuffled(using: &random)
+      var order = Random(seed + 1)
+      var free = Array(0..<cache.blockCount).shuffled(using: &order)
       batch = try AttentionBatch(
         device: device, layout: layout, queryHeads: test.queryHeads, maxRows: 300, maxSequences: 8,
         maxBlockEntries: 400,
         window: test.window)
       let width = test.kvHeads * test.headDim
-      keys = []
-      values = []
-      var tables: [[BlockID]] = []
       var queries: [[Float]] = []
       for (index, piece) in test.pieces.enumerated() {
         let tokens = piece.context + piece.rows
         let k = random.floats(tokens * width), v = random.floats(tokens * width)
-        let kRows = Rows(k, type, rows: tokens, columns: width), vRows = Rows(v, type, rows: tokens, columns: width)
-        keys.append((0..<tokens).map { kRows.row($0) })
-        values.append((0..<tokens).map { vRows.row($0) })
+        let kRows = Rows(k, kind.type, rows: tokens, columns: width)
+        let vRows = Rows(v, kind.type, rows: tokens, columns: width)
         let table = (0..<totals[index]).map { _ in BlockID(free.removeLast()) }
         tables.append(table)
         let slots = (0..<tokens).map {
@@ -107,8 +120,18 @@ import Testing
         flat += queries[index].suffix(count * test.queryHeads * test.headDim)
         row += count
       }
-      q = Rows(flat, type, rows: row, columns: test.queryHeads * test.headDim)
+      q = Rows(flat, kind.type, rows: row, columns: test.queryHeads * test.headDim)
       batch.prepare(sequences: sequences.span, blocks: blocks.span)
+    }
+
+    /// Keys and values of a sequence as the cache has them, [position][kv head × d].
+    func stored(_ sequence: Int) -> (keys: [[Float]], values: [[Float]]) {
+      let tokens = test.pieces[sequence].context + test.pieces[sequence].rows
+      let read = (0..<tokens).map { position in
+        CacheReader(cache: cache, layer: 1)
+          .token(tables[sequence][position / test.blockTokens], position % test.blockTokens)
+      }
+      return (read.map(\.keys), read.map(\.values))
     }
 
     func run() -> Rows {
@@ -119,15 +142,14 @@ import Testing
     }
   }
 
-  @Test(arguments: setsAndTypes, cases)
-  func `Attention agrees with double precision and unwritten slots never leak`(
-    _ kernels: (KernelSet, ElementType), _ test: Case
-  ) throws {
-    let scene = try Scene(test, kernels.0, kernels.1, threads: 2)
+  @Test(arguments: kinds, cases)
+  func `Attention agrees with double precision and unwritten slots never leak`(_ kind: Kind, _ test: Case) throws {
+    let scene = try Scene(test, kind, threads: 2)
     let o = scene.run()
     let d = test.headDim, group = test.queryHeads / test.kvHeads
     var row = 0
     for (index, piece) in test.pieces.enumerated() {
+      let (keys, values) = scene.stored(index)
       for r in 0..<piece.rows {
         let position = piece.context + r
         let low = max(0, position + 1 - (test.window ?? .max / 2))
@@ -135,7 +157,7 @@ import Testing
           let part = head / group * d
           let scores = (low...position).map { token in
             (0..<d).reduce(0.0) {
-              $0 + Double(scene.q[row, head * d + $1]) * Double(scene.keys[index][token][part + $1])
+              $0 + Double(rounded(scene.q[row, head * d + $1], to: kind.computeType)) * Double(keys[token][part + $1])
             } / Double(d).squareRoot()
           }
           let top = scores.max() ?? 0
@@ -144,10 +166,11 @@ import Testing
           for i in 0..<d {
             let expected =
               zip(low...position, weights).reduce(0.0) {
-                $0 + $1.1 * Double(scene.values[index][$1.0][part + i])
+                $0 + $1.1 * Double(values[$1.0][part + i])
               } / sum
             // Weights are rounded to the type too; values lie in -1 ..< 1.
-            let allowed = 2 * Tolerance.of(kernels.1).round + 4e-6
+            let round = max(Tolerance.of(kind.type).round, Tolerance.of(kind.computeType).round)
+            let allowed = 2 * round + 4e-6
             try #require(abs(Double(o[row, head * d + i]) - expected) <= allowed, "row \(row) head \(head) dim \(i)")
           }
         }
@@ -156,19 +179,26 @@ import Testing
     }
   }
 
-  @Test(arguments: setsAndTypes, cases)
-  func `A row's bits depend on neither batch, chunk nor threads`(
-    _ kernels: (KernelSet, ElementType), _ test: Case
-  ) throws {
-    let whole = try Scene(test, kernels.0, kernels.1, threads: 1).run()
+  @Test(arguments: kinds, cases)
+  func `A row's bits depend on neither batch, chunk, threads nor the size of blocks`(_ kind: Kind, _ test: Case) throws
+  {
+    let whole = try Scene(test, kind, threads: 1).run()
+    for blockTokens in [16, 32, 128] {
+      var other = test
+      other.blockTokens = blockTokens
+      let again = try Scene(other, kind, threads: 2).run()
+      for row in 0..<whole.tensor.rows {
+        try #require(again.rowBits(row) == whole.rowBits(row), "blocks of \(blockTokens)")
+      }
+    }
     for threads in 2...3 {
-      let again = try Scene(test, kernels.0, kernels.1, threads: threads).run()
+      let again = try Scene(test, kind, threads: threads).run()
       for row in 0..<whole.tensor.rows { try #require(again.rowBits(row) == whole.rowBits(row), "\(threads) threads") }
     }
     var first = 0
     for (index, piece) in test.pieces.enumerated() {
       for count in Set([1, 2, 3, piece.rows / 2, piece.rows]) where count > 0 && count <= piece.rows {
-        let alone = try Scene(test, kernels.0, kernels.1, threads: 2, only: index, lastRows: count).run()
+        let alone = try Scene(test, kind, threads: 2, only: index, lastRows: count).run()
         for row in 0..<count {
           let place = first + piece.rows - count + row
           try #require(alone.rowBits(row) == whole.rowBits(place), "sequence \(index), last \(count) rows")
@@ -191,6 +221,17 @@ import Testing
       #expect(memcmp(from, to, layout.blockLayerBytes) == 0)
       #expect(cache.address(layer: layer, block: BlockID(2)).load(as: UInt8.self) == 0)
     }
+  }
+
+  @Test(arguments: [KVType.int8, .fp8E4M3, .fp8E5M2])
+  func `Codes refuse a head_dim that is no multiple of 4 and name one that works`(_ type: KVType) throws {
+    let sentence =
+      "head_dim 66 is not possible with \(type.rawValue) keys and values; use a multiple of 4, or another type"
+    #expect {
+      try KVLayout(type: type, blockTokens: 16, headCount: 2, headDim: 66, layerCount: 1)
+    } throws: { "\($0)".contains(sentence) }
+    let layout = try KVLayout(type: type, blockTokens: 32, headCount: 2, headDim: 64, layerCount: 3)
+    #expect(layout.tokenBytes == 3 * 2 * 2 * (64 + 2))
   }
 
   @Test(arguments: [(8, 2, 64), (256, 2, 64), (16, 2, 63), (16, 2, 1024), (16, 0, 64)])

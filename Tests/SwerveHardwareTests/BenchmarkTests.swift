@@ -13,11 +13,13 @@ import Testing
     options.formats = [.int8, .int4(group: 32), .nf4(group: 32), .int8Dynamic]
     options.rows = [1, 9]
     options.contexts = [40]
+    options.kvTypes = [.int8, .fp8E4M3]
+    options.kvContexts = [5000]
     options.seconds = 0
     options.bandwidthBytes = 8 << 20
     var progressed = 0
     let report = try KernelBenchmark(device: device(set, threads: 2), options: options).run { _ in progressed += 1 }
-    #expect(report.lines.count == allTypes.count * (5 * 2 * 6 + 3))
+    #expect(report.lines.count == allTypes.count * (5 * 2 * 6 + 3 + 2 * 2))
     #expect(progressed == report.lines.count)
     #expect(report.lines.allSatisfy { $0.seconds > 0 && $0.bytes > 0 && $0.operations > 0 })
     #expect(report.oneStream > 0 && report.manyStreams > 0 && report.peaks.count == allTypes.count)

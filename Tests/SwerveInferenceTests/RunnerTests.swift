@@ -79,6 +79,19 @@ import Testing
     #expect(runner.warnings.isEmpty)
   }
 
+  @Test(arguments: KVType.allCases)
+  func `the memory plan follows the type of keys and values`(kvType: KVType) throws {
+    let files = Fixture.files("qwen3")
+    let limits = RunnerLimits(rows: 64, sequences: 4, contextTokens: 128)
+    let model = try ModelConfiguration(files)
+    let configuration = RunnerConfiguration(model: model, type: .bfloat16, kvType: kvType, limits: limits)
+    let plan = try MemoryPlan(configuration, threads: 2)
+    let perHead = model.headDim * kvType.byteCount + (kvType.isScaled ? 2 : 0)
+    #expect(plan.blockBytes == 16 * model.layerCount * 2 * model.keyValueHeadCount * perHead)
+    let runner = try ModelRunner(configuration, files: files, device: try device(), blockCount: 8)
+    #expect(runner.store.cache.byteCount == 8 * plan.blockBytes)
+  }
+
   @Test func `the plan of the half-billion shape is what its file weighs`() throws {
     let plan = try MemoryPlan(
       RunnerConfiguration(

@@ -73,7 +73,7 @@ import Testing
 
   @Test(arguments: [
     ("max_model_length", JSON.int(1)), ("seed", "one"), ("tensor_parallel_size", 2), ("block_size", 17),
-    ("quantization", "awq"), ("dtype", "int3"),
+    ("quantization", "awq"), ("kv_cache_dtype", "int4"), ("kv_cache_dtype", 8), ("dtype", "int3"),
   ])
   func wrongArgumentsAreErrors(name: String, value: JSON) {
     var members = JSONObject()
@@ -86,5 +86,7 @@ import Testing
       "tensorParallelSize": 1, "kv_cache_dtype": "auto", "enforce_eager": true, "quantization": nil, "dtype": "half",
     ]
     #expect(try arguments.apply(to: .offline).dtype == .float16)
+    let cache: EngineArguments = ["kvCacheDtype": "int8_per_token_head"]
+    #expect(try cache.apply(to: .offline).kvCacheType == .int8)
   }
 }

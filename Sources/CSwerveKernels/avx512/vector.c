@@ -37,8 +37,6 @@ INLINE __m512 exponential(__m512 x) {
   return _mm512_mask_blend_ps(large, _mm512_maskz_mov_ps((__mmask16)~small, y), _mm512_set1_ps(INFINITY));
 }
 
-static float exp_one(float x) { return _mm512_cvtss_f32(exponential(_mm512_set1_ps(x))); }
-
 static void widen_bf16(float *out, const void *in, size_t n) {
   const uint16_t *x = in;
   EACH16(n) {
@@ -148,18 +146,6 @@ static float maximum(const float *x, size_t n) {
   return _mm512_reduce_max_ps(_mm512_max_ps(a, b));
 }
 
-static float exp_sum(float *out, const float *x, float a, float shift, size_t n) {
-  __m512 sum = _mm512_setzero_ps();
-  const __m512 factor = _mm512_set1_ps(a), by = _mm512_set1_ps(shift);
-  EACH16(n) {
-    /* Not fused: the largest score must give exactly 0 here, and 1 below. */
-    const __m512 y = exponential(_mm512_sub_ps(_mm512_mul_ps(load(m, x + i), factor), by));
-    store(out + i, m, y);
-    sum = _mm512_mask_add_ps(sum, m, sum, y);
-  }
-  return _mm512_reduce_add_ps(sum);
-}
-
 static int32_t argmax(const float *x, size_t n, float *value) {
   const float top = maximum(x, n);
   *value = top;
@@ -205,11 +191,12 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .rotate = rotate,
     .silu_multiply = silu_multiply,
     .maximum = maximum,
-    .exp_sum = exp_sum,
-    .exp = exp_one,
     .argmax = argmax,
     .sum_exp = sum_exp,
+    .score = {swerve_avx512_score_f32},
+    .weigh = {swerve_avx512_weigh_f32},
   };
+  swerve_avx512_softmax_fill(t);
 }
 
 #pragma clang attribute pop

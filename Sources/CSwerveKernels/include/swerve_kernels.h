@@ -14,6 +14,8 @@ extern "C" {
 
 /* Element types of weights, activations, keys and values. */
 enum { SWERVE_FLOAT32 = 0, SWERVE_BFLOAT16 = 1, SWERVE_FLOAT16 = 2 };
+/* Further types of keys and values alone: codes of eight bits with a scale for each token and head. */
+enum { SWERVE_INT8 = 3, SWERVE_FP8_E4M3 = 4, SWERVE_FP8_E5M2 = 5 };
 
 /* How weights are stored: plain numbers of a type; levels of 8 or 4 bits that become numbers of the activations' type,
  * with f32 scales an output, or binary16 scales an output and group of inputs; levels against rows of int8. */
@@ -225,25 +227,40 @@ void swerve_logits_task(const void *job, size_t begin, size_t end, void *scratch
 /* ---- keys, values, attention ---------------------------------------------------------------------------------- */
 
 /* Keys and values of one layer and block, B tokens of a multiple of 16, D head_dim even:
- *   16-bit: K [kv_head][B/16][D/2][16 tokens x 2], V [kv_head][B/2][D][2]
- *   f32:    K [kv_head][B/16][D][16],              V [kv_head][B][D]
- * V follows K. The allocation must be readable 64 bytes beyond its end. */
+ *   16-bit: K [kv_head][B/16][D/2][16 tokens x 2], V [kv_head][B/2][D][2]; V follows K
+ *   f32:    K [kv_head][B/16][D][16],              V [kv_head][B][D]; V follows K
+ *   8-bit:  [kv_head] of K [B/16][D/4][4][4 x 4], V [B/4][D/4][4 x 4], K scales [B], V scales [B]; D a multiple of 4
+ * A code is a sign and a magnitude: 0 ... 127, or a float of 8 bits without its infinities and NaN. A cell of 4 tokens
+ * x 4 dimensions is two pairs, [2][4][2]: of K two dimensions for each of 4 tokens, of V two tokens for each of 4
+ * dimensions. A scale is bfloat16.
+ * The allocation must be readable 64 bytes beyond its end. */
 typedef struct {
   void *base;          /* block 0 of the layer */
   size_t block_bytes;  /* between blocks */
   size_t block_tokens;
   size_t kv_heads, head_dim;
-  int type;
+  int type;            /* T */
 } swerve_kv_layer;
 
+static inline size_t swerve_kv_block_bytes(int type, size_t kv_heads, size_t block_tokens, size_t head_dim) {
+  const size_t numbers = 2 * kv_heads * block_tokens * head_dim;
+  if (type >= SWERVE_INT8) return numbers + 4 * kv_heads * block_tokens;
+  return numbers * (type == SWERVE_FLOAT32 ? 4 : 2);
+}
+
+/* The type that attention computes in: the cache's own, or bfloat16 where that has eight bits. */
+static inline int swerve_kv_compute_type(int type) { return type >= SWERVE_INT8 ? SWERVE_BFLOAT16 : type; }
+
 typedef struct {
+  const swerve_kernels *kernels;
   swerve_kv_layer cache;
   const void *k, *v;      /* A [rows, kv_heads x head_dim] */
   size_t k_stride, v_stride;
+  int type;               /* A */
   const int64_t *slots;   /* [rows] block x block_tokens + token in block; negative: not written */
 } swerve_kv_write_job;
 
-/* Units: rows. */
+/* Units: rows. Numbers are rounded to the cache's type; eight-bit codes depend on the row's own numbers alone. */
 void swerve_kv_write_task(const void *job, size_t begin, size_t end, void *scratch);
 
 /* Tokens of one partition of a sequence, counted from position 0 of the sequence. */
@@ -271,6 +288,7 @@ typedef struct {
   size_t q_stride;
   void *o;                  /* A, same shape */
   size_t o_stride;
+  int type;                 /* A; queries are rounded to the type that attention computes in */
   size_t query_heads;
   const int32_t *blocks;    /* block tables */
   const swerve_attention_item *items;

@@ -34,7 +34,8 @@ static inline float exponential(float x) {
   return x < -87.3f ? 0.0f : (x != x ? x : y);
 }
 
-static float exp_one(float x) { return exponential(x); }
+/* 2^x for x of at most about 0; 0 below -125. */
+static inline float power(float x) { return x < -125.0f ? 0.0f : exponential(x * 0.69314718f); }
 
 static float sum_squares(const float *x, size_t n) {
   float lane[16] = {0};
@@ -85,20 +86,44 @@ static float maximum(const float *x, size_t n) {
   return lane[0];
 }
 
-static float exp_sum(float *out, const float *x, float a, float shift, size_t n) {
+static void power_all(float *x, size_t n) {
+  for (size_t i = 0; i < n; i++) x[i] = power(x[i]);
+}
+
+/* Numbers of a row that are narrowed at once. */
+enum { PIECE = 64 };
+
+static float soften(
+  void *out, const float *x, float a, float shift, const float *by, size_t n,
+  void (*narrow)(void *, const float *, size_t), size_t bytes
+) {
   float lane[16] = {0};
-  size_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int l = 0; l < 16; l++) {
-      const float y = exponential(x[i + (size_t)l] * a - shift);
-      out[i + (size_t)l] = y;
-      lane[l] = lane[l] + y;
+  for (size_t begin = 0; begin < n; begin += PIECE) {
+    const size_t count = swerve_min(PIECE, n - begin);
+    float y[PIECE];
+    for (size_t i = 0; i < count; i++) {
+      y[i] = power(x[begin + i] * a - shift);
+      lane[i % 16] = lane[i % 16] + y[i];
+      if (by) y[i] = y[i] * by[begin + i];
     }
-  for (int l = 0; i < n; i++, l++) {
-    out[i] = exponential(x[i] * a - shift);
-    lane[l] = lane[l] + out[i];
+    narrow((char *)out + begin * bytes, y, count);
   }
   return sum_lanes(lane);
+}
+
+static float soften_f32(void *out, const float *x, float a, float shift, const float *by, size_t n) {
+  return soften(out, x, a, shift, by, n, swerve_scalar_narrow_f32, 4);
+}
+static float soften_bf16(void *out, const float *x, float a, float shift, const float *by, size_t n) {
+  return soften(out, x, a, shift, by, n, swerve_scalar_narrow_bf16, 2);
+}
+static float soften_f16(void *out, const float *x, float a, float shift, const float *by, size_t n) {
+  return soften(out, x, a, shift, by, n, swerve_scalar_narrow_f16, 2);
+}
+
+static float scaled_maximum(float *x, const float *by, size_t n) {
+  for (size_t i = 0; i < n; i++) x[i] = x[i] * by[i];
+  return maximum(x, n);
 }
 
 static int32_t argmax(const float *x, size_t n, float *value) {
@@ -145,8 +170,11 @@ const swerve_kernels swerve_scalar_kernels = {
   .rotate = rotate,
   .silu_multiply = silu_multiply,
   .maximum = maximum,
-  .exp_sum = exp_sum,
-  .exp = exp_one,
+  .exp2 = power_all,
+  .soften = {soften_f32, soften_bf16, soften_f16},
+  .scaled_maximum = scaled_maximum,
+  .unpack_codes = swerve_scalar_unpack_codes,
+  .encode = swerve_scalar_encode,
   .argmax = argmax,
   .sum_exp = sum_exp,
 };

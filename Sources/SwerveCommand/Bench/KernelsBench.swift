@@ -15,7 +15,10 @@ struct KernelsBench {
       }
       configuration.kernels = kernels
     }
-    let benchmark = KernelBenchmark(device: try CPUDevice(configuration: configuration), options: .init())
+    var options = KernelBenchmark.Options()
+    options.kvContexts = [32_768]
+    options.kvTypes = [.bfloat16, .int8, .fp8E4M3, .fp8E5M2]
+    let benchmark = KernelBenchmark(device: try CPUDevice(configuration: configuration), options: options)
     let report = try benchmark.run { line in
       console.writeError(
         "\(line.name), \(line.format?.name ?? line.type.rawValue), rows \(line.rows): \(Format.fixed(line.seconds * 1e3, 3)) ms\n"

@@ -19,7 +19,8 @@ struct Serving {
     }
     logger.info("swerve \(Version.text), model \(settings.engine.modelName)")
     let metrics = EngineMetrics(
-      registry: PrometheusRegistry(), modelName: settings.server.modelName, version: Version.text)
+      registry: PrometheusRegistry(), modelName: settings.server.modelName, version: Version.text,
+      cacheConfiguration: cacheConfiguration)
     let engine = try await load(metrics)
     for line in engine.report { logger.info("\(line)") }
 
@@ -38,6 +39,17 @@ struct Serving {
     await engine.stop()
     try outcome.get()
     logger.info("Stopped.")
+  }
+
+  /// Labels of `vllm:cache_config_info`.
+  private var cacheConfiguration: [(String, String)] {
+    let engine = settings.engine
+    return [
+      ("block_size", String(engine.blockSize)), ("cache_dtype", engine.kvCacheType?.rawValue ?? "auto"),
+      ("enable_prefix_caching", engine.enablePrefixCaching ? "True" : "False"),
+      ("gpu_memory_utilization", String(engine.memoryUtilization)),
+      ("num_gpu_blocks_override", engine.kvBlocks.map { String($0) } ?? "None"),
+    ]
   }
 
   private func load(_ metrics: EngineMetrics) async throws -> StartedEngine {
@@ -71,7 +83,7 @@ struct Serving {
   private func fingerprint(_ model: ModelInfo) -> String? {
     let parts = [
       Version.text, model.root, model.architecture, settings.engine.dtype.rawValue, settings.engine.kernelSet ?? "",
-      String(model.vocabularySize),
+      String(model.vocabularySize), settings.engine.kvCacheType?.rawValue ?? "",
     ]
     // FNV-1a
     let hash = parts.joined(separator: "\u{0}").utf8.reduce(0x811c_9dc5 as UInt32) { ($0 ^ UInt32($1)) &* 0x0100_0193 }

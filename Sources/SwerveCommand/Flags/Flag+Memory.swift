@@ -13,11 +13,21 @@ extension Flag {
       "kv-cache-memory-bytes", .size, .memory, default: "from the share", "exact size of the KV cache: 512MiB, 4GB"
     ) { if case .int(let bytes) = $1 { $0.engine.kvCacheBytes = bytes } },
     .int("num-gpu-blocks-override", .memory, \.engine.kvBlocks, "exact number of KV blocks, for tests"),
-    .later(
+    .custom(
       "kv-cache-dtype", .string, .memory, default: "auto",
-      why: "keys and values are kept in the model's type", "type of keys and values"),
+      "type of keys and values: auto (that of the activations), float32, bfloat16, float16, fp8, fp8_e5m2 or int8"
+    ) { settings, value in
+      let name = value.text.lowercased()
+      settings.engine.kvCacheType = KVType(name: name)
+      guard name != "auto", settings.engine.kvCacheType == nil else { return }
+      if ["int4", "int4_per_token_head", "nvfp4"].contains(name) {
+        throw FlagError("\(value.text) is not supported yet: keys and values have 8 bits or more")
+      }
+      let names = (["auto"] + KVType.names.keys).sorted().joined(separator: ", ")
+      throw FlagError("must be one of \(names), not \(value.text)")
+    },
     .later(
-      "kv-cache-dtype-skip-layers", .list, .memory, default: "", why: "all layers use the model's type",
+      "kv-cache-dtype-skip-layers", .list, .memory, default: "", why: "all layers use one type",
       "layers kept in the model's type"),
     .bool(
       "enable-prefix-caching", .memory, \.engine.enablePrefixCaching, default: true,

@@ -36,6 +36,8 @@ public struct EngineConfiguration: Sendable {
 
   // MARK: Memory
 
+  /// How keys and values are stored; nil = in the type of the activations.
+  public var kvCacheType: KVType?
   /// Tokens per block: 16, 32, 64 or 128.
   public var blockSize = 16
   /// Share of the machine's memory this process may use when no exact size is given. (0, 1]

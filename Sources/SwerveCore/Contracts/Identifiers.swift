@@ -51,7 +51,7 @@ extension TokenID: CustomStringConvertible {
   @inlinable public init(_ value: some BinaryInteger) { self.rawValue = Int32(value) }
 }
 
-/// How numbers are stored: weights, activations at the seams, keys and values.
+/// How numbers are stored: weights and activations at the seams.
 public enum ElementType: String, Sendable, Hashable, CaseIterable {
   case float32, bfloat16, float16
 

@@ -26,6 +26,7 @@ extension StartPlan {
         if configuration.dtype == .auto { runner.type = packed.index.type }
       }
     }
+    runner.kvType = configuration.kvCacheType ?? KVType(runner.type)
     return runner
   }
 

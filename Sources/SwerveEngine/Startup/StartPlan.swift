@@ -59,6 +59,8 @@ package struct StartPlan: Sendable {
     report.elementType = runner.type
     report.weightFormat = runner.quantization?.name
     if case .packed = runner.weights { report.memory.weightsAreMapped = true }
+    report.kvType = runner.kvType
+    report.blockBytes = memoryPlan.blockBytes
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength

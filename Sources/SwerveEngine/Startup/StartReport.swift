@@ -22,7 +22,10 @@ package struct StartReport: Sendable {
   package var elementType = ElementType.bfloat16
   /// What weights are rounded to; nil: they are of `elementType`.
   package var weightFormat: String?
+  package var kvType = KVType.bfloat16
   package var blockSize = 16
+  /// Keys and values of one block over all layers.
+  package var blockBytes = 0
   package var blockCount = 0
   package var maxModelLength = 0
   /// Name and seconds of each stage, in order.
@@ -63,6 +66,7 @@ package struct StartReport: Sendable {
     lines += memoryTable
     lines.append("Available KV cache memory: \(ByteText.fixed(Double(memory.kv) / Double(1 << 30), 2)) GiB")
     lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
+    lines.append("KV cache type: \(kvType.rawValue), \(ByteText.binary(blockBytes / max(1, blockSize))) a token")
     let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)
     lines.append(
       "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x"

@@ -111,20 +111,35 @@ extension KernelBenchmark {
       bytes: Double(first.byteCount), operations: 2 * elements * Double(rows))
   }
 
-  /// Attention of one layer over 8 sequences' cache, decoding and prefilling.
+  /// Attention of one layer: one sequence decoding, 8 where the context is short, one prefilling.
   func measureAttention(
-    _ type: ElementType, context: Int, _ report: inout KernelReport, _ progress: (KernelReport.Line) -> Void
+    _ type: ElementType, _ kvType: KVType, context: Int, _ report: inout KernelReport,
+    _ progress: (KernelReport.Line) -> Void
   ) throws(HardwareError) {
     let s = options.shape
-    let layout = try KVLayout(
-      type: type, blockTokens: 32, headCount: s.kvHeads, headDim: s.headDim, layerCount: s.layers)
-    let blocks = (context + layout.blockTokens - 1) / layout.blockTokens
-    let sequences = 8
-    let cache = try KVCache(layout: layout, blockCount: blocks * sequences, device: device)
+    let blockTokens = 16
+    let blocks = (context + blockTokens - 1) / blockTokens
+    let sequences = context <= 4096 ? 8 : 1
+    func layout(_ layers: Int) throws(HardwareError) -> KVLayout {
+      try KVLayout(
+        type: kvType, blockTokens: blockTokens, headCount: s.kvHeads, headDim: s.headDim, layerCount: layers)
+    }
+    // As many layers as no cache holds.
+    let layers = min(s.layers, max(1, options.bandwidthBytes / (blocks * sequences * (try layout(1)).blockLayerBytes)))
+    let cache = try KVCache(layout: layout(layers), blockCount: blocks * sequences, device: device)
     let table = (0..<blocks * sequences).map { BlockID($0) }
-    for (count, rows) in [(1, 1), (sequences, 1), (1, min(512, context))] {
+    // Untouched pages are all one page of zeros. Small numbers of every type.
+    for layer in 0..<layers {
+      for block in table {
+        cache.address(layer: layer, block: block)
+          .initializeMemory(as: UInt8.self, repeating: 0x21, count: cache.layout.blockLayerBytes)
+      }
+    }
+    let prefix = kvType == KVType(type) ? "" : (kvType == .int8 ? "int8" : kvType.rawValue) + " "
+    let steps = (sequences > 1 ? [(1, 1)] : []) + [(sequences, 1), (1, min(512, context))]
+    for (count, rows) in steps {
       let batch = try AttentionBatch(
-        device: device, layout: layout, queryHeads: s.queryHeads, maxRows: count * rows, maxSequences: count,
+        device: device, layout: cache.layout, queryHeads: s.queryHeads, maxRows: count * rows, maxSequences: count,
         maxBlockEntries: table.count)
       let pieces = (0..<count).map {
         AttentionSequence(
@@ -133,17 +148,20 @@ extension KernelBenchmark {
       }
       batch.prepare(sequences: pieces.span, blocks: table.span)
       let width = s.queryHeads * s.headDim
-      let q = try device.allocate(byteCount: count * rows * width * type.byteCount)
+      let q = try device.allocate(byteCount: 2 * count * rows * width * type.byteCount)
       let queries = q.tensor(type, rows: count * rows, columns: width)
+      let output = q.tensor(
+        type, rows: count * rows, columns: width, byteOffset: count * rows * width * type.byteCount)
       let seconds = typical {
-        for layer in 0..<s.layers {
-          device.attention(q: queries, cache: cache, layer: layer, batch: batch, scale: 0.125, into: queries)
+        for layer in 0..<layers {
+          device.attention(q: queries, cache: cache, layer: layer, batch: batch, scale: 0.125, into: output)
         }
       }
       let visible = Double(context) - Double(rows - 1) / 2
       let line = KernelReport.Line(
-        name: "attention \(count) x \(context)", type: type, rows: count * rows, seconds: seconds / Double(s.layers),
-        bytes: Double(count * blocks * layout.blockLayerBytes),
+        name: prefix + "attention \(count) x \(context)",
+        type: type, rows: count * rows, seconds: seconds / Double(layers),
+        bytes: Double(count * blocks * cache.layout.blockLayerBytes),
         operations: 4 * visible * Double(width) * Double(count * rows))
       report.lines.append(line)
       progress(line)

@@ -49,6 +49,9 @@ package struct KernelBenchmark {
     package var rows = [1, 8, 32, 512]
     /// Tokens in the cache for attention.
     package var contexts = [1024]
+    /// Types of the cache that attention is measured with, at each of these contexts, besides `types` at `contexts`.
+    package var kvTypes: [KVType] = []
+    package var kvContexts: [Int] = []
     /// Least seconds a measurement runs.
     package var seconds = 0.2
     /// Bytes read for the bandwidth figures; must be well above the caches.
@@ -76,7 +79,12 @@ package struct KernelBenchmark {
     for type in options.types {
       report.peaks[type] = peak(type)
       for format in [.plain(type)] + options.formats { try measureLinears(type, format, &report, progress) }
-      for context in options.contexts { try measureAttention(type, context: context, &report, progress) }
+      for context in options.contexts {
+        try measureAttention(type, KVType(type), context: context, &report, progress)
+      }
+      for context in options.kvContexts {
+        for kvType in options.kvTypes { try measureAttention(type, kvType, context: context, &report, progress) }
+      }
     }
     return report
   }

@@ -51,7 +51,7 @@ package struct KernelReport: Sendable {
     }
     if let bytePeak { out.append("int8 products from cache: \(fixed(bytePeak / 1e9, 0)) GOP/s") }
     out.append(
-      column("kernel", 22) + column("type", 10) + column("weights", 14) + column("rows", 6, right: true)
+      column("kernel", 32) + column("type", 10) + column("weights", 14) + column("rows", 6, right: true)
         + column("us", 11, right: true)
         + column("GB/s", 8, right: true) + column("of read", 9, right: true) + column("GFLOP/s", 9, right: true)
         + column("of peak", 9, right: true))
@@ -61,7 +61,7 @@ package struct KernelReport: Sendable {
 
   /// One line of the table.
   package func text(of line: Line) -> String {
-    column(line.name, 22) + column(line.type.rawValue, 10) + column(line.format?.name ?? "-", 14)
+    column(line.name, 32) + column(line.type.rawValue, 10) + column(line.format?.name ?? "-", 14)
       + column("\(line.rows)", 6, right: true)
       + column(fixed(line.seconds * 1e6, 1), 11, right: true)
       + column(fixed(line.bytes / line.seconds / 1e9, 1), 8, right: true)

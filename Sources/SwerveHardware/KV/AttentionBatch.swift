@@ -54,8 +54,7 @@ package final class AttentionBatch {
   ///   - maxRows: most rows of a step. - maxSequences: most sequences of a step.
   ///   - maxBlockEntries: most entries of a step's block tables together.
   ///   - window: sliding window in tokens, ≥ 1.
-  /// Memory: about 40 bytes a possible item, and partials for `8 × threads × partitions of one long sequence`, at most
-  /// `scratchBytes`.
+  /// Memory: about 40 bytes a possible item, and partials of `scratchBytes`. Where these do not suffice, tiles are not split.
   package init(
     device: CPUDevice, layout: KVLayout, queryHeads: Int, maxRows: Int, maxSequences: Int, maxBlockEntries: Int,
     window: Int? = nil, scratchBytes: Int = 16 << 20
@@ -77,8 +76,9 @@ package final class AttentionBatch {
     let tiles = (maxRows * group + Self.tile - 1) / Self.tile + maxSequences
     let recordBytes = swerve_partial_floats(layout.headDim) * 4
     self.partialCapacity = max(0, scratchBytes / recordBytes)
-    // A tile that is split needs a partial for each item, so partials bound the extra items.
-    self.itemCapacity = tiles + partialCapacity / layout.headCount
+    // Each tile has its items of `longest` partitions and one for the rest; of the former there are in all at most
+    // twice the eight units a thread, because `longest` is rounded down.
+    self.itemCapacity = 2 * tiles + 16 * device.threadCount
     self.itemStorage = try device.allocate(byteCount: itemCapacity * MemoryLayout<swerve_attention_item>.stride)
     self.mergeStorage = try device.allocate(byteCount: tiles * MemoryLayout<swerve_attention_item>.stride)
     self.blockStorage = try device.allocate(byteCount: maxBlockEntries * 4)
@@ -89,8 +89,8 @@ package final class AttentionBatch {
   static let tile = Int(SWERVE_QUERY_TILE)
   static let partition = Int(SWERVE_PARTITION_TOKENS)
 
-  /// Plans a step: block tables and slots are copied, work is split over sequence × KV head × query tile × partition
-  /// until there is enough for all threads. The split changes no bit of the result.
+  /// Plans a step: block tables and slots are copied, work is split over sequence × KV head × query tile, and a tile over
+  /// ranges of its partitions where it is a large share of the step. The split changes no bit of the result.
   ///
   /// - Precondition: within the maxima; each block table reaches to the sequence's last token; block ids are in range of
   ///   the cache.
@@ -102,7 +102,7 @@ package final class AttentionBatch {
     rowCount = 0
     for index in blocks.indices { self.blocks[index] = blocks[index].rawValue }
     let group = queryHeads / layout.headCount
-    var wholeTiles = 0
+    var partitions = 0
     for index in sequences.indices {
       let s = sequences[index]
       precondition(s.rowCount > 0 && s.firstRow >= 0 && s.contextTokens >= 0 && s.firstBlock >= 0, "malformed sequence")
@@ -110,12 +110,23 @@ package final class AttentionBatch {
       let lastBlock = Int(s.firstBlock) + (Int(s.contextTokens) + Int(s.rowCount) - 1) / layout.blockTokens
       precondition(lastBlock < blocks.count, "block table shorter than its sequence")
       rowCount = max(rowCount, Int(s.firstRow) + Int(s.rowCount))
-      wholeTiles += (Int(s.rowCount) * group + Self.tile - 1) / Self.tile
+      for begin in stride(from: 0, to: Int(s.rowCount) * group, by: Self.tile) {
+        partitions += self.partitions(s, pairs: begin..<min(Int(s.rowCount) * group, begin + Self.tile)).count
+      }
       fillSlots(s)
     }
-    // Four units a thread keep all of them busy to the end; below that, long tiles are cut by partition.
-    let splits = wholeTiles * layout.headCount < 4 * threadCount && threadCount > 1
-    for index in sequences.indices { appendItems(sequences[index], group: group, splits: splits) }
+    // Units of at most an eighth of a thread's work keep all of them busy to the end.
+    let longest = threadCount > 1 ? max(1, partitions * layout.headCount / (8 * threadCount)) : .max
+    for index in sequences.indices { appendItems(sequences[index], group: group, longest: longest) }
+  }
+
+  /// Partitions that a tile of (query token, head of the group) pairs sees.
+  private func partitions(_ s: AttentionSequence, pairs: Range<Int>) -> Range<Int> {
+    let group = queryHeads / layout.headCount
+    let firstPosition = Int(s.contextTokens) + pairs.lowerBound / group
+    let lastPosition = Int(s.contextTokens) + (pairs.upperBound - 1) / group
+    let low = window.map { max(0, firstPosition + 1 - $0) } ?? 0
+    return low / Self.partition..<lastPosition / Self.partition + 1
   }
 
   private func fillSlots(_ s: AttentionSequence) {
@@ -127,21 +138,18 @@ package final class AttentionBatch {
     }
   }
 
-  private func appendItems(_ s: AttentionSequence, group: Int, splits: Bool) {
+  private func appendItems(_ s: AttentionSequence, group: Int, longest: Int) {
     let pairs = Int(s.rowCount) * group
     for begin in stride(from: 0, to: pairs, by: Self.tile) {
       let end = min(pairs, begin + Self.tile)
-      let firstPosition = Int(s.contextTokens) + begin / group
-      let lastPosition = Int(s.contextTokens) + (end - 1) / group
-      let low = window.map { max(0, firstPosition + 1 - $0) } ?? 0
-      let partitions = low / Self.partition..<lastPosition / Self.partition + 1
+      let partitions = self.partitions(s, pairs: begin..<end)
       var item = swerve_attention_item(
         first_row: s.firstRow, context_tokens: s.contextTokens, first_block: s.firstBlock, query_begin: Int32(begin),
         query_end: Int32(end), partition_begin: Int32(partitions.lowerBound),
         partition_end: Int32(partitions.upperBound),
         partial: -1, tile_partitions: Int32(partitions.count), tile_partition_begin: Int32(partitions.lowerBound))
       let needed = layout.headCount * partitions.count * (end - begin)
-      guard splits, partitions.count > 1, partialCount + needed <= partialCapacity else {
+      guard partitions.count > longest, partialCount + needed <= partialCapacity else {
         append(item)
         continue
       }
@@ -149,9 +157,9 @@ package final class AttentionBatch {
       partialCount += needed
       merges[mergeCount] = item
       mergeCount += 1
-      for partition in partitions {
-        item.partition_begin = Int32(partition)
-        item.partition_end = Int32(partition + 1)
+      for first in stride(from: partitions.lowerBound, to: partitions.upperBound, by: longest) {
+        item.partition_begin = Int32(first)
+        item.partition_end = Int32(min(first + longest, partitions.upperBound))
         append(item)
       }
     }

@@ -20,9 +20,10 @@ package final class LocalAttention: AttentionPort {
   private var sequences: [AttentionSequence] = []
   private var rowCount = 0
 
+  /// - Parameter type: of the rows at the seam.
   /// - Throws: `HardwareError` for memory or shapes the device cannot do.
   package init(
-    configuration: ModelConfiguration, limits: RunnerLimits, store: KVStore, device: CPUDevice
+    configuration: ModelConfiguration, type: ElementType, limits: RunnerLimits, store: KVStore, device: CPUDevice
   ) throws(HardwareError) {
     self.device = device
     self.store = store
@@ -36,7 +37,6 @@ package final class LocalAttention: AttentionPort {
     }
     full = configuration.windows.contains(nil) ? try batch(nil) : nil
     windowed = if let window = configuration.windows.compactMap({ $0 }).first { try batch(window) } else { nil }
-    let type = store.cache.layout.type
     outputBuffer = try device.allocate(byteCount: limits.rows * configuration.queryWidth * type.byteCount)
     output = outputBuffer.tensor(type, rows: limits.rows, columns: configuration.queryWidth)
     sequences.reserveCapacity(limits.sequences)

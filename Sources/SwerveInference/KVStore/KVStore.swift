@@ -5,7 +5,7 @@
 package import SwerveCore
 package import SwerveHardware
 
-/// The KV pool of a runner: `blockCount` blocks of `blockTokens` tokens for every layer, in the run's element type.
+/// The KV pool of a runner: `blockCount` blocks of `blockTokens` tokens for every layer, in the run's KV type.
 package struct KVStore {
   package let cache: KVCache
 
@@ -21,7 +21,7 @@ package struct KVStore {
 
 extension ModelConfiguration {
   /// Where keys and values lie in a block of this model.
-  package func layout(type: ElementType, blockTokens: Int) throws(HardwareError) -> KVLayout {
+  package func layout(type: KVType, blockTokens: Int) throws(HardwareError) -> KVLayout {
     try KVLayout(
       type: type, blockTokens: blockTokens, headCount: keyValueHeadCount, headDim: headDim, layerCount: layerCount)
   }

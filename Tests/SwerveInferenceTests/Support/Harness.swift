@@ -45,7 +45,8 @@ final class Harness {
 
   /// - Parameter permuted: hands out physical blocks in a scrambled order.
   init(
-    files: ModelFiles, type: ElementType, kernels: KernelSet? = nil, threads: Int = 1, rows: Int = 512,
+    files: ModelFiles, type: ElementType, kvType: KVType? = nil, kernels: KernelSet? = nil, threads: Int = 1,
+    rows: Int = 512,
     sequences: Int = 72, blockTokens: Int = 16, blockCount: Int = 512, contextTokens: Int = 256,
     permuted: UInt64? = nil,
     overrides: JSONObject = [:], quantization: WeightFormat? = nil,
@@ -58,8 +59,8 @@ final class Harness {
       configuration: CPUConfiguration(threadCount: threads, isPinned: false, kernels: kernels, spinMicroseconds: 0))
     runner = try ModelRunner(
       RunnerConfiguration(
-        model: try ModelConfiguration(files, overrides: overrides), type: type, quantization: quantization,
-        weights: weights, limits: limits),
+        model: try ModelConfiguration(files, overrides: overrides), type: type, kvType: kvType,
+        quantization: quantization, weights: weights, limits: limits),
       files: files, device: device, blockCount: blockCount)
     freeBlocks = (0..<blockCount).reversed().map { BlockID($0) }
     if let permuted {

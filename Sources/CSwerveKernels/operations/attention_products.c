@@ -1,0 +1,170 @@
+/* A tile of queries against the keys, then the values, of one partition: groups of 16 tokens are found by the block table
+ * and go to the products as they lie, or as numbers made of codes. */
+#include "attention.h"
+
+static const char *block_address(const swerve_query_tile *t, size_t position) {
+  const swerve_kv_layer *c = &t->job->cache;
+  const int32_t block = t->job->blocks[(size_t)t->item->first_block + position / c->block_tokens];
+  return (const char *)c->base + (size_t)block * c->block_bytes;
+}
+
+static inline void fetch(const char *line) { __builtin_prefetch(line, 0, 3); }
+
+/* The scales of `count` groups from `begin` on as f32; those up to `next_end`, of the next partition, are fetched. */
+static void load_scales(const swerve_query_tile *t, swerve_workspace *s, size_t begin, size_t count, size_t next_end) {
+  const size_t tokens = t->job->cache.block_tokens;
+  for (size_t g = 0; g < count; g++) {
+    const size_t position = begin + g * 16;
+    const char *scales = block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2;
+    t->job->kernels->widen[SWERVE_BFLOAT16](s->key_scales + g * 16, scales, 16);
+    t->job->kernels->widen[SWERVE_BFLOAT16](s->value_scales + g * 16, scales + tokens * 2, 16);
+  }
+  const size_t end = begin + count * 16;
+  for (size_t position = end; position < swerve_min(next_end, end + PARTITION); position += 16)
+    fetch(block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2);
+}
+
+static void find_keys_and_values(const swerve_query_tile *t, swerve_workspace *s, size_t begin, size_t count) {
+  const size_t tokens = t->job->cache.block_tokens;
+  for (size_t g = 0; g < count; g++) {
+    const size_t position = begin + g * 16, within = position % tokens / 16;
+    const char *block = block_address(t, position);
+    s->groups[g] = block + t->key_offset + within * t->group_bytes;
+    s->groups[count + g] = block + t->value_offset + within * t->group_bytes;
+  }
+}
+
+size_t swerve_attention_find(
+  const swerve_query_tile *t, swerve_workspace *s, size_t begin, size_t count, size_t next_end
+) {
+  const size_t tokens = t->job->cache.block_tokens;
+  find_keys_and_values(t, s, begin, count);
+  if (t->coded) load_scales(t, s, begin, count, next_end);
+  size_t ahead = 0;
+  for (size_t position = begin + count * 16; position < next_end && ahead < AHEAD; position += 16, ahead++)
+    s->groups[2 * count + ahead] =
+      block_address(t, position) + t->key_offset + position % tokens / 16 * t->group_bytes;
+  /* A list that ends fetches its own last group again, which costs nothing. */
+  if (ahead == 0) s->groups[2 * count] = s->groups[2 * count - 1];
+  return ahead > 0 ? ahead : 1;
+}
+
+void swerve_attention_fetch(const swerve_query_tile *t, const char *group) {
+  for (size_t i = 0; i < t->group_bytes; i += 64) fetch(group + i);
+}
+
+static void multiply_keys(const swerve_query_tile *t, const swerve_groups *product) {
+  const swerve_kernels *kernels = t->job->kernels;
+  if (kernels->score[t->type]) kernels->score[t->type](product);
+  else swerve_groups_score(kernels->multiply[t->type], product);
+}
+
+static void multiply_values(const swerve_query_tile *t, const swerve_groups *product) {
+  const swerve_kernels *kernels = t->job->kernels;
+  if (kernels->weigh[t->type]) kernels->weigh[t->type](product);
+  else swerve_groups_weigh(kernels->multiply[t->type], product);
+}
+
+void swerve_attention_score(const swerve_query_tile *t, swerve_workspace *s, size_t count, size_t ahead) {
+  swerve_groups product = {
+    .x = s->q,
+    .x_stride = t->d * t->element,
+    .groups = s->groups,
+    .count = count,
+    .ahead = count + ahead,
+    .steps = t->type == SWERVE_FLOAT32 ? t->d : t->d / 2,
+    .step_stride = 64,
+    .acc = s->scores,
+    .acc_stride = PARTITION,
+    .rows = t->queries,
+  };
+  if (!t->coded) {
+    multiply_keys(t, &product);
+    return;
+  }
+  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  if (t->queries <= FEW && t->job->kernels->score_codes) {
+    t->job->kernels->score_codes(&product, codes);
+    return;
+  }
+  const size_t bytes = 32 * t->d;
+  const char *panel[PANEL];
+  product.groups = panel;
+  product.ahead = 0;
+  for (size_t first = 0; first < count; first += PANEL) {
+    product.count = swerve_min(PANEL, count - first);
+    for (size_t g = 0; g < product.count; g++) {
+      panel[g] = s->panel + g * bytes;
+      swerve_attention_fetch(t, s->groups[first + g + PANEL]);
+      t->job->kernels->unpack_codes(
+        s->panel + g * bytes, s->panel + g * bytes + 64, 128, (const uint8_t *)s->groups[first + g], t->d / 4, codes);
+    }
+    product.acc = s->scores + first * 16;
+    multiply_keys(t, &product);
+  }
+}
+
+/* A group of values whose tokens from `tokens` on may never have been written, with zeros there: 0 x NaN would leak. */
+static const char *cleaned(const swerve_query_tile *t, swerve_workspace *s, const char *values, size_t tokens) {
+  if (t->type == SWERVE_FLOAT32) {
+    memcpy(s->last, values, tokens * t->d * 4);
+    memset(s->last + tokens * t->d * 4, 0, (16 - tokens) * t->d * 4);
+    return s->last;
+  }
+  const size_t pairs = (tokens + 1) / 2;
+  memcpy(s->last, values, pairs * t->d * 4);
+  memset(s->last + pairs * t->d * 4, 0, (8 - pairs) * t->d * 4);
+  if (tokens % 2 == 1) {
+    uint16_t *pair = (uint16_t *)s->last + (tokens - 1) * t->d;
+    for (size_t i = 0; i < t->d; i++) pair[i * 2 + 1] = 0;
+  }
+  return s->last;
+}
+
+void swerve_attention_weigh(const swerve_query_tile *t, swerve_workspace *s, size_t count, size_t tail, size_t ahead) {
+  const char **groups = s->groups + count;
+  swerve_groups product = {
+    .x = s->weights,
+    .x_stride = PARTITION * t->element,
+    .groups = groups,
+    .count = count,
+    .ahead = ahead,
+    .steps = t->type == SWERVE_FLOAT32 ? 16 : 8,
+    .step_stride = t->d * 4,
+    .acc = s->output,
+    .acc_stride = t->padded,
+    .rows = t->queries,
+    .blocks = t->padded / 16,
+    .copy = s->copy,
+  };
+  if (!t->coded) {
+    if (tail < 16) groups[count - 1] = cleaned(t, s, groups[count - 1], tail);
+    multiply_values(t, &product);
+    return;
+  }
+  /* Every code is a number, so that one that was never written is harmless under a weight of zero. */
+  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  if (t->queries <= FEW && t->job->kernels->weigh_codes) {
+    t->job->kernels->weigh_codes(&product, codes);
+    return;
+  }
+  const size_t bytes = 32 * t->padded, row = t->padded * 4;
+  const char *panel[PANEL];
+  product.groups = panel;
+  product.step_stride = row;
+  product.ahead = 0;
+  for (size_t first = 0; first < count; first += PANEL) {
+    product.count = swerve_min(PANEL, count - first);
+    for (size_t g = 0; g < product.count; g++) {
+      panel[g] = s->panel + g * bytes;
+      if (first + g + PANEL < count + ahead) swerve_attention_fetch(t, groups[first + g + PANEL]);
+      const uint8_t *cells = (const uint8_t *)groups[first + g];
+      char *pairs = s->panel + g * bytes;
+      for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, pairs += 2 * row)
+        t->job->kernels->unpack_codes(pairs, pairs + row, 64, cells, t->padded / 16, codes);
+    }
+    product.x = s->weights + first * 32;
+    product.accumulate = first > 0;
+    multiply_values(t, &product);
+  }
+}
