@@ -17,6 +17,17 @@ extension CPUDevice {
   ///
   /// Cost: one read of W for all rows; 2 × rows × K × N operations.
   package func linear(_ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue = .store, into y: Tensor) {
+    guard let job = linearJob(x, w, epilogue: epilogue, into: y) else { return }
+    let units = (w.outputs + 15) / 16
+    // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
+    // Whole panels of 4 blocks.
+    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, type: w.type) * (w.layout == .interleaved16 ? 2 : 1)
+    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / 4) * 4
+    pool.run(swerve_linear_task, job, units: units, grain: grain)
+  }
+
+  /// What the kernel is told, after the operands were checked; nil without rows.
+  func linearJob(_ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue, into y: Tensor) -> swerve_linear_job? {
     require(x.type == w.type && x.columns == w.inputs, "linear: x and weight")
     require(y.rows == x.rows && y.columns == w.outputs, "linear: y")
     require((epilogue == .siluMultiply) == (w.layout == .interleaved16), "linear: epilogue and layout")
@@ -32,18 +43,12 @@ extension CPUDevice {
       require(y.type == w.type, "linear: type of y")
       code = 3
     }
-    guard x.rows > 0 else { return }
-    let job = swerve_linear_job(
+    guard x.rows > 0 else { return nil }
+    return swerve_linear_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
       bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
       y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType,
       epilogue: code,
       segments: Int32(w.segments))
-    let units = (w.outputs + 15) / 16
-    // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
-    // Whole panels of 4 blocks.
-    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, type: w.type) * (w.layout == .interleaved16 ? 2 : 1)
-    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / 4) * 4
-    pool.run(swerve_linear_task, job, units: units, grain: grain)
   }
 }

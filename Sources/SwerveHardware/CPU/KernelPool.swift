@@ -51,5 +51,5 @@ package final class KernelPool: @unchecked Sendable {
   }
 }
 
-/// Scratch of one worker: `SWERVE_SCRATCH_BYTES`, a macro with a cast that Swift does not import.
-private let scratchBytes = 512 << 10
+/// Scratch of one worker: `SWERVE_SCRATCH_BYTES` and `SWERVE_PANEL_BYTES`, macros with casts that Swift does not import.
+private let scratchBytes = 768 << 10

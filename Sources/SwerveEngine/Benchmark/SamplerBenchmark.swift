@@ -1,0 +1,117 @@
+package import SwerveCore
+package import SwerveHardware
+import SwerveInference
+
+/// Microseconds that sampling adds to a decode step: the output head followed by the sampler, less the head alone, over
+/// logits of a spread that models have. What `swerve bench kernels` prints below the kernels.
+package struct SamplerBenchmark {
+  /// One way of sampling.
+  package struct Line: Sendable {
+    package var name: String
+    package var rows: Int
+    /// Head and sampler.
+    package var seconds: Double
+    /// The head's product alone.
+    package var headSeconds: Double
+  }
+
+  package let device: CPUDevice
+  package let shape: KernelBenchmark.Shape
+  /// Least seconds a measurement runs.
+  package var seconds = 0.3
+
+  package init(device: CPUDevice, shape: KernelBenchmark.Shape) {
+    self.device = device
+    self.shape = shape
+  }
+
+  /// Ways of sampling, by the name of their line. Logits are flat (a spread of about one), the worst case of a nucleus.
+  package static let ways: [(name: String, params: SamplingParams)] = [
+    ("greedy", SamplingParams(temperature: 0)),
+    ("temperature", SamplingParams(temperature: 1)),
+    ("top-p 0.9", SamplingParams(temperature: 0.8, topP: 0.9)),
+    ("top-p 0.9, peaked", SamplingParams(temperature: 0.1, topP: 0.9)),
+    ("top-k 50", SamplingParams(temperature: 0.8, topK: 50)),
+    ("min-p 0.05", SamplingParams(temperature: 0.8, minP: 0.05)),
+    ("greedy, penalty 1.1", SamplingParams(temperature: 0, repetitionPenalty: 1.1)),
+    ("greedy, 5 logprobs", SamplingParams(temperature: 0, logprobs: 5)),
+  ]
+
+  /// - Throws: `HardwareError` for memory: the head's weights and two tiles of logits.
+  package func run(rows: Int, progress: (Line) -> Void = { _ in }) throws -> [Line] {
+    let vocabulary = shape.vocabulary
+    let head = try device.packRandom(
+      rows: [vocabulary], columns: shape.hidden, seed: 1, scale: 1 / Float(shape.hidden).squareRoot(), type: .bfloat16)
+    let input = try device.packRandom(rows: [rows], columns: shape.hidden, seed: 2, scale: 1, type: .bfloat16)
+    // Packed noise read as rows is noise as well.
+    let x = try device.allocate(byteCount: rows * shape.hidden * 2)
+    let hidden = try device.allocate(byteCount: rows * shape.hidden * 4)
+    let wide = hidden.tensor(.float32, rows: rows, columns: shape.hidden)
+    let indices = (0..<rows).map { TokenID($0) }
+    device.embed(indices.span, table: input, into: wide)
+    let normed = x.tensor(.bfloat16, rows: rows, columns: shape.hidden)
+    device.convert(wide, into: normed)
+    let width = Sampler.paddedWidth(vocabulary)
+    let tile = try device.allocate(byteCount: rows * width * 4)
+    let copy = try device.allocate(byteCount: rows * width * 4)
+    let logits = tile.tensor(.float32, rows: rows, columns: width)
+    let work = copy.tensor(.float32, rows: rows, columns: width)
+    let sampler = try Sampler(
+      vocabularySize: vocabulary, sequences: rows, contextTokens: 4096, tileRows: rows, device: device)
+    var lines: [Line] = []
+    for way in Self.ways {
+      for slot in 0..<rows { sampler.admit(admission(slot, way.params)) }
+      let logprobs = way.params.logprobs
+      var tasks: [Sampler.Task] = []
+      var result = StepResult()
+      for slot in 0..<rows {
+        var task = Sampler.Task(
+          slot: slot, result: slot, alternativeCount: logprobs ?? 0, wantsLogprobs: logprobs != nil)
+        task.firstAlternative = result.alternatives.count
+        result.samples.append(Sample(sequenceIndex: Int32(slot), token: 0, firstAlternative: 0))
+        for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
+        tasks.append(task)
+      }
+      let narrow = logits.columns(0..<vocabulary)
+      let measured = interleaved(
+        {
+          let request = sampler.prepare(tasks)
+          device.head(
+            normed, head, into: narrow, keepsLogits: request.keepsLogits, requests: request.requests,
+            statistics: request.statistics)
+          sampler.choose(tasks, logits: logits, work: work, result: &result)
+        }, { device.linear(normed, head, into: narrow) })
+      let line = Line(name: way.name, rows: rows, seconds: measured.0, headSeconds: measured.1)
+      lines.append(line)
+      progress(line)
+    }
+    return lines
+  }
+
+  private func admission(_ slot: Int, _ params: SamplingParams) -> Admission {
+    Admission(
+      sequence: SequenceID(request: RequestID(rawValue: UInt64(slot)), index: 0), slot: SlotID(slot),
+      sampling: SamplingState(params: params, seed: UInt64(slot), badWordTokens: [], terminators: []),
+      tokens: (0..<512).map { TokenID($0 * 97 % shape.vocabulary) }, promptTokens: 256)
+  }
+
+  /// Seconds of two calls made in turns: of each the fastest quarter's slowest.
+  private func interleaved(_ first: () -> Void, _ second: () -> Void) -> (Double, Double) {
+    let clock = ContinuousClock()
+    let start = clock.now
+    var samples: ([Double], [Double]) = ([], [])
+    first()
+    second()
+    repeat {
+      let begin = clock.now
+      first()
+      let middle = clock.now
+      second()
+      samples.0.append((middle - begin) / .seconds(1))
+      samples.1.append((clock.now - middle) / .seconds(1))
+    } while samples.0.count < 8 || (clock.now - start) / .seconds(1) < seconds
+    samples.0.sort()
+    samples.1.sort()
+    return (samples.0[samples.0.count / 4], samples.1[samples.1.count / 4])
+  }
+}
