@@ -13,7 +13,7 @@ import Testing
     benchmark.seconds = 0
     let lines = try benchmark.run(rows: 3)
     #expect(lines.map(\.name) == SamplerBenchmark.ways.map(\.name))
-    #expect(lines.allSatisfy { $0.seconds > 0 && $0.headSeconds > 0 && $0.rows == 3 })
+    #expect(lines.allSatisfy { $0.seconds.isFinite && $0.rows == 3 })
   }
 
   /// The real measurement, for a developer at this room: `SWERVE_BENCH_SAMPLER=32 swift test --filter SamplerBenchmark`.
@@ -22,10 +22,8 @@ import Testing
     let rows = getenv("SWERVE_BENCH_SAMPLER").flatMap { Int(String(cString: $0)) } ?? 32
     let device = try CPUDevice()
     device.pinCallingThread()
-    for line in try SamplerBenchmark(device: device, shape: .half).run(rows: rows) {
-      print(
-        "\(line.name): \(Int((line.seconds - line.headSeconds) * 1e6)) us beside the head's \(Int(line.headSeconds * 1e6))"
-      )
+    for line in try SamplerBenchmark(device: device, vocabularySize: 151_936).run(rows: rows) {
+      print("\(line.name): \(Int(line.seconds * 1e6)) us beside the head")
     }
   }
 }

@@ -64,6 +64,12 @@ public struct EngineConfiguration: Sendable {
   public var threads: Int?
   /// Name of the kernel set (`scalar`, `avx512`, `avx512bf16`, `amx`); nil = the best this CPU has.
   public var kernelSet: String?
+  /// Bind kernel threads to memory nodes, and weights to the nodes of the threads that read them.
+  public var numaBind = false
+  /// Nodes to use, by the system's numbers; nil = all that have allowed CPUs. Only with `numaBind`.
+  public var numaNodes: [Int]?
+  /// CPUs to use; nil = all of those nodes. Only with `numaBind`.
+  public var numaCPUs: [Int]?
 
   // MARK: Limits
 
@@ -116,6 +122,8 @@ public struct EngineConfiguration: Sendable {
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
+    require(numaBind || numaNodes == nil, "--numa-bind-nodes needs --numa-bind.")
+    require(numaBind || numaCPUs == nil, "--numa-bind-cpus needs --numa-bind.")
     require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
     if let maxModelLength {
       require(

@@ -2,30 +2,28 @@ package import SwerveCore
 package import SwerveHardware
 import SwerveInference
 
-/// Microseconds that sampling adds to a decode step: the output head followed by the sampler, less the head alone, over
-/// logits of a spread that models have. What `swerve bench kernels` prints below the kernels.
+/// What sampling adds to a decode step: the output head with the sampler, less the head alone. The head's inputs are few,
+/// so that its own time does not hide the difference; logits are noise of unit variance.
 package struct SamplerBenchmark {
   /// One way of sampling.
   package struct Line: Sendable {
     package var name: String
     package var rows: Int
-    /// Head and sampler.
+    /// Beside the head's product; the median of differences, which noise can make negative.
     package var seconds: Double
-    /// The head's product alone.
-    package var headSeconds: Double
   }
 
   package let device: CPUDevice
-  package let shape: KernelBenchmark.Shape
+  package let vocabularySize: Int
   /// Least seconds a measurement runs.
   package var seconds = 0.3
 
-  package init(device: CPUDevice, shape: KernelBenchmark.Shape) {
+  package init(device: CPUDevice, vocabularySize: Int) {
     self.device = device
-    self.shape = shape
+    self.vocabularySize = vocabularySize
   }
 
-  /// Ways of sampling, by the name of their line. Logits are flat (a spread of about one), the worst case of a nucleus.
+  /// Ways of sampling, by the name of their line. A nucleus of noise is most of the vocabulary: its worst case.
   package static let ways: [(name: String, params: SamplingParams)] = [
     ("greedy", SamplingParams(temperature: 0)),
     ("temperature", SamplingParams(temperature: 1)),
@@ -33,23 +31,30 @@ package struct SamplerBenchmark {
     ("top-p 0.9, peaked", SamplingParams(temperature: 0.1, topP: 0.9)),
     ("top-k 50", SamplingParams(temperature: 0.8, topK: 50)),
     ("min-p 0.05", SamplingParams(temperature: 0.8, minP: 0.05)),
-    ("greedy, penalty 1.1", SamplingParams(temperature: 0, repetitionPenalty: 1.1)),
+    ("greedy, penalty 1.1", penalised),
     ("greedy, 5 logprobs", SamplingParams(temperature: 0, logprobs: 5)),
   ]
 
+  private static var penalised: SamplingParams {
+    var params = SamplingParams(temperature: 0)
+    params.repetitionPenalty = 1.1
+    return params
+  }
+
   /// - Throws: `HardwareError` for memory: the head's weights and two tiles of logits.
   package func run(rows: Int, progress: (Line) -> Void = { _ in }) throws -> [Line] {
-    let vocabulary = shape.vocabulary
+    let vocabulary = vocabularySize
+    let hidden = 128
     let head = try device.packRandom(
-      rows: [vocabulary], columns: shape.hidden, seed: 1, scale: 1 / Float(shape.hidden).squareRoot(), type: .bfloat16)
-    let input = try device.packRandom(rows: [rows], columns: shape.hidden, seed: 2, scale: 1, type: .bfloat16)
+      rows: [vocabulary], columns: hidden, seed: 1, scale: 1 / Float(hidden).squareRoot(), type: .bfloat16)
+    let input = try device.packRandom(rows: [rows], columns: hidden, seed: 2, scale: 1, type: .bfloat16)
     // Packed noise read as rows is noise as well.
-    let x = try device.allocate(byteCount: rows * shape.hidden * 2)
-    let hidden = try device.allocate(byteCount: rows * shape.hidden * 4)
-    let wide = hidden.tensor(.float32, rows: rows, columns: shape.hidden)
+    let x = try device.allocate(byteCount: rows * hidden * 2)
+    let residual = try device.allocate(byteCount: rows * hidden * 4)
+    let wide = residual.tensor(.float32, rows: rows, columns: hidden)
     let indices = (0..<rows).map { TokenID($0) }
     device.embed(indices.span, table: input, into: wide)
-    let normed = x.tensor(.bfloat16, rows: rows, columns: shape.hidden)
+    let normed = x.tensor(.bfloat16, rows: rows, columns: hidden)
     device.convert(wide, into: normed)
     let width = Sampler.paddedWidth(vocabulary)
     let tile = try device.allocate(byteCount: rows * width * 4)
@@ -73,7 +78,7 @@ package struct SamplerBenchmark {
         tasks.append(task)
       }
       let narrow = logits.columns(0..<vocabulary)
-      let measured = interleaved(
+      let measured = difference(
         {
           let request = sampler.prepare(tasks)
           device.head(
@@ -81,7 +86,7 @@ package struct SamplerBenchmark {
             statistics: request.statistics)
           sampler.choose(tasks, logits: logits, work: work, result: &result)
         }, { device.linear(normed, head, into: narrow) })
-      let line = Line(name: way.name, rows: rows, seconds: measured.0, headSeconds: measured.1)
+      let line = Line(name: way.name, rows: rows, seconds: measured)
       lines.append(line)
       progress(line)
     }
@@ -92,14 +97,14 @@ package struct SamplerBenchmark {
     Admission(
       sequence: SequenceID(request: RequestID(rawValue: UInt64(slot)), index: 0), slot: SlotID(slot),
       sampling: SamplingState(params: params, seed: UInt64(slot), badWordTokens: [], terminators: []),
-      tokens: (0..<512).map { TokenID($0 * 97 % shape.vocabulary) }, promptTokens: 256)
+      tokens: (0..<512).map { TokenID($0 * 97 % vocabularySize) }, promptTokens: 256)
   }
 
-  /// Seconds of two calls made in turns: of each the fastest quarter's slowest.
-  private func interleaved(_ first: () -> Void, _ second: () -> Void) -> (Double, Double) {
+  /// Seconds that the first call takes longer than the second, made in turns: the median of the differences.
+  private func difference(_ first: () -> Void, _ second: () -> Void) -> Double {
     let clock = ContinuousClock()
     let start = clock.now
-    var samples: ([Double], [Double]) = ([], [])
+    var samples: [Double] = []
     first()
     second()
     repeat {
@@ -107,11 +112,9 @@ package struct SamplerBenchmark {
       first()
       let middle = clock.now
       second()
-      samples.0.append((middle - begin) / .seconds(1))
-      samples.1.append((clock.now - middle) / .seconds(1))
-    } while samples.0.count < 8 || (clock.now - start) / .seconds(1) < seconds
-    samples.0.sort()
-    samples.1.sort()
-    return (samples.0[samples.0.count / 4], samples.1[samples.1.count / 4])
+      samples.append(((middle - begin) - (clock.now - middle)) / .seconds(1))
+    } while samples.count < 8 || (clock.now - start) / .seconds(1) < seconds
+    samples.sort()
+    return samples[samples.count / 2]
   }
 }
