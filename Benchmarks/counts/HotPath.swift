@@ -6,10 +6,10 @@ import SwerveScheduling
 import SwerveText
 
 /// Something a step does, ready to be done again and again.
-struct HotPath {
+struct HotPath: Sendable {
   var name: String
   /// Builds the operands; the answer does the work once.
-  var prepare: () throws -> () throws -> Void
+  var prepare: @Sendable () throws -> () throws -> Void
 
   static let all: [HotPath] =
     [
@@ -34,14 +34,9 @@ struct HotPath {
     HotPath(name: name) {
       let device = try device()
       let weight = try device.packRandom(rows: [512], columns: 256, seed: 1, scale: 0.1, type: type)
-      let x = try device.allocate(byteCount: rows * 256 * type.byteCount)
-      let y = try device.allocate(byteCount: rows * 512 * 4)
-      let input = x.tensor(type, rows: rows, columns: 256)
-      let output = y.tensor(.float32, rows: rows, columns: 512)
-      let buffers = Held(x, y)
-      return {
-        withExtendedLifetime(buffers) { device.linear(input, weight, into: output) }
-      }
+      let x = Rows(type, rows, 256)
+      let y = Rows(.float32, rows, 512)
+      return { device.linear(x.tensor, weight, into: y.tensor) }
     }
   }
 
@@ -56,14 +51,11 @@ struct HotPath {
     let sequences = (0..<4).map {
       AttentionSequence(firstRow: Int32($0), rowCount: 1, contextTokens: 499, firstBlock: Int32($0 * 32))
     }
-    let q = try device.allocate(byteCount: 4 * 8 * 64 * 2)
-    let queries = q.tensor(.bfloat16, rows: 4, columns: 8 * 64)
-    let buffers = Held(q, try device.allocate(byteCount: 64))
+    let queries = Rows(.bfloat16, 4, 8 * 64)
     return {
-      withExtendedLifetime(buffers) {
-        batch.prepare(sequences: sequences.span, blocks: blocks.span)
-        device.attention(q: queries, cache: cache, layer: 0, batch: batch, scale: 0.125, into: queries)
-      }
+      batch.prepare(sequences: sequences.span, blocks: blocks.span)
+      device.attention(
+        q: queries.tensor, cache: cache, layer: 0, batch: batch, scale: 0.125, into: queries.tensor)
     }
   }
 
@@ -103,64 +95,76 @@ struct HotPath {
     return {
       var stream = IncrementalDetokenizer(tokenizer)
       var bytes = 0
-      for id in ids { bytes += stream.append(id)?.utf8.count ?? 0 }
+      for id in ids { bytes += stream.append(id.rawValue)?.utf8.count ?? 0 }
       if bytes == 0 { fail("the detokenizer gave no text") }
     }
   }
 
-  /// Two rows of a vocabulary of 32,000, from raw logits to tokens.
   private static func sampler(_ name: String, _ params: SamplingParams) -> HotPath {
     HotPath(name: name) {
-      let device = try device()
-      let vocabulary = 32_000
-      let rows = 2
-      let width = Sampler.paddedWidth(vocabulary)
-      let sampler = try Sampler(
-        vocabularySize: vocabulary, sequences: rows, contextTokens: 64, tileRows: rows, device: device)
-      let noise = try device.packRandom(rows: [rows], columns: width, seed: 9, scale: 2, type: .float32)
-      let raw = try device.allocate(byteCount: rows * width * 4)
-      let tile = try device.allocate(byteCount: rows * width * 4)
-      let copy = try device.allocate(byteCount: rows * width * 4)
-      let source = raw.tensor(.float32, rows: rows, columns: width)
-      let logits = tile.tensor(.float32, rows: rows, columns: width)
-      let work = copy.tensor(.float32, rows: rows, columns: width)
-      device.embed((0..<rows).map { TokenID($0) }.span, table: noise, into: source)
-      let buffers = (Held(raw, tile), Held(copy, try device.allocate(byteCount: 64)))
-      var tasks: [Sampler.Task] = []
-      var result = StepResult()
-      for slot in 0..<rows {
-        var task = Sampler.Task(
-          slot: slot, result: slot, alternativeCount: params.logprobs ?? 0, wantsLogprobs: params.logprobs != nil)
-        task.firstAlternative = result.alternatives.count
-        result.samples.append(Sample(sequenceIndex: Int32(slot), token: 0, firstAlternative: 0))
-        for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
-        tasks.append(task)
-      }
-      return {
-        withExtendedLifetime(buffers) {
-          // The same numbers every time: a slot's position is part of what is drawn.
-          for slot in 0..<rows {
-            sampler.admit(
-              Admission(
-                sequence: SequenceID(request: RequestID(rawValue: UInt64(slot)), index: 0), slot: SlotID(slot),
-                sampling: SamplingState(params: params, seed: UInt64(slot), badWordTokens: [], terminators: []),
-                tokens: [1, 2], promptTokens: 2))
-          }
-          logits.float32.update(from: source.float32, count: rows * width)
-          sampler.run(tasks, logits: logits, work: work, result: &result)
-        }
-      }
+      let path = try SamplerPath(params, device: device())
+      return { path.run() }
     }
   }
 }
 
-/// Keeps two buffers for as long as closures use their memory.
-private final class Held {
-  private let first: DeviceBuffer
-  private let second: DeviceBuffer
+/// Rows of numbers with their memory, zero at first.
+private final class Rows {
+  let tensor: Tensor
 
-  init(_ first: consuming DeviceBuffer, _ second: consuming DeviceBuffer) {
-    self.first = first
-    self.second = second
+  init(_ type: ElementType, _ rows: Int, _ columns: Int) {
+    let bytes = rows * columns * type.byteCount + 64
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    memory.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+    tensor = Tensor(pointer: memory, type: type, rows: rows, columns: columns)
+  }
+
+  deinit { tensor.pointer.deallocate() }
+}
+
+/// Rows of a vocabulary of 32,000, from raw logits to tokens.
+private final class SamplerPath {
+  private static let vocabulary = 32_000
+  private static let rows = 2
+  private let params: SamplingParams
+  private let sampler: Sampler
+  private let raw: Rows
+  private let logits: Rows
+  private let work: Rows
+  private var tasks: [Sampler.Task] = []
+  private var result = StepResult()
+
+  init(_ params: SamplingParams, device: CPUDevice) throws {
+    self.params = params
+    let width = Sampler.paddedWidth(Self.vocabulary)
+    sampler = try Sampler(
+      vocabularySize: Self.vocabulary, sequences: Self.rows, contextTokens: 64, tileRows: Self.rows, device: device)
+    raw = Rows(.float32, Self.rows, width)
+    logits = Rows(.float32, Self.rows, width)
+    work = Rows(.float32, Self.rows, width)
+    let noise = try device.packRandom(rows: [Self.rows], columns: width, seed: 9, scale: 2, type: .float32)
+    let places = (0..<Self.rows).map { TokenID($0) }
+    device.embed(places.span, table: noise, into: raw.tensor)
+    for slot in 0..<Self.rows {
+      var task = Sampler.Task(
+        slot: slot, result: slot, alternativeCount: params.logprobs ?? 0, wantsLogprobs: params.logprobs != nil)
+      task.firstAlternative = result.alternatives.count
+      result.samples.append(Sample(sequenceIndex: Int32(slot), token: 0, firstAlternative: 0))
+      for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
+      tasks.append(task)
+    }
+  }
+
+  func run() {
+    // The same numbers every time: a slot's position is part of what is drawn.
+    for slot in 0..<Self.rows {
+      sampler.admit(
+        Admission(
+          sequence: SequenceID(request: RequestID(rawValue: UInt64(slot)), index: 0), slot: SlotID(slot),
+          sampling: SamplingState(params: params, seed: UInt64(slot), badWordTokens: [], terminators: []),
+          tokens: [1, 2], promptTokens: 2))
+    }
+    logits.tensor.float32.update(from: raw.tensor.float32, count: Self.rows * raw.tensor.columns)
+    sampler.run(tasks, logits: logits.tensor, work: work.tensor, result: &result)
   }
 }

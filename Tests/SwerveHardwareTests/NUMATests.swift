@@ -51,7 +51,8 @@ import Testing
     #expect(full.workerNodes == (0..<64).map { $0 / 16 })
     #expect(full.nodeIDs == [0, 1, 2, 3])
     let some = try WorkerPlan(
-      .init(nodes: [1, 3], cpus: Array(8..<64)), topology: Self.large, allowed: Array(0..<62), threadCount: 7)
+      .init(nodes: [1, 3], cpus: Array(8..<16) + Array(24..<32) + Array(40..<48) + Array(56..<62)),
+      topology: Self.large, allowed: Array(0..<62), threadCount: 7)
     #expect(some.nodeIDs == [1, 3])
     #expect(some.workerNodes == [0, 0, 0, 1, 1, 1, 1])
     #expect(zip(some.cpus, some.workerNodes).allSatisfy { Self.large.nodes[$1 == 0 ? 1 : 3].cpus.contains($0) })
@@ -96,7 +97,9 @@ import Testing
       }
       let simulated = Simulation(ranges: ranges, workerNodes: plan.workerNodes, grain: 4).run()
       #expect(simulated.unitsDone == units)
-      if units >= 16 * threads, threads % nodes == 0 { #expect(simulated.remoteShare < 0.02, "\(units) units") }
+      // Pieces of four units at the end of a node's range are what a neighbour may take.
+      if units >= 16 * threads { #expect(simulated.remoteShare < 0.1, "\(units) units") }
+      if units >= 100 * threads { #expect(simulated.remoteShare < 0.02, "\(units) units") }
     }
   }
 

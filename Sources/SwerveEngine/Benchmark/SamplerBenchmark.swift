@@ -17,10 +17,15 @@ package struct SamplerBenchmark {
   package let vocabularySize: Int
   /// Least seconds a measurement runs.
   package var seconds = 0.3
+  /// Seconds since some instant.
+  package var now: () -> Double
 
   package init(device: CPUDevice, vocabularySize: Int) {
     self.device = device
     self.vocabularySize = vocabularySize
+    let clock = ContinuousClock()
+    let start = clock.now
+    now = { (clock.now - start) / .seconds(1) }
   }
 
   /// Ways of sampling, by the name of their line. A nucleus of noise is most of the vocabulary: its worst case.
@@ -102,18 +107,17 @@ package struct SamplerBenchmark {
 
   /// Seconds that the first call takes longer than the second, made in turns: the median of the differences.
   private func difference(_ first: () -> Void, _ second: () -> Void) -> Double {
-    let clock = ContinuousClock()
-    let start = clock.now
+    let start = now()
     var samples: [Double] = []
     first()
     second()
     repeat {
-      let begin = clock.now
+      let begin = now()
       first()
-      let middle = clock.now
+      let middle = now()
       second()
-      samples.append(((middle - begin) - (clock.now - middle)) / .seconds(1))
-    } while samples.count < 8 || (clock.now - start) / .seconds(1) < seconds
+      samples.append((middle - begin) - (now() - middle))
+    } while samples.count < 8 || now() - start < seconds
     samples.sort()
     return samples[samples.count / 2]
   }
