@@ -53,6 +53,13 @@ var targets: [Target] = [
     name: "tokenizer-benchmark", dependencies: ["SwerveText", "SwerveCore"], path: "Benchmarks/tokenizer",
     exclude: ["compare.py"], swiftSettings: swift),
 
+  .executableTarget(
+    name: "kernel-counts",
+    dependencies: [
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",
+    ],
+    path: "Benchmarks/counts", exclude: ["check.py", "thresholds.json"], swiftSettings: swift),
+
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(

@@ -22,6 +22,14 @@ say "tests"
 swift test -c release --disable-testable-imports --jobs "$jobs"
 python3 Tools/story-model/test_recipe.py
 
+say "instructions of the hot paths, against Benchmarks/counts/thresholds.json"
+if command -v valgrind >/dev/null; then
+  swift build -c release --product kernel-counts --jobs "$jobs"
+  python3 Benchmarks/counts/check.py --driver .build/release/kernel-counts
+else
+  echo "skipped: valgrind is not installed, so instructions cannot be counted"
+fi
+
 say "tests without the x86 kernels (what other architectures get)"
 SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/portable --disable-testable-imports --jobs "$jobs" \
   --filter 'SwerveHardwareTests|SwerveInferenceTests|SwerveEngineTests'

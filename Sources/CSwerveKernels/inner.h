@@ -117,6 +117,12 @@ struct swerve_kernels {
   int32_t (*argmax)(const float *x, size_t n, float *value);
   /* Sum of exp(x - shift), in double over the lanes' floats. */
   double (*sum_exp)(const float *x, float shift, size_t n);
+  /* The same over numbers of at least `floor`. */
+  double (*sum_exp_from)(const float *x, float shift, float floor, size_t n);
+  /* How many numbers are at least `floor`; NaN never is. */
+  size_t (*count_from)(const float *x, float floor, size_t n);
+  /* Keys of the numbers that are at least `floor`, x[0] being `token`'s; see swerve_row_keys. */
+  size_t (*keys_from)(uint64_t *keys, const float *x, float floor, uint32_t token, size_t n);
 };
 
 extern const swerve_kernels swerve_scalar_kernels;

@@ -7,11 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef __linux__
-#include <sched.h>
-
-/* A small file's text, zero-terminated; false where there is none. */
-static bool read_text(const char *path, char *text, size_t capacity) {
+bool swerve_read_text(const char *path, char *text, size_t capacity) {
   const int file = open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return false;
   const ssize_t n = read(file, text, capacity - 1);
@@ -19,6 +15,9 @@ static bool read_text(const char *path, char *text, size_t capacity) {
   text[n > 0 ? n : 0] = 0;
   return n > 0;
 }
+
+#ifdef __linux__
+#include <sched.h>
 
 int swerve_allowed_cpus(int *cpus, int capacity) {
   cpu_set_t set;
@@ -39,11 +38,11 @@ int swerve_allowed_cpus(int *cpus, int capacity) {
 int swerve_quota_cpus(void) {
   char text[128];
   long long quota = 0, period = 0;
-  if (read_text("/sys/fs/cgroup/cpu.max", text, sizeof text)) {
+  if (swerve_read_text("/sys/fs/cgroup/cpu.max", text, sizeof text)) {
     if (sscanf(text, "%lld %lld", &quota, &period) != 2) return 0;
-  } else if (read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof text)) {
+  } else if (swerve_read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", text, sizeof text)) {
     quota = atoll(text);
-    if (!read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, sizeof text)) return 0;
+    if (!swerve_read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us", text, sizeof text)) return 0;
     period = atoll(text);
   }
   if (quota <= 0 || period <= 0) return 0;
@@ -63,7 +62,7 @@ bool swerve_machine_is_shared(int ours) {
   char text[128];
   float one, five, fifteen;
   int runnable;
-  if (!read_text("/proc/loadavg", text, sizeof text)) return false;
+  if (!swerve_read_text("/proc/loadavg", text, sizeof text)) return false;
   if (sscanf(text, "%f %f %f %d/", &one, &five, &fifteen, &runnable) != 4) return false;
   const long online = sysconf(_SC_NPROCESSORS_ONLN);
   /* Our own workers count as runnable while they spin. */

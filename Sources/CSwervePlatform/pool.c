@@ -24,26 +24,40 @@
 #define OPEN ((uint64_t)1 << 31)
 #define JOINED (OPEN - 1)
 
+/* The units that belong to one memory node. */
+struct queue {
+  _Alignas(64) _Atomic size_t next;
+  size_t end;
+};
+
+/* Lines of the cache are what a barrier costs: what a worker needs to see and join a run lies in one, what the caller
+ * waits for in another. */
 struct swerve_pool {
-  /* What runs: written by the caller between runs. */
-  swerve_pool_task task;
-  const void *job;
-  size_t units, grain;
+  /* Constant once created. */
   uint64_t spin_ns;
-  int threads, created;
+  int threads, created, nodes;
   size_t scratch_bytes;
   char *scratch;
   pthread_t *thread;
   const int *cpus;
+  const int *node;          /* [threads] node of each worker, ascending */
+  int *first;               /* [nodes + 1] first worker of each node */
+  struct queue *queue;      /* [nodes] */
+  /* The caller's alone. */
   pthread_mutex_t callers;
-  uint64_t next_look; /* when to ask again whether the machine is shared */
+  uint32_t looks;           /* runs since the last look at the clock */
+  uint64_t next_look;       /* when to ask again whether the machine is shared */
+  /* One line: the run. All but `state`, `runs` and `sleepers` is written by the caller between runs. */
   _Alignas(64) _Atomic uint64_t state;
-  _Alignas(64) _Atomic size_t next;
-  _Alignas(64) _Atomic uint32_t finished;
-  _Alignas(64) _Atomic uint32_t runs; /* futex: changes with every run */
+  swerve_pool_task task;
+  const void *job;
+  size_t grain;
+  _Atomic uint32_t runs; /* futex: changes with every run */
   _Atomic uint32_t sleepers;
-  _Atomic uint32_t caller_sleeps;
   _Atomic bool spins, stops;
+  /* One line: the end of the run. */
+  _Alignas(64) _Atomic uint32_t finished;
+  _Atomic uint32_t caller_sleeps;
   _Atomic int next_worker;
 };
 
@@ -78,23 +92,36 @@ static void wake(_Atomic uint32_t *word, int count) {
 #endif
 }
 
-/* Takes pieces until none is left. They shrink as the end comes near, so that workers finish together. */
-static void take_units(swerve_pool *p, int worker) {
-  const size_t units = p->units, grain = p->grain;
-  const size_t share = 3 * (size_t)p->threads;
-  void *scratch = p->scratch + (size_t)worker * p->scratch_bytes;
-  size_t begin = atomic_load_explicit(&p->next, memory_order_relaxed);
-  for (;;) {
-    if (begin >= units) return;
-    size_t count = (units - begin) / share / grain * grain;
+/* Takes pieces of one node's units until none is left. They shrink as the end comes near, so that workers finish
+ * together. */
+static void take_from(swerve_pool *p, int node, void *scratch) {
+  struct queue *q = &p->queue[node];
+  const size_t end = q->end, grain = p->grain;
+  const size_t share = 3 * (size_t)(p->first[node + 1] - p->first[node]);
+  size_t begin = atomic_load_explicit(&q->next, memory_order_relaxed);
+  while (begin < end) {
+    size_t count = (end - begin) / share / grain * grain;
     if (count < grain) count = grain;
-    const size_t end = count < units - begin ? begin + count : units;
-    if (!atomic_compare_exchange_weak_explicit(
-          &p->next, &begin, end, memory_order_relaxed, memory_order_relaxed))
+    const size_t upto = count < end - begin ? begin + count : end;
+    if (!atomic_compare_exchange_weak_explicit(&q->next, &begin, upto, memory_order_relaxed, memory_order_relaxed))
       continue;
-    p->task(p->job, begin, end, scratch);
-    begin = atomic_load_explicit(&p->next, memory_order_relaxed);
+    p->task(p->job, begin, upto, scratch);
+    begin = atomic_load_explicit(&q->next, memory_order_relaxed);
   }
+}
+
+/* The worker's own node first; then what others have left, so that nobody waits for a node whose workers sleep. */
+static void take_units(swerve_pool *p, int worker) {
+  void *scratch = p->scratch + (size_t)worker * p->scratch_bytes;
+  const int own = p->node ? p->node[worker] : 0;
+  take_from(p, own, scratch);
+  for (int other = 1; other < p->nodes; other++) take_from(p, (own + other) % p->nodes, scratch);
+}
+
+size_t swerve_pool_node_begin(const swerve_pool *p, size_t units, int node) {
+  /* Nodes share as their workers do. Split so that nothing overflows. */
+  const size_t threads = (size_t)p->threads, before = (size_t)p->first[node];
+  return units / threads * before + units % threads * before / threads;
 }
 
 static void join_run(swerve_pool *p, int worker) {
@@ -118,7 +145,7 @@ static uint32_t wait_for_run(swerve_pool *p, uint32_t seen) {
         relax();
         runs = atomic_load_explicit(&p->runs, memory_order_acquire);
       }
-    } while (runs == seen && now_ns() < until);
+    } while (runs == seen && atomic_load_explicit(&p->spins, memory_order_relaxed) && now_ns() < until);
   }
   while (runs == seen) {
     atomic_fetch_add(&p->sleepers, 1);
@@ -144,9 +171,21 @@ static void *work(void *argument) {
   }
 }
 
-/* Once a second: whether other threads want our CPUs. */
+/* The clock of the last tick: reading it costs a load or two, and milliseconds are all that is asked. */
+static uint64_t coarse_ns(void) {
+#ifdef CLOCK_MONOTONIC_COARSE
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+#else
+  return now_ns();
+#endif
+}
+
+/* Once a second, looking at the clock every few runs: whether other threads want our CPUs. */
 static void look_around(swerve_pool *p) {
-  const uint64_t now = now_ns();
+  if (p->looks++ % 16 != 0) return;
+  const uint64_t now = coarse_ns();
   if (now < p->next_look) return;
   p->next_look = now + 1000000000u;
   atomic_store_explicit(&p->spins, !swerve_machine_is_shared(p->threads), memory_order_relaxed);
@@ -184,9 +223,11 @@ void swerve_pool_run(swerve_pool *p, swerve_pool_task task, const void *job, siz
   look_around(p);
   p->task = task;
   p->job = job;
-  p->units = units;
   p->grain = grain;
-  atomic_store_explicit(&p->next, 0, memory_order_relaxed);
+  for (int node = 0; node < p->nodes; node++) {
+    p->queue[node].end = swerve_pool_node_begin(p, units, node + 1);
+    atomic_store_explicit(&p->queue[node].next, swerve_pool_node_begin(p, units, node), memory_order_relaxed);
+  }
   atomic_store_explicit(&p->finished, 0, memory_order_relaxed);
   const uint64_t run = (atomic_load_explicit(&p->state, memory_order_relaxed) >> 32) + 1;
   atomic_store(&p->state, run << 32 | OPEN);
@@ -200,6 +241,14 @@ void swerve_pool_run(swerve_pool *p, swerve_pool_task task, const void *job, siz
 
 int swerve_pool_threads(const swerve_pool *p) { return p->created + 1; }
 
+bool swerve_pool_spins(const swerve_pool *p) {
+  return p->spin_ns > 0 && atomic_load_explicit(&((swerve_pool *)p)->spins, memory_order_relaxed);
+}
+
+int swerve_pool_sleepers(const swerve_pool *p) {
+  return (int)atomic_load(&((swerve_pool *)p)->sleepers);
+}
+
 void swerve_pool_destroy(swerve_pool *p) {
   if (!p) return;
   atomic_store(&p->stops, true);
@@ -209,12 +258,46 @@ void swerve_pool_destroy(swerve_pool *p) {
   swerve_pages_free(p->scratch, p->scratch_bytes * (size_t)p->threads);
   pthread_mutex_destroy(&p->callers);
   free((void *)p->cpus);
+  free((void *)p->node);
+  free(p->first);
+  free(p->queue);
   free(p->thread);
   free(p);
 }
 
-swerve_pool *swerve_pool_create(int threads, const int *cpus, size_t scratch_bytes, uint64_t spin_ns) {
-  if (threads < 1 || threads > 4096) return NULL;
+static int *copy_numbers(const int *numbers, int count) {
+  int *kept = malloc((size_t)count * sizeof *kept);
+  if (kept) memcpy(kept, numbers, (size_t)count * sizeof *kept);
+  return kept;
+}
+
+/* Which workers and which queue each node has. False without memory. */
+static bool arrange_nodes(swerve_pool *p, const int *nodes) {
+  p->nodes = nodes ? nodes[p->threads - 1] + 1 : 1;
+  p->first = calloc((size_t)p->nodes + 1, sizeof *p->first);
+  const size_t bytes = (size_t)p->nodes * sizeof *p->queue;
+  if (posix_memalign((void **)&p->queue, 64, bytes) != 0) p->queue = NULL;
+  if (!p->first || !p->queue) return false;
+  memset(p->queue, 0, bytes);
+  p->first[p->nodes] = p->threads;
+  if (!nodes) return true;
+  for (int worker = p->threads - 1; worker >= 0; worker--) p->first[nodes[worker]] = worker;
+  return (p->node = copy_numbers(nodes, p->threads)) != NULL;
+}
+
+/* Ascending from 0 without gaps. */
+static bool are_nodes(const int *nodes, int threads) {
+  for (int i = 0; i < threads; i++) {
+    const int before = i ? nodes[i - 1] : 0;
+    if (nodes[i] != before && (i == 0 || nodes[i] != before + 1)) return false;
+  }
+  return true;
+}
+
+swerve_pool *swerve_pool_create(
+  int threads, const int *cpus, const int *nodes, size_t scratch_bytes, uint64_t spin_ns
+) {
+  if (threads < 1 || threads > 4096 || (nodes && !are_nodes(nodes, threads))) return NULL;
   swerve_pool *p = NULL;
   if (posix_memalign((void **)&p, 64, sizeof *p) != 0) return NULL;
   memset(p, 0, sizeof *p);
@@ -225,14 +308,9 @@ swerve_pool *swerve_pool_create(int threads, const int *cpus, size_t scratch_byt
   p->scratch = swerve_pages_allocate(p->scratch_bytes * (size_t)threads);
   p->thread = calloc((size_t)threads, sizeof *p->thread);
   atomic_store(&p->next_worker, 1);
-  atomic_store(&p->spins, true);
-  bool complete = p->scratch && p->thread;
-  if (complete && cpus) {
-    int *kept = malloc((size_t)threads * sizeof *kept);
-    if (kept) memcpy(kept, cpus, (size_t)threads * sizeof *kept);
-    p->cpus = kept;
-    complete = kept != NULL;
-  }
+  atomic_store(&p->spins, !swerve_machine_is_shared(threads));
+  bool complete = p->scratch && p->thread && arrange_nodes(p, nodes);
+  if (complete && cpus) complete = (p->cpus = copy_numbers(cpus, threads)) != NULL;
   for (int i = 1; complete && i < threads; i++) {
     complete = pthread_create(p->thread + p->created, NULL, work, p) == 0;
     if (complete) p->created++;

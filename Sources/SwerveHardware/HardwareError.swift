@@ -6,6 +6,8 @@ package enum HardwareError: Error, Sendable, Hashable, CustomStringConvertible {
   case unsupportedKernels(KernelSet, available: [KernelSet])
   /// Worker threads could not be started.
   case threadsUnavailable(requested: Int)
+  /// CPUs or memory nodes that are not there.
+  case placement(String)
   /// Sizes that do not fit together.
   case shape(String)
 
@@ -18,7 +20,7 @@ package enum HardwareError: Error, Sendable, Hashable, CustomStringConvertible {
         + "use \(available.map(\.rawValue).joined(separator: ", "))"
     case .threadsUnavailable(let count):
       "\(count) kernel threads could not be started; use fewer threads"
-    case .shape(let sentence): sentence
+    case .placement(let sentence), .shape(let sentence): sentence
     }
   }
 }

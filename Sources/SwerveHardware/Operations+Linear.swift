@@ -22,6 +22,21 @@ extension CPUDevice {
   package func linear(
     _ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue = .store, rounded: RoundedRows? = nil, into y: Tensor
   ) {
+    guard let job = linearJob(x, w, epilogue: epilogue, rounded: rounded, into: y) else { return }
+    let units = (w.outputs + 15) / 16
+    // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
+    // Whole panels of 4 blocks, of 8 where a few rows meet quantised ones.
+    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, format: w.format) * (w.layout == .interleaved16 ? 2 : 1)
+    let panel = w.format.isQuantized && x.rows <= 2 ? 8 : 4
+    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / panel) * panel
+    pool.run(swerve_linear_task, job, units: units, grain: grain)
+  }
+
+  /// What the kernel is told, after the operands were checked and rows rounded where the format wants that; nil without
+  /// rows.
+  func linearJob(
+    _ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue, rounded: RoundedRows?, into y: Tensor
+  ) -> swerve_linear_job? {
     require(x.type == w.type && x.columns == w.inputs, "linear: x and weight")
     require(y.rows == x.rows && y.columns == w.outputs, "linear: y")
     require((epilogue == .siluMultiply) == (w.layout == .interleaved16), "linear: epilogue and layout")
@@ -37,22 +52,15 @@ extension CPUDevice {
       require(y.type == w.type, "linear: type of y")
       code = 3
     }
-    guard x.rows > 0 else { return }
+    guard x.rows > 0 else { return nil }
     if w.format == .int8Dynamic { round(x, into: rounded) }
-    let job = swerve_linear_job(
+    return swerve_linear_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
       bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
       y_stride: y.rowStride, rows: x.rows, inputs: w.inputs, outputs: w.outputs, type: w.type.kernelType,
       epilogue: code,
       segments: Int32(w.segments), format: w.format.kernelFormat, group: w.format.group ?? 0,
       levels: rounded?.levels, row_scales: rounded?.scales)
-    let units = (w.outputs + 15) / 16
-    // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
-    // Whole panels of 4 blocks, of 8 where a few rows meet quantised ones.
-    let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, format: w.format) * (w.layout == .interleaved16 ? 2 : 1)
-    let panel = w.format.isQuantized && x.rows <= 2 ? 8 : 4
-    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / panel) * panel
-    pool.run(swerve_linear_task, job, units: units, grain: grain)
   }
 
   private func round(_ x: Tensor, into rounded: RoundedRows?) {

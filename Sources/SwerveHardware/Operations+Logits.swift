@@ -1,44 +1,121 @@
 internal import CSwerveKernels
 internal import SwerveCore
 
-extension CPUDevice {
-  /// Lowest index of each row's largest logit. `logits` f32 [rows, V]; NaN counts as -infinity.
-  package func argmax(_ logits: Tensor, into indices: inout MutableSpan<Int32>) {
-    require(indices.count >= logits.rows, "argmax: one index a row")
-    indices.withUnsafeMutableBufferPointer { runLogits(logits, argmax: $0.baseAddress) }
+/// What is wanted of one row of logits.
+package struct RowRequest: Sendable, Hashable {
+  // The layout of swerve_row_request, whose arrays these are handed to.
+
+  /// Multiplies the row first, in place: 1 / temperature. 1 = the row stays as it is.
+  package var factor: Float
+  private var code: Int32
+
+  package enum Wanted: Int32, Sendable {
+    /// The row is left alone, its factor too.
+    case nothing = 0
+    /// Largest logits and their places.
+    case maxima = 1
+    /// These and the sums.
+    case sums = 2
   }
 
-  /// Each row's largest logit and its place, and ln Σ e^logit. `logits` f32 [rows, V]; all three spans [rows].
-  package func maximaAndLogSumExp(
-    _ logits: Tensor, indices: inout MutableSpan<Int32>, maxima: inout MutableSpan<Float>,
-    logSumExps: inout MutableSpan<Float>
+  package init(factor: Float = 1, _ wanted: Wanted) {
+    self.factor = factor
+    code = wanted.rawValue
+  }
+
+  package var wanted: Wanted { Wanted(rawValue: code) ?? .nothing }
+}
+
+/// Where statistics of rows go, each [rows, pieces]: memory that somebody else owns.
+package struct StatisticsTable: @unchecked Sendable {
+  // Sendable: addresses and a size; who may touch the memory is decided by the owner's rules.
+
+  /// Tokens of a piece; a row's last piece may be shorter.
+  package static let pieceWidth = 1024
+
+  package let pieces: Int
+  /// Place of the maximum inside the piece, the lowest among equals; not-a-number counts as −∞.
+  package let places: UnsafeMutablePointer<Int32>
+  package let maxima: UnsafeMutablePointer<Float>
+  /// ln Σ exp of the piece; −∞ where its maximum is.
+  package let logSums: UnsafeMutablePointer<Float>
+
+  package init(
+    pieces: Int, places: UnsafeMutablePointer<Int32>, maxima: UnsafeMutablePointer<Float>,
+    logSums: UnsafeMutablePointer<Float>
   ) {
-    require(
-      indices.count >= logits.rows && maxima.count >= logits.rows && logSumExps.count >= logits.rows,
-      "maximaAndLogSumExp: one a row")
-    indices.withUnsafeMutableBufferPointer { i in
-      maxima.withUnsafeMutableBufferPointer { m in
-        logSumExps.withUnsafeMutableBufferPointer { l in
-          runLogits(logits, argmax: i.baseAddress, maximum: m.baseAddress, logSumExp: l.baseAddress)
-        }
-      }
+    self.pieces = pieces
+    self.places = places
+    self.maxima = maxima
+    self.logSums = logSums
+  }
+
+  package static func pieces(_ columns: Int) -> Int { (columns + pieceWidth - 1) / pieceWidth }
+
+  /// The part from `row` on.
+  package func from(_ row: Int) -> StatisticsTable {
+    StatisticsTable(
+      pieces: pieces, places: places + row * pieces, maxima: maxima + row * pieces, logSums: logSums + row * pieces)
+  }
+
+  fileprivate var kernelTable: swerve_statistics {
+    swerve_statistics(pieces: pieces, places: places, maxima: maxima, log_sums: logSums)
+  }
+}
+
+extension CPUDevice {
+  /// Multiplies rows of logits by their factors and finds their statistics. `logits` f32 [rows, V], one request a row,
+  /// `table` of V columns' pieces.
+  package func statistics(_ logits: Tensor, requests: UnsafePointer<RowRequest>, into table: StatisticsTable) {
+    require(table.pieces == StatisticsTable.pieces(logits.columns), "statistics: pieces")
+    guard logits.rows > 0 else { return }
+    pool.run(
+      swerve_statistics_task, statisticsJob(logits, requests, table), units: logits.rows * table.pieces, grain: 16)
+  }
+
+  /// The same on the calling thread: for a task that holds one row.
+  package func statisticsHere(_ logits: Tensor, requests: UnsafePointer<RowRequest>, into table: StatisticsTable) {
+    require(table.pieces == StatisticsTable.pieces(logits.columns), "statistics: pieces")
+    withUnsafePointer(to: statisticsJob(logits, requests, table)) {
+      swerve_statistics_task($0, 0, logits.rows * table.pieces, nil)
     }
   }
 
-  /// Multiplies each row f32 [rows, V] by its factor, in place: temperatures.
-  package func scaleRows(_ logits: Tensor, by factors: Span<Float>) {
-    require(factors.count >= logits.rows, "scaleRows: one factor a row")
-    factors.withUnsafeBufferPointer { runLogits(logits, scale: $0.baseAddress) }
+  private func statisticsJob(
+    _ logits: Tensor, _ requests: UnsafePointer<RowRequest>, _ table: StatisticsTable
+  ) -> swerve_statistics_job {
+    swerve_statistics_job(
+      kernels: kernels, logits: logits.float32, stride: logits.rowStride, columns: logits.columns,
+      requests: UnsafeRawPointer(requests).assumingMemoryBound(to: swerve_row_request.self),
+      statistics: table.kernelTable)
   }
 
-  private func runLogits(
-    _ logits: Tensor, argmax: UnsafeMutablePointer<Int32>? = nil, maximum: UnsafeMutablePointer<Float>? = nil,
-    logSumExp: UnsafeMutablePointer<Float>? = nil, scale: UnsafePointer<Float>? = nil
+  /// The output head: `logits` f32 [rows, V] = x Wᵀ as `linear` gives it, and what each row's request wants, found while
+  /// a piece of the product is in the cache. The bits are those of `linear` and `statistics`.
+  ///
+  /// - Parameter keepsLogits: false where nobody will read `logits`: they are then not written, or anything may be.
+  package func head(
+    _ x: Tensor, _ w: PackedWeight, into logits: Tensor, keepsLogits: Bool, requests: UnsafePointer<RowRequest>,
+    statistics table: StatisticsTable
   ) {
-    require(logits.columns > 0, "logits: no columns")
-    let job = swerve_logits_job(
-      kernels: kernels, logits: logits.float32, stride: logits.rowStride, columns: logits.columns, argmax: argmax,
-      maximum: maximum, log_sum_exp: logSumExp, scale: scale)
-    pool.run(swerve_logits_task, job, units: logits.rows)
+    require(table.pieces == StatisticsTable.pieces(w.outputs), "head: pieces")
+    // A piece is the unit: too few of them for a fair share of the threads cost more than a second pass over little.
+    guard threadCount == 1 || table.pieces >= 8 * threadCount else {
+      linear(x, w, into: logits)
+      return statistics(logits, requests: requests, into: table)
+    }
+    require(logits.type == .float32 && w.layout == .stacked && w.format != .int8Dynamic, "head: f32 logits")
+    guard let linear = linearJob(x, w, epilogue: .store, rounded: nil, into: logits) else { return }
+    let job = swerve_head_job(
+      linear: linear, requests: UnsafeRawPointer(requests).assumingMemoryBound(to: swerve_row_request.self),
+      statistics: table.kernelTable, keeps: keepsLogits)
+    pool.run(swerve_head_task, job, units: table.pieces)
+  }
+
+  /// One row of logits for a task that searches it.
+  ///
+  /// - Parameter maxima: [pieces] of these logits.
+  package func scan(_ logits: UnsafeMutableBufferPointer<Float>, maxima: UnsafePointer<Float>) -> RowScan {
+    RowScan(logits: logits, maxima: maxima, kernels: kernels)
   }
 }

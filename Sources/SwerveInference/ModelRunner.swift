@@ -149,7 +149,7 @@ package final class ModelRunner {
   private func finishTile(_ residual: Tensor, into result: inout StepResult) {
     guard !rows.isEmpty else { return }
     let logits = computeTile(residual)
-    sampler.run(tasks, logits: logits, work: head.work.first(rows.count), result: &result)
+    sampler.choose(tasks, logits: logits, work: head.work.first(rows.count), result: &result)
     rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
   }
@@ -158,6 +158,7 @@ package final class ModelRunner {
   private func computeTile(_ residual: Tensor) -> Tensor {
     let rows = self.rows
     return head.compute(
-      rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon, device: device)
+      rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon,
+      request: sampler.prepare(tasks), device: device)
   }
 }

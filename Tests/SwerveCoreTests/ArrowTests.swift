@@ -30,6 +30,9 @@ import Testing
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
+    "kernel-counts": [
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",
+    ],
   ]
 
   static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()

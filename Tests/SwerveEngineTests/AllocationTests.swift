@@ -12,7 +12,7 @@ import Testing
   private func plan() throws -> StartPlan {
     try StartPlan(
       storyConfiguration {
-        $0.maxSequences = 8; $0.maxBatchedTokens = 512
+        $0.maxSequences = 32; $0.maxBatchedTokens = 1024
       })
   }
 
@@ -45,6 +45,19 @@ import Testing
           $0.presencePenalty = 0.5; $0.logprobs = 5
         }))
 
+    // Seeded nuclei and penalties fill the batch to 32 rows; flat rows take the way of rejection.
+    for id in UInt64(5)...32 {
+      threads.inbox.post(
+        .submit(
+          request(id) {
+            $0.temperature = id % 2 == 0 ? 0.8 : 30
+            $0.topP = 0.9
+            $0.seed = Int(id)
+            if id % 3 == 0 { $0.repetitionPenalty = 1.1 }
+            if id % 5 == 0 { $0.frequencyPenalty = 0.2 }
+          }))
+    }
+
     var messages: [PublisherMessage] = []
     var received = 0
     /// What the publisher thread does with a hand-over.
@@ -62,7 +75,7 @@ import Testing
       loop.step()
       recycle()
     }
-    #expect(received >= 4 * 60)
+    #expect(received >= 32 * 60)
 
     var counts: [Int] = []
     for _ in 0..<100 {

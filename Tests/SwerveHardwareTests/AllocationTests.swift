@@ -30,15 +30,14 @@ import Testing
     let sines = Rows(random.floats(rows * 8), .float32, rows: rows, columns: 8)
     let tokens: [TokenID] = [1, 2, 3, 4, 199]
     let sampled: [Int32] = [0, 4]
-    let factors: [Float] = [1, 0.5]
+    let requests = [RowRequest(.maxima), RowRequest(factor: 0.5, .sums)]
     let blocks = (0..<40).map { BlockID($0) }
     // One sequence over three partitions, so that the split and its merge run too.
     let sequences = [
       AttentionSequence(firstRow: 0, rowCount: 1, contextTokens: 600, firstBlock: 0),
       AttentionSequence(firstRow: 1, rowCount: 4, contextTokens: 0, firstBlock: 38),
     ]
-    var indices = [Int32](repeating: 0, count: 2)
-    var maxima = [Float](repeating: 0, count: 2), sums = maxima
+    let statistics = Statistics(rows: 2, columns: 200)
 
     func step() {
       batch.prepare(sequences: sequences.span, blocks: blocks.span)
@@ -55,16 +54,17 @@ import Testing
       device.linear(up.tensor, down, epilogue: .accumulate, into: residual.tensor)
       device.convert(residual.tensor, into: x.tensor)
       device.gatherRows(x.tensor, indices: sampled.span, into: picked.tensor)
-      device.linear(picked.tensor, table, into: logits.tensor)
-      device.scaleRows(logits.tensor, by: factors.span)
-      var i = indices.mutableSpan, m = maxima.mutableSpan, s = sums.mutableSpan
-      device.maximaAndLogSumExp(logits.tensor, indices: &i, maxima: &m, logSumExps: &s)
+      requests.withUnsafeBufferPointer {
+        guard let first = $0.baseAddress else { return }
+        device.head(
+          picked.tensor, table, into: logits.tensor, keepsLogits: true, requests: first, statistics: statistics.table)
+      }
     }
 
     step()
     let before = allocation_count()
     for _ in 0..<3 { step() }
     #expect(allocation_count() == before)
-    #expect(sums.allSatisfy { $0.isFinite })
+    #expect(statistics.logSum(1, 0).isFinite)
   }
 }

@@ -1,6 +1,7 @@
 import Glibc
 import SwerveCore
 import SwerveHardware
+import Synchronization
 import Testing
 
 @Suite struct KernelPoolTests {
@@ -58,5 +59,55 @@ import Testing
     let y = Rows(.float16, 5000, 8)
     device.convert(x.tensor, into: y.tensor)
     #expect(y[4999, 7] == 2)
+  }
+
+  /// Waits as long as it takes: a test that times out elsewhere says what did not happen.
+  private func wait(for what: String, _ holds: () -> Bool) {
+    for _ in 0..<30_000 where !holds() { usleep(1000) }
+    #expect(holds(), "\(what)")
+  }
+
+  @Test func `Idle workers sleep when they have spun long enough`() throws {
+    for spin in [0, 200] {
+      let pool = try KernelPool(threadCount: 3, pinned: false, spinMicroseconds: spin)
+      pool.runEmpty(10)
+      wait(for: "both workers asleep") { pool.sleeperCount == 2 }
+      pool.runEmpty(1)
+      wait(for: "both workers asleep again") { pool.sleeperCount == 2 }
+    }
+  }
+
+  @Test func `Workers that would share CPUs sleep at once, however long they may spin`() throws {
+    let threads = 2 * Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    let pool = try KernelPool(threadCount: threads, pinned: false, spinMicroseconds: 3_600_000_000)
+    pool.runEmpty(3)
+    #expect(!pool.spins)
+    wait(for: "all workers asleep") { pool.sleeperCount == threads - 1 }
+  }
+
+  @Test func `A pool stops spinning when other threads want the CPUs`() throws {
+    let pool = try KernelPool(threadCount: 2, pinned: false, spinMicroseconds: 3_600_000_000)
+    let isOver = UnsafeMutablePointer<Atomic<Bool>>.allocate(capacity: 1)
+    isOver.initialize(to: Atomic(false))
+    var others = [pthread_t](repeating: 0, count: 3 * Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    for index in others.indices {
+      let started = pthread_create(
+        &others[index], nil,
+        { flag in
+          let isOver = flag?.assumingMemoryBound(to: Atomic<Bool>.self)
+          while isOver?.pointee.load(ordering: .relaxed) == false {}
+          return nil
+        }, isOver)
+      try #require(started == 0)
+    }
+    // A run looks at the machine once a second.
+    wait(for: "parked") {
+      pool.runEmpty(16)
+      return !pool.spins && pool.sleeperCount == 1
+    }
+    isOver.pointee.store(true, ordering: .relaxed)
+    for other in others { pthread_join(other, nil) }
+    isOver.deinitialize(count: 1)
+    isOver.deallocate()
   }
 }

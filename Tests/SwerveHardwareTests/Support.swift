@@ -127,5 +127,30 @@ final class Rows {
   }
 }
 
+/// Statistics of rows, kept alive by the value.
+final class Statistics {
+  let table: StatisticsTable
+
+  init(rows: Int, columns: Int) {
+    let pieces = StatisticsTable.pieces(columns)
+    table = StatisticsTable(
+      pieces: pieces, places: .allocate(capacity: rows * pieces), maxima: .allocate(capacity: rows * pieces),
+      logSums: .allocate(capacity: rows * pieces))
+    table.places.initialize(repeating: -1, count: rows * pieces)
+    table.maxima.initialize(repeating: .nan, count: rows * pieces)
+    table.logSums.initialize(repeating: .nan, count: rows * pieces)
+  }
+
+  deinit {
+    table.places.deallocate()
+    table.maxima.deallocate()
+    table.logSums.deallocate()
+  }
+
+  func place(_ row: Int, _ piece: Int) -> Int32 { table.places[row * table.pieces + piece] }
+  func maximum(_ row: Int, _ piece: Int) -> Float { table.maxima[row * table.pieces + piece] }
+  func logSum(_ row: Int, _ piece: Int) -> Float { table.logSums[row * table.pieces + piece] }
+}
+
 /// The kernel sets times the element types, as arguments of a test.
 let setsAndTypes: [(KernelSet, ElementType)] = testedSets.flatMap { set in allTypes.map { (set, $0) } }

@@ -135,6 +135,9 @@ import Testing
     SamplingParams(topP: 0.8, minP: 0.01), SamplingParams(topK: 12, minP: 0.05),
     SamplingParams(temperature: 1.3, topP: 0.7, topK: 40, minP: 0.02), SamplingParams(temperature: 0.001),
     SamplingParams(topK: 5000), SamplingParams(topK: -1),
+    // So flat that the nucleus is most of the row: drawn by rejection.
+    SamplingParams(temperature: 20, topP: 0.9), SamplingParams(temperature: 20, topP: 0.3),
+    SamplingParams(temperature: 4, topP: 0.6, minP: 0.3), SamplingParams(temperature: 20, minP: 0.9),
   ])
   func `draws follow the distribution that the rules leave`(params: SamplingParams) throws {
     var random = Randomness(seed: 11)

@@ -170,6 +170,58 @@ static double sum_exp(const float *x, float shift, size_t n) {
   return sum;
 }
 
+static double sum_exp_from(const float *x, float shift, float floor, size_t n) {
+  double sum = 0;
+  const __m512 by = _mm512_set1_ps(shift), least = _mm512_set1_ps(floor);
+  for (size_t begin = 0; begin < n; begin += 4096) {
+    __m512 a = _mm512_setzero_ps();
+    const size_t count = swerve_min(4096, n - begin);
+    EACH16(count) {
+      const __m512 v = load(m, x + begin + i);
+      const __mmask16 hits = _mm512_mask_cmp_ps_mask(m, v, least, _CMP_GE_OQ);
+      if (hits) a = _mm512_mask_add_ps(a, hits, a, exponential(_mm512_sub_ps(v, by)));
+    }
+    sum += (double)_mm512_reduce_add_ps(a);
+  }
+  return sum;
+}
+
+static size_t count_from(const float *x, float floor, size_t n) {
+  const __m512 least = _mm512_set1_ps(floor);
+  size_t count = 0;
+  EACH16(n)
+    count += (size_t)__builtin_popcount(_mm512_mask_cmp_ps_mask(m, load(m, x + i), least, _CMP_GE_OQ));
+  return count;
+}
+
+/* Of sixteen hits at most eight by eight: the value's ordered bits above, the complement of the token below. */
+static size_t keys_from(uint64_t *keys, const float *x, float floor, uint32_t token, size_t n) {
+  const __m512 least = _mm512_set1_ps(floor);
+  const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  size_t count = 0;
+  EACH16(n) {
+    const __m512 v = load(m, x + i);
+    const __mmask16 hits = _mm512_mask_cmp_ps_mask(m, v, least, _CMP_GE_OQ);
+    if (!hits) continue;
+    const __m512i bits = _mm512_castps_si512(_mm512_add_ps(v, _mm512_setzero_ps()));
+    const __m512i flip = _mm512_or_si512(_mm512_srai_epi32(bits, 31), _mm512_set1_epi32((int32_t)0x80000000u));
+    const __m512i above = _mm512_maskz_compress_epi32(hits, _mm512_xor_si512(bits, flip));
+    const __m512i place = _mm512_add_epi32(_mm512_set1_epi32((int32_t)(token + (uint32_t)i)), steps);
+    const __m512i below = _mm512_maskz_compress_epi32(hits, _mm512_xor_si512(place, _mm512_set1_epi32(-1)));
+    const int found = __builtin_popcount(hits);
+    for (int half = 0; half * 8 < found; half++) {
+      const __m256i high = half ? _mm512_extracti64x4_epi64(above, 1) : _mm512_castsi512_si256(above);
+      const __m256i low = half ? _mm512_extracti64x4_epi64(below, 1) : _mm512_castsi512_si256(below);
+      const __m512i key = _mm512_or_si512(
+        _mm512_slli_epi64(_mm512_cvtepu32_epi64(high), 32), _mm512_cvtepu32_epi64(low));
+      const int left = found - half * 8;
+      _mm512_mask_storeu_epi64(keys + count + half * 8, (__mmask8)(left >= 8 ? 0xff : (1 << left) - 1), key);
+    }
+    count += (size_t)found;
+  }
+  return count;
+}
+
 void swerve_avx512_fill(swerve_kernels *t) {
   *t = (swerve_kernels){
     .multiply = {swerve_avx512_multiply_f32, swerve_avx512_multiply_bf16, swerve_avx512_multiply_f16},
@@ -195,6 +247,9 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .sum_exp = sum_exp,
     .score = {swerve_avx512_score_f32},
     .weigh = {swerve_avx512_weigh_f32},
+    .sum_exp_from = sum_exp_from,
+    .count_from = count_from,
+    .keys_from = keys_from,
   };
   swerve_avx512_softmax_fill(t);
 }

@@ -41,6 +41,8 @@ const swerve_kernels *swerve_kernels_for(int set);
 
 /* Scratch that each worker must hand to a task: 64-byte aligned. */
 #define SWERVE_SCRATCH_BYTES ((size_t)512 << 10)
+/* Behind it, for swerve_head_task: one piece of logits of 64 rows. */
+#define SWERVE_PANEL_BYTES ((size_t)256 << 10)
 
 /* Every task computes units begin ..< end of its job, using `scratch` of the calling worker alone. Units are
  * independent: any split over any threads gives the same bits. */
@@ -210,19 +212,79 @@ void swerve_convert_task(const void *job, size_t begin, size_t end, void *scratc
 
 /* ---- logits --------------------------------------------------------------------------------------------------- */
 
+/* Tokens of one piece of a row: the unit of its statistics. */
+#define SWERVE_PIECE 1024
+
+enum { SWERVE_WANTS_NOTHING = 0, SWERVE_WANTS_MAXIMA = 1, SWERVE_WANTS_SUMS = 2 };
+
+/* What is wanted of one row. */
+typedef struct {
+  float factor;   /* multiplies the row first, in place; 1: the row stays */
+  int32_t wanted; /* SWERVE_WANTS_*: nothing (the factor is ignored), maxima and places, these and sums */
+} swerve_row_request;
+
+/* Statistics of rows by piece, each [rows, pieces]. A row's last piece may be shorter. */
+typedef struct {
+  size_t pieces;
+  int32_t *places;  /* of the maximum inside the piece, the lowest among equals; NaN counts as -infinity */
+  float *maxima;
+  float *log_sums;  /* ln sum exp; -infinity where the maximum is */
+} swerve_statistics;
+
 typedef struct {
   const swerve_kernels *kernels;
-  float *logits;              /* f32 [rows, columns] */
-  size_t stride;
-  size_t columns;
-  int32_t *argmax;            /* [rows] or NULL: lowest index of the largest value; NaN counts as -infinity */
-  float *maximum;             /* [rows] or NULL */
-  float *log_sum_exp;         /* [rows] or NULL: ln sum exp(logit) */
-  const float *scale;         /* [rows] or NULL: multiplies the row first, in place */
-} swerve_logits_job;
+  float *logits;                      /* f32 [rows, columns] */
+  size_t stride, columns;
+  const swerve_row_request *requests; /* [rows] */
+  swerve_statistics statistics;
+} swerve_statistics_job;
 
-/* Units: rows. */
-void swerve_logits_task(const void *job, size_t begin, size_t end, void *scratch);
+/* Units: rows x pieces, piece fastest. */
+void swerve_statistics_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* A product of rows with the output head, and the statistics of each piece while it is in the cache. linear.y is not
+ * written when `keeps` is false; else it holds the rows, multiplied by their factors. The epilogue is SWERVE_OUT_F32. */
+typedef struct {
+  swerve_linear_job linear;
+  const swerve_row_request *requests; /* [rows] */
+  swerve_statistics statistics;
+  bool keeps;
+} swerve_head_job;
+
+/* Units: pieces. Scratch: SWERVE_SCRATCH_BYTES + SWERVE_PANEL_BYTES. The same bits as swerve_linear_task followed by
+ * swerve_statistics_task. */
+void swerve_head_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* ---- one row of logits, on the calling thread ------------------------------------------------------------------- */
+
+/* Pieces whose maximum shows that they hold nothing of interest are not read. */
+typedef struct {
+  const swerve_kernels *kernels;
+  const float *logits;   /* [columns] */
+  size_t columns;
+  const float *maxima;   /* [pieces] */
+} swerve_row;
+
+/* Tokens in the exact order of sampling, larger logit first and lower token among equals, down to a place in it: those
+ * with a logit above `value`, and among those equal to it the ones below `token`. */
+typedef struct {
+  float value; /* more than -infinity */
+  size_t token;
+} swerve_bound;
+
+/* Writes the key of every token with a logit of at least `floor` > -infinity, in token order; returns how many. A key is
+ * the logit in an order-preserving form above, the complement of the token below. `keys` has room for all columns. */
+size_t swerve_row_keys(const swerve_row *row, float floor, uint64_t *keys);
+
+/* How many tokens stand before the bound. */
+size_t swerve_row_count(const swerve_row *row, swerve_bound bound);
+
+/* masses[piece] = sum of exp(logit - shift) of the tokens before the bound; returns their sum in the pieces' order. */
+double swerve_row_masses(const swerve_row *row, swerve_bound bound, float shift, double *masses);
+
+/* Walks the tokens of a piece that are before the bound and returns the first at which their masses exceed `left`, the
+ * last of them where they do not; -1 where there are none. */
+int64_t swerve_row_find(const swerve_row *row, swerve_bound bound, float shift, size_t piece, double left);
 
 /* ---- keys, values, attention ---------------------------------------------------------------------------------- */
 

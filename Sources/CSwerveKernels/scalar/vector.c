@@ -150,6 +150,36 @@ static double sum_exp(const float *x, float shift, size_t n) {
   return sum;
 }
 
+static double sum_exp_from(const float *x, float shift, float floor, size_t n) {
+  double sum = 0;
+  for (size_t begin = 0; begin < n; begin += 4096) {
+    float lane[16] = {0};
+    const size_t end = swerve_min(n, begin + 4096);
+    for (size_t i = begin; i < end; i++)
+      if (x[i] >= floor) lane[i % 16] = lane[i % 16] + exponential(x[i] - shift);
+    sum += (double)sum_lanes(lane);
+  }
+  return sum;
+}
+
+static size_t count_from(const float *x, float floor, size_t n) {
+  size_t count = 0;
+  for (size_t i = 0; i < n; i++) count += x[i] >= floor;
+  return count;
+}
+
+static size_t keys_from(uint64_t *keys, const float *x, float floor, uint32_t token, size_t n) {
+  size_t count = 0;
+  for (size_t i = 0; i < n; i++) {
+    if (!(x[i] >= floor)) continue;
+    /* Adding zero makes the two zeros one. */
+    const uint32_t bits = swerve_float_bits(x[i] + 0.0f);
+    const uint32_t ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
+    keys[count++] = (uint64_t)ordered << 32 | (uint32_t)~(token + (uint32_t)i);
+  }
+  return count;
+}
+
 const swerve_kernels swerve_scalar_kernels = {
   .multiply = {swerve_scalar_multiply_f32, swerve_scalar_multiply_bf16, swerve_scalar_multiply_f16},
   .unpack = {swerve_scalar_unpack_f32, swerve_scalar_unpack_bf16, swerve_scalar_unpack_f16},
@@ -177,4 +207,7 @@ const swerve_kernels swerve_scalar_kernels = {
   .encode = swerve_scalar_encode,
   .argmax = argmax,
   .sum_exp = sum_exp,
+  .sum_exp_from = sum_exp_from,
+  .count_from = count_from,
+  .keys_from = keys_from,
 };

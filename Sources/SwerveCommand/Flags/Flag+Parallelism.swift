@@ -1,3 +1,5 @@
+import SwerveHardware
+
 extension Flag {
   /// Several devices, several processes, several hosts: all of it is still to come.
   static let parallelism: [Flag] =
@@ -37,9 +39,11 @@ extension Flag {
         "device", .words("auto", "cpu", "cuda", "metal"), .parallelism, default: "auto", allowed: ["cpu"],
         why: "models run on the CPU", "device"),
       .later("device-ids", .string, .parallelism, default: "auto", why: "models run on the CPU", "devices"),
-      .later("numa-bind", .bool, .parallelism, default: "false", why: threadsAreWherever, "stay on a NUMA node"),
-      .later("numa-bind-nodes", .string, .parallelism, default: "auto", why: threadsAreWherever, "which nodes"),
-      .later("numa-bind-cpus", .string, .parallelism, default: "auto", why: threadsAreWherever, "which CPUs"),
+      .bool(
+        "numa-bind", .parallelism, \.engine.numaBind, default: false,
+        "bind threads to memory nodes, and weights to the nodes that read them"),
+      numbers("numa-bind-nodes", \.engine.numaNodes, "which nodes: 0,1 or 0-3"),
+      numbers("numa-bind-cpus", \.engine.numaCPUs, "which CPUs: 0-15,32-47"),
       .ignored("disable-custom-all-reduce", .bool, .parallelism, why: "there is no all-reduce", "plain all-reduce"),
       .ignored("max-parallel-workers", .int, .parallelism, why: "there is one process", "workers"),
       .ignored("ray-workers-use-nsight", .bool, .parallelism, why: "there is no Ray", "profile Ray workers"),
@@ -90,7 +94,17 @@ extension Flag {
     ]
 
   private static let oneProcess = "a model runs in one process on one device"
-  private static let threadsAreWherever = "kernel threads use the CPUs this process is allowed"
+
+  /// `auto` or a list as the system writes it: 0-3,8.
+  private static func numbers(_ name: String, _ path: Field<[Int]?>, _ help: String) -> Flag {
+    .custom(name, .string, .parallelism, default: "auto", help) { settings, value in
+      if value.text.lowercased() == "auto" { return }
+      guard let list = CPUList.parse(value.text), !list.isEmpty else {
+        throw FlagError("must be auto or a list such as 0-3,8, not \(value.text)")
+      }
+      settings[keyPath: path] = list
+    }
+  }
 
   private static func one(_ name: String, aliases: [String], short: [String], _ help: String) -> Flag {
     .later(name, .int, .parallelism, default: "1", aliases: aliases, short: short, why: oneProcess, help)

@@ -70,6 +70,12 @@ public struct EngineConfiguration: Sendable {
   public var threads: Int?
   /// Name of the kernel set (`scalar`, `avx512`, `avx512bf16`, `amx`); nil = the best this CPU has.
   public var kernelSet: String?
+  /// Bind kernel threads to memory nodes, and weights to the nodes of the threads that read them.
+  public var numaBind = false
+  /// Nodes to use, by the system's numbers; nil = all that have allowed CPUs. Only with `numaBind`.
+  public var numaNodes: [Int]?
+  /// CPUs to use; nil = all of those nodes. Only with `numaBind`.
+  public var numaCPUs: [Int]?
 
   // MARK: Limits
 
@@ -131,6 +137,8 @@ public struct EngineConfiguration: Sendable {
         quantization == .int4 || quantization == .nf4,
         "--quantization-config group_size is for --quantization int4 or nf4, not \(quantization.rawValue).")
     }
+    require(numaBind || numaNodes == nil, "--numa-bind-nodes needs --numa-bind.")
+    require(numaBind || numaCPUs == nil, "--numa-bind-cpus needs --numa-bind.")
     require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
     if let maxModelLength {
       require(

@@ -1,5 +1,5 @@
 package import SwerveCore
-import SwerveHardware
+package import SwerveHardware
 import SwerveInference
 import SwerveScheduling
 package import SwerveText
@@ -89,7 +89,17 @@ package struct EngineThreads: Sendable {
     loaded.deviceDetail =
       "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.runner.type.rawValue)"
       + (plan.runner.quantization.map { ", \($0.name) weights" } ?? "")
+    if let nodes = device.pool.plan?.nodeIDs {
+      loaded.deviceDetail +=
+        ", on memory node\(nodes.count == 1 ? "" : "s") "
+        + nodes.map(String.init).joined(separator: ", ")
+    }
     loaded.warnings = runner.warnings
+    if device.refusedPlacementCount > 0 {
+      loaded.warnings.append(
+        "--numa-bind: the system refused to bind \(device.refusedPlacementCount) matrices to their memory nodes; threads "
+          + "are bound, weights are where they were first touched")
+    }
     loaded.seconds = totals.loadSeconds
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration), executor: InlineExecutor(runner: runner),
@@ -107,7 +117,8 @@ package struct EngineThreads: Sendable {
     }
     do {
       return try CPUDevice(
-        configuration: CPUConfiguration(threadCount: plan.configuration.threads, kernels: kernels))
+        configuration: CPUConfiguration(
+          threadCount: plan.configuration.threads, kernels: kernels, numa: plan.configuration.numaBinding))
     } catch {
       throw .device("\(error)")
     }
@@ -138,4 +149,9 @@ package struct EngineThreads: Sendable {
     scheduler.watermark = configuration.watermark
     return scheduler
   }
+}
+
+extension EngineConfiguration {
+  /// What `--numa-bind` and its companions ask of the device; nil without it.
+  package var numaBinding: NUMABinding? { numaBind ? NUMABinding(nodes: numaNodes, cpus: numaCPUs) : nil }
 }

@@ -73,7 +73,7 @@ package struct KernelBenchmark {
   /// - Parameter progress: called with each line as it is measured.
   package func run(progress: (KernelReport.Line) -> Void = { _ in }) throws(HardwareError) -> KernelReport {
     var report = KernelReport(
-      kernels: device.kernelSet, threads: device.threadCount, oneStream: try bandwidth(streams: 1),
+      kernels: device.kernelSet, threads: device.threadCount, barrier: barrier(), oneStream: try bandwidth(streams: 1),
       manyStreams: try bandwidth(streams: 8))
     if options.formats.contains(.int8Dynamic) { report.bytePeak = peak(.float32, bytes: true) }
     for type in options.types {
@@ -105,6 +105,12 @@ package struct KernelBenchmark {
       return typical { device.pool.run(swerve_read_task, job, units: units, grain: 1) }
     }
     return Double(units * piece) / seconds
+  }
+
+  /// Seconds of one empty run of the pool: hand-over to all workers that come in time, and the wait for them.
+  package func barrier() -> Double {
+    let runs = 1000
+    return typical { device.pool.runEmpty(runs) } / Double(runs)
   }
 
   /// Operations a second of the matrix loop out of the first-level cache, all threads.

@@ -20,6 +20,8 @@ package struct KernelReport: Sendable {
 
   package var kernels: KernelSet
   package var threads: Int
+  /// Seconds of one empty run of the pool.
+  package var barrier: Double
   /// Bytes a second, one stream a thread.
   package var oneStream: Double
   /// Bytes a second, eight streams a thread: what a step at batch 1 can reach.
@@ -42,7 +44,7 @@ package struct KernelReport: Sendable {
   /// The report as lines of text.
   package var text: [String] {
     var out = [
-      "kernels \(kernels.rawValue), \(threads) threads",
+      "kernels \(kernels.rawValue), \(threads) threads, \(fixed(barrier * 1e6, 2)) us a barrier",
       "read from memory: \(fixed(oneStream / 1e9, 1)) GB/s with 1 stream a thread, "
         + "\(fixed(manyStreams / 1e9, 1)) GB/s with 8",
     ]

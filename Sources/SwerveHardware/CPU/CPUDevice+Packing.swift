@@ -1,5 +1,6 @@
 internal import CSwerveKernels
 package import SwerveCore
+internal import Synchronization
 
 extension CPUDevice {
   /// Packs row-major matrices into one, converting to `format` (nearest even), on all threads.
@@ -75,6 +76,11 @@ extension CPUDevice {
     let outputs = layout == .interleaved16 ? rows[0] : rows.reduce(0, +)
     let bytes = PackedWeight.byteCount(outputs: outputs, inputs: columns, format: format, layout: layout)
     let storage = WeightStorage(try allocate(byteCount: bytes))
+    // Units of the product that will read the matrix: see `linear`.
+    let units = (outputs + 15) / 16
+    if !pool.place(storage.buffer.pointer, units: units, unitBytes: bytes / units) {
+      refusedPlacements.add(1, ordering: .relaxed)
+    }
     var bias: WeightStorage?
     if forceBias || biases.contains(where: { $0 != nil }) {
       bias = try packBias(biases, rows: rows, outputs: outputs, layout: layout)

@@ -5,6 +5,7 @@
 internal import CSwerveKernels
 internal import CSwervePlatform
 internal import SwerveCore
+internal import Synchronization
 
 /// How to use the CPUs. Read from flags by the command; nothing here reads the environment.
 package struct CPUConfiguration: Sendable, Hashable {
@@ -16,8 +17,14 @@ package struct CPUConfiguration: Sendable, Hashable {
   package var kernels: KernelSet?
   /// How long an idle worker spins before it sleeps; it sleeps at once while other processes want the CPUs.
   package var spinMicroseconds = 50
+  /// Binds workers to memory nodes and weights to the nodes of the workers that read them; nil: neither.
+  package var numa: NUMABinding?
 
-  package init(threadCount: Int? = nil, isPinned: Bool = true, kernels: KernelSet? = nil, spinMicroseconds: Int = 50) {
+  package init(
+    threadCount: Int? = nil, isPinned: Bool = true, kernels: KernelSet? = nil, spinMicroseconds: Int = 50,
+    numa: NUMABinding? = nil
+  ) {
+    self.numa = numa
     self.threadCount = threadCount
     self.isPinned = isPinned
     self.kernels = kernels
@@ -35,18 +42,39 @@ package final class CPUDevice: Sendable {
   package let kernelSet: KernelSet
   package let memory = MemoryLedger()
   nonisolated(unsafe) let kernels: OpaquePointer
+  let refusedPlacements = Atomic<Int>(0)
 
-  package init(configuration: CPUConfiguration = .init()) throws(HardwareError) {
+  package convenience init(configuration: CPUConfiguration = .init()) throws(HardwareError) {
     let set = configuration.kernels ?? .best
+    // Before threads are started.
+    guard set.table != nil else { throw .unsupportedKernels(set, available: KernelSet.available) }
+    try self.init(pool: Self.pool(configuration), kernels: set)
+  }
+
+  /// Over a pool that exists: for simulations of other machines.
+  package init(pool: KernelPool, kernels set: KernelSet) throws(HardwareError) {
     guard let table = set.table else { throw .unsupportedKernels(set, available: KernelSet.available) }
     self.kernelSet = set
     self.kernels = table
-    self.pool = try KernelPool(
-      threadCount: configuration.threadCount, pinned: configuration.isPinned,
-      spinMicroseconds: configuration.spinMicroseconds)
+    self.pool = pool
+  }
+
+  private static func pool(_ configuration: CPUConfiguration) throws(HardwareError) -> KernelPool {
+    guard let numa = configuration.numa else {
+      return try KernelPool(
+        threadCount: configuration.threadCount, pinned: configuration.isPinned,
+        spinMicroseconds: configuration.spinMicroseconds)
+    }
+    let plan = try WorkerPlan(
+      numa, topology: NUMATopology(), allowed: KernelPool.allowedCPUs.map(Int.init),
+      threadCount: configuration.threadCount)
+    return try KernelPool(plan: plan, spinMicroseconds: configuration.spinMicroseconds)
   }
 
   package var threadCount: Int { pool.threadCount }
+
+  /// Matrices whose memory the system would not bind to the nodes that read them (some containers forbid it).
+  package var refusedPlacementCount: Int { refusedPlacements.load(ordering: .relaxed) }
 
   /// Bytes allocated through this device and not yet given back.
   package var memoryInUseBytes: Int { memory.bytesInUse }
@@ -56,10 +84,10 @@ package final class CPUDevice: Sendable {
     try DeviceBuffer(byteCount: byteCount, ledger: memory)
   }
 
-  /// Binds the calling thread, worker 0, to the first allowed CPU. For the engine thread, once; threads that it
-  /// starts later inherit the binding.
+  /// Binds the calling thread, worker 0, to its CPU: the plan's, or the first allowed one. For the engine thread, once;
+  /// threads that it starts later inherit the binding.
   package func pinCallingThread() {
-    guard let first = KernelPool.allowedCPUs.first else { return }
+    guard let first = pool.plan?.cpus.first.map(Int32.init) ?? KernelPool.allowedCPUs.first else { return }
     _ = swerve_thread_pin(first)
   }
 }

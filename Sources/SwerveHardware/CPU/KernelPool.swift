@@ -10,6 +10,8 @@ package final class KernelPool: @unchecked Sendable {
 
   /// Workers, the caller included. ≥ 1.
   package let threadCount: Int
+  /// Where the workers are; nil = unbound to memory nodes.
+  package let plan: WorkerPlan?
 
   /// CPUs that the process may use: its affinity, cut to the control group's quota.
   package static var allowedCPUs: [Int32] {
@@ -23,20 +25,36 @@ package final class KernelPool: @unchecked Sendable {
   ///   - threadCount: 1 ... 4,096; nil: one a CPU that the process may use.
   ///   - pinned: binds worker `i` to the i-th allowed CPU, where there are enough of them.
   ///   - spinMicroseconds: how long an idle worker waits before it sleeps.
-  package init(threadCount: Int?, pinned: Bool, spinMicroseconds: Int) throws(HardwareError) {
+  package convenience init(threadCount: Int?, pinned: Bool, spinMicroseconds: Int) throws(HardwareError) {
     let cpus = Self.allowedCPUs
     let count = threadCount ?? cpus.count
+    try self.init(
+      count, cpus: pinned && count <= cpus.count ? cpus : nil, plan: nil, spinMicroseconds: spinMicroseconds)
+  }
+
+  /// Workers bound to CPUs and memory nodes as a plan says.
+  ///
+  /// - Parameter pinned: false leaves the threads wherever the system puts them: for simulations of other machines.
+  package convenience init(
+    plan: WorkerPlan, pinned: Bool = true, spinMicroseconds: Int
+  ) throws(HardwareError) {
+    try self.init(
+      plan.cpus.count, cpus: pinned ? plan.cpus.map(Int32.init) : nil, plan: plan, spinMicroseconds: spinMicroseconds)
+  }
+
+  private init(_ count: Int, cpus: [Int32]?, plan: WorkerPlan?, spinMicroseconds: Int) throws(HardwareError) {
     guard (1...4096).contains(count) else { throw .threadsUnavailable(requested: count) }
     let spin = UInt64(max(0, spinMicroseconds)) * 1000
-    let made =
-      pinned && count <= cpus.count
-      ? cpus.withUnsafeBufferPointer {
-        swerve_pool_create(Int32(count), $0.baseAddress, scratchBytes, spin)
+    // The C pool copies both lists.
+    let made = withOptionalPointer(cpus) { cpus in
+      withOptionalPointer(plan?.workerNodes.map(Int32.init)) { nodes in
+        swerve_pool_create(Int32(count), cpus, nodes, scratchBytes, spin)
       }
-      : swerve_pool_create(Int32(count), nil, scratchBytes, spin)
+    }
     guard let made else { throw .threadsUnavailable(requested: count) }
     self.pool = made
     self.threadCount = count
+    self.plan = plan
   }
 
   deinit { swerve_pool_destroy(pool) }
@@ -51,5 +69,49 @@ package final class KernelPool: @unchecked Sendable {
   }
 }
 
-/// Scratch of one worker: `SWERVE_SCRATCH_BYTES`, a macro with a cast that Swift does not import.
-private let scratchBytes = 512 << 10
+extension KernelPool {
+  /// Whether idle workers spin now: not while other processes want the CPUs.
+  package var spins: Bool { swerve_pool_spins(pool) }
+  /// Workers that sleep now: take no CPU time until the next run.
+  package var sleeperCount: Int { Int(swerve_pool_sleepers(pool)) }
+
+  /// The units of a run that belong to each memory node, in proportion to its workers. A worker takes those of its own
+  /// node first and then what others have left.
+  package func nodeRanges(units: Int) -> [Range<Int>] {
+    (0..<Int32(plan?.nodeIDs.count ?? 1)).map {
+      swerve_pool_node_begin(pool, units, $0)..<swerve_pool_node_begin(pool, units, $0 + 1)
+    }
+  }
+
+  /// Asks for the memory of `units` equal parts to be taken, at first touch, from the nodes whose workers will read them.
+  /// Nothing happens without nodes.
+  ///
+  /// - Returns: false where the system refused; the memory works all the same.
+  func place(_ memory: UnsafeMutableRawPointer, units: Int, unitBytes: Int) -> Bool {
+    guard let plan, plan.nodeIDs.count > 1 else { return true }
+    var isPlaced = true
+    for (node, range) in nodeRanges(units: units).enumerated() {
+      isPlaced =
+        swerve_pages_prefer_node(
+          memory + range.lowerBound * unitBytes, range.count * unitBytes, Int32(plan.nodeIDs[node])) && isPlaced
+    }
+    return isPlaced
+  }
+
+  /// Runs nothing over all workers `count` times: the price of a hand-over and its end.
+  package func runEmpty(_ count: Int) {
+    for _ in 0..<count {
+      run({ _, _, _, _ in }, (), units: threadCount)
+    }
+  }
+}
+
+private func withOptionalPointer<Result>(
+  _ numbers: [Int32]?, _ body: (UnsafePointer<Int32>?) -> Result
+) -> Result {
+  guard let numbers else { return body(nil) }
+  return numbers.withUnsafeBufferPointer { body($0.baseAddress) }
+}
+
+/// Scratch of one worker: `SWERVE_SCRATCH_BYTES` and `SWERVE_PANEL_BYTES`, macros with casts that Swift does not import.
+private let scratchBytes = 768 << 10

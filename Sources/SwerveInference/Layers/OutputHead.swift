@@ -50,15 +50,19 @@ struct OutputHead {
     return tileRows * (c.hiddenSize * (4 + type.byteCount) + 2 * padded * 4)
   }
 
-  /// Fills `logits` for the given rows of the residual stream; answers those rows of the tile.
+  /// Fills `logits` for the given rows of the residual stream, with what the sampler asked of each; answers those rows
+  /// of the tile.
   func compute(
-    _ rows: Span<Int32>, of residual: Tensor, weights: ModelWeights, epsilon: Float, device: CPUDevice
+    _ rows: Span<Int32>, of residual: Tensor, weights: ModelWeights, epsilon: Float, request: Sampler.HeadRequest,
+    device: CPUDevice
   ) -> Tensor {
     let count = rows.count
     device.gatherRows(residual, indices: rows, into: hidden.first(count))
     device.rmsNorm(hidden.first(count), weight: weights.finalNorm, epsilon: epsilon, into: normed.first(count))
     let tile = logits.first(count)
-    device.linear(normed.first(count), weights.head, into: tile.columns(0..<vocabularySize))
+    device.head(
+      normed.first(count), weights.head, into: tile.columns(0..<vocabularySize), keepsLogits: request.keepsLogits,
+      requests: request.requests, statistics: request.statistics)
     return tile
   }
 }

@@ -1,4 +1,5 @@
 import SwerveCore
+import SwerveHardware
 
 /// One row of logits, [vocabulary].
 typealias LogitsRow = UnsafeMutableBufferPointer<Float>
@@ -56,13 +57,9 @@ struct Candidates {
   // MARK: Finding
 
   /// Takes every token whose logit is at least `floor` and more than −∞, in token order.
-  mutating func gather(_ logits: LogitsRow, floor: Float) {
-    count = 0
-    let least = max(floor, -Float.greatestFiniteMagnitude)
-    for token in logits.indices where logits[token] >= least {
-      keys[count] = Self.key(logits[token], token: token)
-      count += 1
-    }
+  private mutating func gather(_ row: RowScan, floor: Float) {
+    guard let start = keys.baseAddress else { return }
+    count = row.keys(from: floor, into: start)
   }
 
   /// Takes the `wanted` largest logits that are at least `floor` (fewer where there are not so many), sorted from the
@@ -71,17 +68,17 @@ struct Candidates {
   /// Where as many pieces of the row as `wanted` reach a value, as many tokens do: so the pieces' maxima bound the search
   /// and one pass over the row finds little more than is wanted. Beyond the number of pieces a histogram does it in two.
   mutating func selectLargest(
-    _ logits: LogitsRow, statistics: RowStatistics, wanted: Int, floor: Float = -.infinity
+    _ row: RowScan, statistics: RowStatistics, wanted: Int, floor: Float = -.infinity
   ) {
     if wanted <= statistics.maxima.count, wanted > 0 {
       count = statistics.maxima.count
       for piece in 0..<count { keys[piece] = Self.key(statistics.maxima[piece], token: piece) }
       sortDescending(first: wanted)
-      gather(logits, floor: max(floor, Self.logit(of: keys[wanted - 1])))
-    } else if wanted * 4 >= logits.count {
-      gather(logits, floor: floor)
+      gather(row, floor: max(floor, Self.logit(of: keys[wanted - 1])))
+    } else if wanted * 4 >= row.logits.count {
+      gather(row, floor: floor)
     } else {
-      gather(logits, floor: max(floor, histogramBound(logits, wanted: wanted, floor: floor)))
+      gather(row, floor: max(floor, histogramBound(row.logits, wanted: wanted, floor: floor)))
     }
     sortDescending(first: wanted)
     count = min(count, max(wanted, 0))
@@ -151,39 +148,10 @@ struct Candidates {
     sortDescending(first: count)
   }
 
-  /// Writes the rank in the whole row (1 = most likely) of each of the few sorted candidates. One pass over the row,
-  /// with a binary search for the tokens that count. At most `binCount` candidates.
-  func fillRanks(_ logits: LogitsRow, write: (_ place: Int, _ rank: Int32) -> Void) {
-    guard count > 0 else { return }
-    let above = UnsafeMutableBufferPointer(rebasing: histogram[..<count])
-    above.update(repeating: 0)
-    let least = keys[count - 1]
-    for token in logits.indices {
-      let key = Self.key(logits[token], token: token)
-      guard key > least else { continue }
-      // The first candidate below this token; it and all after it stand one place further down.
-      var low = 0
-      var high = count - 1
-      while low < high {
-        let middle = (low + high) / 2
-        if keys[middle] < key { high = middle } else { low = middle + 1 }
-      }
-      above[low] += 1
-    }
-    var rank: Int32 = 1
-    for place in 0..<count {
-      rank += Int32(above[place])
-      write(place, rank)
-    }
-  }
-
-  /// How many tokens stand before this one in the order: its rank less one.
-  static func countAbove(_ token: Int, in logits: LogitsRow) -> Int {
-    let value = logits[token]
-    let own = key(value, token: token)
-    var above = 0
-    for other in logits.indices where logits[other] >= value && key(logits[other], token: other) > own { above += 1 }
-    return above
+  /// Writes the rank in the whole row (1 = most likely) of each of the sorted candidates. One pass over the row for each:
+  /// lists of ids are short, and pieces without larger logits are not read.
+  func fillRanks(_ row: RowScan, write: (_ place: Int, _ rank: Int32) -> Void) {
+    for place in 0..<count { write(place, Int32(row.count(before: row.bound(of: self[place].token)) + 1)) }
   }
 
   // MARK: Sorting

@@ -1,3 +1,5 @@
+import SwerveHardware
+
 /// Turns a uniform number into a token by walking a cumulative sum in a fixed order. Double precision, so that the walk
 /// resolves every token of a large vocabulary.
 enum Draw {
@@ -13,29 +15,21 @@ enum Draw {
     return candidates[count - 1].token
   }
 
-  /// From the whole row in token order: first the piece, then the token inside it.
-  static func token(_ uniform: Double, of logits: LogitsRow, statistics: RowStatistics, maximum: Float) -> Int? {
-    let total = statistics.totalMass(below: maximum)
+  /// From the tokens before a bound in token order: first the piece, then the token inside it. `masses` holds each
+  /// piece's mass, `total` in sum.
+  static func token(
+    _ uniform: Double, of row: RowScan, before bound: RowScan.Bound, masses: UnsafeMutableBufferPointer<Double>,
+    total: Double, maximum: Float
+  ) -> Int? {
     guard total.isFinite, total > 0 else { return nil }
     var left = uniform * total
     var lastPiece: Int?
-    for piece in statistics.maxima.indices {
-      let mass = statistics.mass(piece, below: maximum)
-      guard mass > 0 else { continue }
+    for piece in masses.indices where masses[piece] > 0 {
       lastPiece = piece
-      if left < mass { break }
-      left -= mass
+      if left < masses[piece] { break }
+      left -= masses[piece]
     }
     guard let lastPiece else { return nil }
-    let first = lastPiece * RowStatistics.width
-    let end = min(first + RowStatistics.width, logits.count)
-    var chosen: Int?
-    var sum = 0.0
-    for token in first..<end where logits[token] > -.infinity {
-      sum += exponential(Double(logits[token]) - Double(maximum))
-      chosen = token
-      if sum > left { break }
-    }
-    return chosen
+    return row.find(before: bound, shift: maximum, piece: lastPiece, left: left)
   }
 }

@@ -1,23 +1,24 @@
 import SwerveCore
+import SwerveHardware
 
 /// Log-probabilities of the model itself: log-softmax of the raw logits, before any processing. Ranks and alternatives
 /// follow the exact order of `Candidates`: larger logit first, lower token among equals.
 enum Logprobs {
-  static func of(_ token: TokenID, in logits: LogitsRow, statistics: RowStatistics) -> TokenLogprob {
+  static func of(_ token: TokenID, in row: RowScan, statistics: RowStatistics) -> TokenLogprob {
     let place = Int(token.rawValue)
     return TokenLogprob(
-      token: token, logprob: Float(Double(logits[place]) - statistics.logSumExp),
-      rank: Int32(Candidates.countAbove(place, in: logits) + 1))
+      token: token, logprob: Float(Double(row.logits[place]) - statistics.logSumExp),
+      rank: Int32(row.count(before: row.bound(of: place)) + 1))
   }
 
   /// Writes the most likely tokens, as many as `out` holds and the row has. Answers how many.
   static func mostLikely(
-    _ logits: LogitsRow, statistics: RowStatistics, candidates: inout Candidates,
+    _ row: RowScan, statistics: RowStatistics, candidates: inout Candidates,
     into out: UnsafeMutableBufferPointer<TokenLogprob>
   ) -> Int {
     guard !out.isEmpty else { return 0 }
     let logSumExp = statistics.logSumExp
-    candidates.selectLargest(logits, statistics: statistics, wanted: out.count)
+    candidates.selectLargest(row, statistics: statistics, wanted: out.count)
     for place in 0..<candidates.count {
       let (token, logit) = candidates[place]
       out[place] = TokenLogprob(
@@ -28,16 +29,16 @@ enum Logprobs {
 
   /// Writes exactly the `tokens`, sorted from the most likely.
   static func listed(
-    _ tokens: [TokenID], _ logits: LogitsRow, statistics: RowStatistics, candidates: inout Candidates,
+    _ tokens: [TokenID], _ row: RowScan, statistics: RowStatistics, candidates: inout Candidates,
     into out: UnsafeMutableBufferPointer<TokenLogprob>
   ) -> Int {
     let logSumExp = statistics.logSumExp
-    candidates.take(tokens, from: logits)
+    candidates.take(tokens, from: row.logits)
     for place in 0..<candidates.count {
       let (token, logit) = candidates[place]
       out[place] = TokenLogprob(token: TokenID(token), logprob: Float(Double(logit) - logSumExp), rank: 0)
     }
-    candidates.fillRanks(logits) { place, rank in out[place].rank = rank }
+    candidates.fillRanks(row) { place, rank in out[place].rank = rank }
     return candidates.count
   }
 }

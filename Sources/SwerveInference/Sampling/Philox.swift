@@ -21,12 +21,13 @@ package struct Philox: Sendable {
     return c
   }
 
-  /// Uniform in [0, 1) with 53 bits, for the token at `position` of the request's sequence `index`.
-  package func uniform(sequence index: Int32, position: Int) -> Double {
+  /// Uniform in [0, 1) with 53 bits, for the token at `position` of the request's sequence `index`; draws that may be
+  /// rejected are numbered by `attempt`.
+  package func uniform(sequence index: Int32, position: Int, attempt: UInt32 = 0) -> Double {
     let place = UInt64(truncatingIfNeeded: position)
     let words = block(
       SIMD4(
-        UInt32(truncatingIfNeeded: place), UInt32(truncatingIfNeeded: place >> 32), UInt32(bitPattern: index), 0))
+        UInt32(truncatingIfNeeded: place), UInt32(truncatingIfNeeded: place >> 32), UInt32(bitPattern: index), attempt))
     let bits = UInt64(words[0]) << 32 | UInt64(words[1])
     return Double(bits >> 11) * 0x1p-53
   }

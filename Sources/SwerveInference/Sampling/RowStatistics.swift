@@ -5,7 +5,7 @@ import SwerveHardware
 /// vocabulary find its token without a second pass, and the sums are always taken in the order of the pieces.
 struct RowStatistics {
   /// Tokens per piece.
-  static let width = 1024
+  static let width = StatisticsTable.pieceWidth
 
   /// [pieces] largest logit of each piece.
   let maxima: UnsafeBufferPointer<Float>
@@ -52,47 +52,35 @@ struct RowStatistics {
 }
 
 /// Statistics of a tile of rows, filled by the device. Allocated once.
-///
-/// A tile's rows are padded to whole pieces with −∞, so that rows × pieces is one matrix to the device.
 final class TileStatistics {
-  private let pieces: Int
-  private let maxima: UnsafeMutableBufferPointer<Float>
-  private let logSums: UnsafeMutableBufferPointer<Float>
-  private let places: UnsafeMutableBufferPointer<Int32>
+  let table: StatisticsTable
+  private let capacity: Int
 
   init(rows: Int, pieces: Int) {
-    self.pieces = pieces
-    maxima = .allocate(capacity: rows * pieces)
-    logSums = .allocate(capacity: rows * pieces)
-    places = .allocate(capacity: rows * pieces)
-    maxima.initialize(repeating: 0)
-    logSums.initialize(repeating: 0)
-    places.initialize(repeating: 0)
+    capacity = rows * pieces
+    table = StatisticsTable(
+      pieces: pieces, places: .allocate(capacity: capacity), maxima: .allocate(capacity: capacity),
+      logSums: .allocate(capacity: capacity))
+    table.places.initialize(repeating: 0, count: capacity)
+    table.maxima.initialize(repeating: 0, count: capacity)
+    table.logSums.initialize(repeating: 0, count: capacity)
   }
 
   deinit {
-    maxima.deallocate()
-    logSums.deallocate()
-    places.deallocate()
+    table.places.deallocate()
+    table.maxima.deallocate()
+    table.logSums.deallocate()
   }
 
   /// Bytes of a tile's statistics.
   static func byteCount(rows: Int, pieces: Int) -> Int { rows * pieces * 12 }
 
-  /// Reads a tile f32 [rows, pieces × width] without gaps between rows.
-  func update(_ tile: Tensor, device: CPUDevice) {
-    let cut = Tensor(
-      pointer: tile.pointer, type: .float32, rows: tile.rows * pieces, columns: RowStatistics.width)
-    var indices = places.mutableSpan
-    var largest = maxima.mutableSpan
-    var sums = logSums.mutableSpan
-    device.maximaAndLogSumExp(cut, indices: &indices, maxima: &largest, logSumExps: &sums)
-  }
-
   func row(_ row: Int) -> RowStatistics {
-    let range = row * pieces..<(row + 1) * pieces
+    precondition(row >= 0 && (row + 1) * table.pieces <= capacity, "a row outside the tile")
+    let part = table.from(row)
     return RowStatistics(
-      maxima: UnsafeBufferPointer(rebasing: maxima[range]), logSums: UnsafeBufferPointer(rebasing: logSums[range]),
-      places: UnsafeBufferPointer(rebasing: places[range]))
+      maxima: UnsafeBufferPointer(start: part.maxima, count: part.pieces),
+      logSums: UnsafeBufferPointer(start: part.logSums, count: part.pieces),
+      places: UnsafeBufferPointer(start: part.places, count: part.pieces))
   }
 }

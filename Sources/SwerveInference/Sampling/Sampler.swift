@@ -40,11 +40,13 @@ package final class Sampler {
   private let contextTokens: Int
   /// [maxSequences]; nil = free.
   package private(set) var slots: [SamplerSlot?]
-  private let raw: TileStatistics
+  /// Of the rows as the head's product gives them, but for the temperature of rows that nothing else changes.
+  let direct: TileStatistics
+  /// Of rows that processors changed, or whose raw logits are wanted beside the scaled ones.
   private let processed: TileStatistics
-  /// [tile rows] 1 / temperature
-  private var factors: [Float]
-  /// [lanes] of `laneBytes`: candidates, then a row of floats
+  /// [tile rows] what `direct` holds of each
+  let requests: UnsafeMutableBufferPointer<RowRequest>
+  /// [lanes] of `laneBytes`: masses, candidates, then a row of floats
   private let laneMemory: DeviceBuffer
   private let laneBytes: Int
   private let laneCount: Int
@@ -59,21 +61,30 @@ package final class Sampler {
     self.contextTokens = contextTokens
     slots = [SamplerSlot?](repeating: nil, count: sequences)
     let pieces = Self.pieces(vocabularySize)
-    raw = TileStatistics(rows: tileRows, pieces: pieces)
+    direct = TileStatistics(rows: tileRows, pieces: pieces)
     processed = TileStatistics(rows: tileRows, pieces: pieces)
-    factors = [Float](repeating: 1, count: tileRows)
+    requests = .allocate(capacity: tileRows)
+    requests.initialize(repeating: RowRequest(.nothing))
     laneBytes = Self.laneBytes(vocabularySize)
     laneCount = device.threadCount
-    laneMemory = try device.allocate(byteCount: laneBytes * laneCount)
+    do {
+      laneMemory = try device.allocate(byteCount: laneBytes * laneCount)
+    } catch {
+      requests.deallocate()
+      throw error
+    }
   }
 
-  static func pieces(_ vocabularySize: Int) -> Int { (vocabularySize + RowStatistics.width - 1) / RowStatistics.width }
+  deinit { requests.deallocate() }
+
+  static func pieces(_ vocabularySize: Int) -> Int { StatisticsTable.pieces(vocabularySize) }
 
   /// Floats of a row of a tile: the vocabulary and its padding, which must hold −∞.
   package static func paddedWidth(_ vocabularySize: Int) -> Int { pieces(vocabularySize) * RowStatistics.width }
 
   static func laneBytes(_ vocabularySize: Int) -> Int {
-    (Candidates.byteCount(vocabularySize: vocabularySize) + vocabularySize * 4 + 63) / 64 * 64
+    let masses = Rejection.byteCount(pieces: pieces(vocabularySize))
+    return (masses + Candidates.byteCount(vocabularySize: vocabularySize) + vocabularySize * 4 + 63) / 64 * 64
   }
 
   /// Bytes that `init` reserves for the memory plan.
@@ -100,27 +111,27 @@ package final class Sampler {
 
   // MARK: Rows
 
-  /// Works off a tile of raw logits, f32 [tasks, padded vocabulary], whose padding is −∞.
+  /// Works off a tile of raw logits, f32 [tasks, vocabulary], of which nothing is known yet.
+  ///
+  /// - Parameter work: as in `choose`.
+  package func run(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
+    guard !tasks.isEmpty else { return }
+    let request = prepare(tasks)
+    device.statistics(
+      logits.first(tasks.count).columns(0..<vocabularySize), requests: request.requests, into: request.statistics)
+    choose(tasks, logits: logits, work: work, result: &result)
+  }
+
+  /// Works off a tile whose logits and statistics are there as `prepare` asked for them.
   ///
   /// - Parameter work: a second tile of the same shape, used where raw logits must survive the processing; the first one
   ///   is overwritten otherwise.
-  package func run(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
-    let wantsLogprobs = tasks.contains { $0.wantsLogprobs }
-    if wantsLogprobs { raw.update(logits, device: device) }
-    let samples = tasks.contains { $0.promptToken == nil }
-    let processing = wantsLogprobs && samples ? work : logits
-    if samples {
-      let changes = tasks.contains { slots[$0.slot]?.changesLogits ?? false }
-      if changes || wantsLogprobs {
-        runLanes(tasks, raw: logits, processing: processing, output: nil)
-      }
-      prepareStatistics(tasks, processing)
-    }
+  package func choose(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
     result.samples.withUnsafeMutableBufferPointer { samples in
       result.promptLogprobs.withUnsafeMutableBufferPointer { prompts in
         result.alternatives.withUnsafeMutableBufferPointer { alternatives in
           let output = Output(samples: samples, prompts: prompts, alternatives: alternatives)
-          runLanes(tasks, raw: logits, processing: processing, output: output)
+          runLanes(tasks, logits: logits, work: work, output: output)
         }
       }
     }
@@ -134,45 +145,20 @@ package final class Sampler {
     var alternatives: UnsafeMutableBufferPointer<TokenLogprob>
   }
 
-  private func prepareStatistics(_ tasks: [Task], _ tile: Tensor) {
-    var scales = false
-    for (row, task) in tasks.enumerated() {
-      guard let slot = slots[task.slot], !slot.isGreedy else {
-        factors[row] = 1
-        continue
-      }
-      factors[row] = 1 / Temperature.effective(slot.sampling.params.temperature)
-      scales = scales || factors[row] != 1
-    }
-    let used = tile.first(tasks.count)
-    let factors = self.factors
-    if scales { device.scaleRows(used, by: factors.span) }
-    processed.update(used, device: device)
-  }
-
-  /// The stages before temperature, on a copy where the raw row is still needed.
-  private func process(_ task: Task, row: Int, from logits: Tensor, in processing: Tensor, lane: Int) {
-    if processing.pointer != logits.pointer {
-      (processing.float32 + row * processing.rowStride).update(
-        from: logits.float32 + row * logits.rowStride, count: logits.rowStride)
-    }
-    guard let slot = slots[task.slot], slot.changesLogits else { return }
-    Processors.apply(slot, to: line(processing, row), scratch: floats(lane))
-  }
-
-  private func finish(
-    _ task: Task, row: Int, raw logits: Tensor, processed processing: Tensor, lane: Int, output: Output
-  ) {
+  private func finish(_ task: Task, row: Int, logits: Tensor, work: Tensor, lane: Int, output: Output) {
     guard let slot = slots[task.slot] else { return }
     var candidates = candidates(lane)
+    let statistics = direct.row(row)
+    let raw = scan(logits, row, statistics)
     if let token = task.promptToken {
-      output.prompts[task.result].chosen = Logprobs.of(token, in: line(logits, row), statistics: raw.row(row))
+      output.prompts[task.result].chosen = Logprobs.of(token, in: raw, statistics: statistics)
     } else {
+      let (ready, readyStatistics) = ready(task, row: row, slot, raw: raw, logits: logits, work: work, lane: lane)
       let token = Choice.token(
-        line(processing, row), statistics: processed.row(row), slot: slot, candidates: &candidates)
+        ready, statistics: readyStatistics, slot: slot, candidates: &candidates, rejection: rejection(lane))
       output.samples[task.result].token = token
       if task.wantsLogprobs {
-        let chosen = Logprobs.of(token, in: line(logits, row), statistics: raw.row(row))
+        let chosen = Logprobs.of(token, in: raw, statistics: statistics)
         output.samples[task.result].logprob = chosen.logprob
         output.samples[task.result].rank = chosen.rank
       }
@@ -182,10 +168,9 @@ package final class Sampler {
       rebasing: output.alternatives[task.firstAlternative..<task.firstAlternative + task.alternativeCount])
     let count: Int
     if task.promptToken == nil, let listed = slot.listed {
-      count = Logprobs.listed(
-        listed, line(logits, row), statistics: raw.row(row), candidates: &candidates, into: places)
+      count = Logprobs.listed(listed, raw, statistics: statistics, candidates: &candidates, into: places)
     } else {
-      count = Logprobs.mostLikely(line(logits, row), statistics: raw.row(row), candidates: &candidates, into: places)
+      count = Logprobs.mostLikely(raw, statistics: statistics, candidates: &candidates, into: places)
     }
     if task.promptToken == nil {
       output.samples[task.result].alternativeCount = Int32(count)
@@ -194,41 +179,74 @@ package final class Sampler {
     }
   }
 
-  private func line(_ tile: Tensor, _ row: Int) -> LogitsRow {
-    LogitsRow(start: tile.float32 + row * tile.rowStride, count: vocabularySize)
+  /// A row through the stages before the choice, on a copy where the raw one is still needed.
+  private func ready(
+    _ task: Task, row: Int, _ slot: borrowing SamplerSlot, raw: RowScan, logits: Tensor, work: Tensor, lane: Int
+  ) -> (RowScan, RowStatistics) {
+    let request = choiceRequest(slot)
+    let isReady = !slot.changesLogits && (!task.wantsLogprobs || request.factor == 1)
+    if isReady { return (raw, direct.row(row)) }
+    var line = logits.rows(row..<row + 1).columns(0..<vocabularySize)
+    if task.wantsLogprobs {
+      let copy = work.rows(row..<row + 1).columns(0..<vocabularySize)
+      copy.float32.update(from: line.float32, count: vocabularySize)
+      line = copy
+    }
+    if slot.changesLogits {
+      Processors.apply(
+        slot, to: LogitsRow(start: line.float32, count: vocabularySize), scratch: floats(lane))
+    }
+    withUnsafePointer(to: request) {
+      device.statisticsHere(line, requests: $0, into: processed.table.from(row))
+    }
+    let statistics = processed.row(row)
+    return (scan(line, 0, statistics), statistics)
+  }
+
+  private func scan(_ tile: Tensor, _ row: Int, _ statistics: RowStatistics) -> RowScan {
+    guard let maxima = statistics.maxima.baseAddress else { preconditionFailure("an empty vocabulary") }
+    return device.scan(
+      LogitsRow(start: tile.float32 + row * tile.rowStride, count: vocabularySize), maxima: maxima)
   }
 
   // MARK: Lanes
 
   private func candidates(_ lane: Int) -> Candidates {
-    Candidates(memory: laneMemory.pointer + lane * laneBytes, vocabularySize: vocabularySize)
+    Candidates(
+      memory: laneMemory.pointer + lane * laneBytes + Rejection.byteCount(pieces: Self.pieces(vocabularySize)),
+      vocabularySize: vocabularySize)
+  }
+
+  private func rejection(_ lane: Int) -> Rejection {
+    Rejection(memory: laneMemory.pointer + lane * laneBytes, pieces: Self.pieces(vocabularySize))
   }
 
   /// [vocabulary]
   private func floats(_ lane: Int) -> UnsafeMutableBufferPointer<Float> {
-    let start = laneMemory.pointer + lane * laneBytes + Candidates.byteCount(vocabularySize: vocabularySize)
+    let start =
+      laneMemory.pointer + lane * laneBytes + Rejection.byteCount(pieces: Self.pieces(vocabularySize))
+      + Candidates.byteCount(vocabularySize: vocabularySize)
     return UnsafeMutableBufferPointer(
       start: start.bindMemory(to: Float.self, capacity: vocabularySize), count: vocabularySize)
   }
 
-  /// One pass over the rows of a tile, handed through the pool as a pointer: what it is and what it works on. It outlives
+  /// A pass over the rows of a tile, handed through the pool as a pointer: what it is and what it works on. It outlives
   /// the call because `runLanes` waits for all lanes. No closure: one would be allocated.
   private struct LaneJob {
     var sampler: Unmanaged<Sampler>
     var tasks: UnsafeBufferPointer<Task>
     var lanes: Int
-    var raw: Tensor
-    var processing: Tensor
-    /// nil = the stages before temperature.
-    var output: Output?
+    var logits: Tensor
+    var work: Tensor
+    var output: Output
   }
 
   /// Runs a pass over every row; lane i takes rows i, i + lanes, … so that each lane owns its scratch.
-  private func runLanes(_ tasks: [Task], raw: Tensor, processing: Tensor, output: Output?) {
+  private func runLanes(_ tasks: [Task], logits: Tensor, work: Tensor, output: Output) {
     tasks.withUnsafeBufferPointer { tasks in
       let lanes = min(laneCount, tasks.count)
       var job = LaneJob(
-        sampler: .passUnretained(self), tasks: tasks, lanes: lanes, raw: raw, processing: processing, output: output)
+        sampler: .passUnretained(self), tasks: tasks, lanes: lanes, logits: logits, work: work, output: output)
       withUnsafePointer(to: &job) { pointer in
         device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
           guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
@@ -241,11 +259,7 @@ package final class Sampler {
 
   private func run(_ job: borrowing LaneJob, lane: Int) {
     for row in stride(from: lane, to: job.tasks.count, by: job.lanes) {
-      if let output = job.output {
-        finish(job.tasks[row], row: row, raw: job.raw, processed: job.processing, lane: lane, output: output)
-      } else {
-        process(job.tasks[row], row: row, from: job.raw, in: job.processing, lane: lane)
-      }
+      finish(job.tasks[row], row: row, logits: job.logits, work: job.work, lane: lane, output: job.output)
     }
   }
 }

@@ -1,3 +1,5 @@
+import SwerveHardware
+
 /// Keeps the fewest most likely tokens whose probabilities sum to at least p (nucleus sampling, Holtzman et al. 2019,
 /// arXiv 1904.09751). The token that reaches p is kept, so at least one is.
 enum TopP {
@@ -7,18 +9,17 @@ enum TopP {
     candidates.selectMass(Double(p) * total, maximum: maximum) ?? candidates.count
   }
 
-  /// The same for a whole row. Most rows have their nucleus among a few dozen tokens; for the others, tokens that
-  /// together cannot weigh half of what is to be cut off are left out, and the rest is searched.
+  /// The same for a whole row, where the nucleus lies among its few dozen largest logits, as it does in most rows; nil
+  /// where it may not. `total` is the row's mass.
   static func select(
-    _ p: Float, from logits: LogitsRow, statistics: RowStatistics, maximum: Float, into candidates: inout Candidates
-  ) -> Int {
-    let total = statistics.totalMass(below: maximum)
-    guard total.isFinite, total > 0 else { return 0 }
+    _ p: Float, from row: RowScan, statistics: RowStatistics, maximum: Float, total: Double,
+    into candidates: inout Candidates
+  ) -> Int? {
     let needed = Double(p) * total
-    candidates.selectLargest(logits, statistics: statistics, wanted: min(64, statistics.maxima.count))
-    if let count = candidates.selectMass(needed, maximum: maximum) { return count }
-    let spared = (total - needed) / 2 / Double(logits.count)
-    candidates.gather(logits, floor: Float(Double(maximum) + logarithm(spared)))
-    return candidates.selectMass(needed, maximum: maximum) ?? candidates.count
+    let wanted = min(64, statistics.maxima.count)
+    // None weighs more than the largest.
+    guard needed <= Double(wanted) else { return nil }
+    candidates.selectLargest(row, statistics: statistics, wanted: wanted)
+    return candidates.selectMass(needed, maximum: maximum)
   }
 }
