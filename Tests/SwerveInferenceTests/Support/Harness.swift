@@ -48,7 +48,8 @@ final class Harness {
     files: ModelFiles, type: ElementType, kernels: KernelSet? = nil, threads: Int = 1, rows: Int = 512,
     sequences: Int = 72, blockTokens: Int = 16, blockCount: Int = 512, contextTokens: Int = 256,
     permuted: UInt64? = nil,
-    overrides: JSONObject = [:], weights: RunnerConfiguration.Weights = .checkpoint
+    overrides: JSONObject = [:], quantization: WeightFormat? = nil,
+    weights: RunnerConfiguration.Weights = .checkpoint
   ) throws {
     limits = RunnerLimits(
       rows: rows, sequences: sequences, contextTokens: contextTokens, blockTokens: blockTokens)
@@ -57,7 +58,8 @@ final class Harness {
       configuration: CPUConfiguration(threadCount: threads, isPinned: false, kernels: kernels, spinMicroseconds: 0))
     runner = try ModelRunner(
       RunnerConfiguration(
-        model: try ModelConfiguration(files, overrides: overrides), type: type, weights: weights, limits: limits),
+        model: try ModelConfiguration(files, overrides: overrides), type: type,
+        quantization: quantization, weights: weights, limits: limits),
       files: files, device: device, blockCount: blockCount)
     freeBlocks = (0..<blockCount).reversed().map { BlockID($0) }
     if let permuted {
