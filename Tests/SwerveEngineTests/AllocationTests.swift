@@ -9,10 +9,10 @@ import Testing
   /// Heap allocations that one decode step may make. The number is a promise: it does not grow.
   static let threshold = 0
 
-  private func plan() throws -> StartPlan {
+  private func plan(_ quantization: EngineConfiguration.Quantization) throws -> StartPlan {
     try StartPlan(
       storyConfiguration {
-        $0.maxSequences = 32; $0.maxBatchedTokens = 1024
+        $0.maxSequences = 32; $0.maxBatchedTokens = 1024; $0.quantization = quantization
       })
   }
 
@@ -24,8 +24,9 @@ import Testing
       sampling: SamplingState(params: params, seed: id, badWordTokens: [], terminators: []))
   }
 
-  @Test func decodeStepsAllocateNothing() throws {
-    let threads = EngineThreads(plan: try plan(), clock: .monotonic, observer: nil, onFailure: { _ in })
+  @Test(arguments: EngineConfiguration.Quantization.allCases)
+  func decodeStepsAllocateNothing(_ quantization: EngineConfiguration.Quantization) throws {
+    let threads = EngineThreads(plan: try plan(quantization), clock: .monotonic, observer: nil, onFailure: { _ in })
     var loaded = EngineThreads.Loaded()
     var loop = try threads.makeLoop(&loaded, onProgress: { _ in })
     threads.inbox.post(.submit(request(1) { _ in }))

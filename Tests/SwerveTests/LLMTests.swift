@@ -73,12 +73,21 @@ import Testing
 
   @Test(arguments: [
     ("max_model_length", JSON.int(1)), ("seed", "one"), ("tensor_parallel_size", 2), ("block_size", 17),
-    ("quantization", "awq"), ("kv_cache_dtype", "int4"), ("kv_cache_dtype", 8), ("dtype", "int3"),
+    ("quantization", "awq"), ("quantization_config", ["bits": 4]), ("kv_cache_dtype", "int4"), ("kv_cache_dtype", 8),
+    ("dtype", "int3"),
   ])
   func wrongArgumentsAreErrors(name: String, value: JSON) {
     var members = JSONObject()
     members[name] = value
     #expect(throws: RequestError.self) { try EngineArguments(members).apply(to: .offline) }
+  }
+
+  @Test func quantizationHasItsNames() throws {
+    let arguments: EngineArguments = ["quantization": "int4", "quantizationConfig": ["group_size": 32]]
+    let configuration = try arguments.apply(to: .offline)
+    #expect(configuration.quantization == .int4 && configuration.quantizationGroup == 32)
+    let other: EngineArguments = ["quantization": "bitsandbytes"]
+    #expect(try other.apply(to: .offline).quantization == .nf4)
   }
 
   @Test func neutralValuesOfMissingFeaturesPass() throws {

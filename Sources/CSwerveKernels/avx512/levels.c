@@ -1,5 +1,5 @@
 /* Unpacking of quantised weights in 512-bit vectors: a line of 64 bytes at a time, without moving anything between the
- * 128-bit lanes. */
+ * 128-bit lanes. As much as is unpacked is fetched ahead, so that it comes while this piece is multiplied. */
 #include "../scalar/scalar.h"
 
 #if SWERVE_X86
@@ -49,8 +49,9 @@ INLINE void emit_f16(void *out, size_t pair, __m512 even, __m512 odd) {
 
 INLINE void unpack8(void *out, const char *levels, size_t steps, emit emit) {
   const __m512i places0 = places(0), places1 = places(1), places8 = places(8), places9 = places(9);
+  const size_t ahead = steps * 32;
   for (size_t k = 0; k < steps; k += 2, levels += 64) {
-    _mm_prefetch(levels + 1024, _MM_HINT_T0);
+    _mm_prefetch(levels + ahead, _MM_HINT_T0);
     const __m512i line = _mm512_loadu_si512(levels);
     emit(out, k, level8(line, places0), level8(line, places1));
     emit(out, k + 1, level8(line, places8), level8(line, places9));
@@ -60,8 +61,9 @@ INLINE void unpack8(void *out, const char *levels, size_t steps, emit emit) {
 /* Nibble j of the even, of the odd inputs' words, through a table of 16. */
 INLINE void unpack4_f32(float *out, const char *levels, size_t steps, const float *numbers) {
   const __m512 table = _mm512_loadu_ps(numbers);
+  const size_t ahead = steps * 16;
   for (size_t k = 0; k < steps; k += 4, levels += 64, out += 128) {
-    _mm_prefetch(levels + 1024, _MM_HINT_T0);
+    _mm_prefetch(levels + ahead, _MM_HINT_T0);
     __m512i line = _mm512_loadu_si512(levels);
     UNROLL for (int j = 0; j < 4; j++) {
       _mm512_storeu_ps(out + j * 32, _mm512_permutexvar_ps(line, table));
@@ -73,8 +75,9 @@ INLINE void unpack4_f32(float *out, const char *levels, size_t steps, const floa
 
 INLINE void unpack4_16(char *out, const char *levels, size_t steps, const uint16_t *numbers) {
   const __m512i table = _mm512_loadu_si512(numbers);
+  const size_t ahead = steps * 16;
   for (size_t k = 0; k < steps; k += 4, levels += 64) {
-    _mm_prefetch(levels + 1024, _MM_HINT_T0);
+    _mm_prefetch(levels + ahead, _MM_HINT_T0);
     __m512i four[4];
     decode4(_mm512_loadu_si512(levels), table, four);
     UNROLL for (int j = 0; j < 4; j++) _mm512_storeu_si512(out + (k + (size_t)j) * 64, four[j]);
@@ -143,8 +146,9 @@ static void unscale(
 /* Through tables of the numbers' low and high bytes. */
 INLINE void unpack8_tables(char *out, const char *levels, size_t steps, int half) {
   const byte_tables tables = load_tables(half);
+  const size_t ahead = steps * 32;
   for (size_t k = 0; k < steps; k += 2, levels += 64) {
-    _mm_prefetch(levels + 1024, _MM_HINT_T0);
+    _mm_prefetch(levels + ahead, _MM_HINT_T0);
     __m512i first, second;
     decode8(_mm512_loadu_si512(levels), &tables, &first, &second);
     _mm512_storeu_si512(out + k * 64, first);

@@ -1,4 +1,4 @@
-/* Quantised weights against bfloat16 rows by VDPBF16PS. Up to 6 rows take levels from packed bytes to numbers in
+/* Quantised weights against bfloat16 rows by VDPBF16PS. A few rows take levels from packed bytes to numbers in
  * registers, one or two of them over 8 blocks, which reads 8 streams; more rows unpack a piece of 4 blocks into the
  * first-level cache once. Either way a group's, or all, pairs are added from first to last, then scaled by one fused
  * multiplication: the same bits for any number of rows. */
@@ -9,7 +9,10 @@
 #pragma clang attribute push( \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c,avx512bf16,avx512vbmi"))), apply_to = function)
 
-enum { GROUP = 6, BLOCKS = 4, LARGEST_PAIRS = 64 };
+enum { GROUP = 6, BLOCKS = 4, PAIRS = 64 };
+
+/* Most rows that take levels to numbers in registers. */
+enum { FEW_BYTES = 4, FEW_NIBBLES = 4 };
 
 /* Bytes fetched ahead for a few rows. */
 enum { AHEAD = 1024 };
@@ -25,7 +28,7 @@ INLINE void few8(
   const swerve_levels *s, const char *x, size_t x_stride, const char *w, size_t steps, float *acc, bool accumulate,
   const int R, const int B
 ) {
-  __m512 a[6][8];
+  __m512 a[4][8];
   const byte_tables tables = load_tables(0);
   const size_t bs = s->block_stride, as = s->acc_stride;
   UNROLL for (int r = 0; r < R; r++)
@@ -63,7 +66,7 @@ INLINE void few4(const swerve_levels *s, size_t block, const int R, const int B)
   float *acc = s->acc + block * 16;
   for (size_t done = 0, number = s->begin / group; done < s->inputs; done += group, number++) {
     const char *w = blocks + swerve_group_levels(number, group);
-    __m512 a[6][8];
+    __m512 a[4][8];
     UNROLL for (int r = 0; r < R; r++)
       UNROLL for (int b = 0; b < B; b++) a[r][b] = _mm512_setzero_ps();
     for (size_t k = 0; k < group; k += 8, w += 64, x += 16) {
@@ -84,54 +87,93 @@ INLINE void few4(const swerve_levels *s, size_t block, const int R, const int B)
   }
 }
 
-/* One group of B unpacked blocks, 4 KiB apart, against R rows. */
-INLINE void many4(
+/* B unpacked blocks, 4 KiB apart, against R rows: added to the sums as they are, or scaled as one group. */
+INLINE void many(
   const char *x, size_t x_stride, const char *plain, size_t pairs, float *acc, size_t acc_stride, const __m512 *scales,
   bool first, const int R, const int B
 ) {
   __m512 a[6][4];
   UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int b = 0; b < B; b++) a[r][b] = _mm512_setzero_ps();
+    UNROLL for (int b = 0; b < B; b++)
+      a[r][b] = scales || first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + (size_t)r * acc_stride + b * 16);
   for (size_t k = 0; k < pairs; k++, plain += 64, x += 4) {
     __m512bh v[4];
-    UNROLL for (int b = 0; b < B; b++) v[b] = (__m512bh)_mm512_load_si512(plain + b * LARGEST_PAIRS * 64);
+    UNROLL for (int b = 0; b < B; b++) v[b] = (__m512bh)_mm512_load_si512(plain + b * PAIRS * 64);
     UNROLL for (int r = 0; r < R; r++) {
       const __m512bh pair = pair_of(x + (size_t)r * x_stride);
       UNROLL for (int b = 0; b < B; b++) a[r][b] = _mm512_dpbf16_ps(a[r][b], pair, v[b]);
     }
   }
   UNROLL for (int r = 0; r < R; r++)
-    UNROLL for (int b = 0; b < B; b++) add_group(acc + (size_t)r * acc_stride + b * 16, a[r][b], scales[b], first);
+    UNROLL for (int b = 0; b < B; b++) {
+      float *sum = acc + (size_t)r * acc_stride + b * 16;
+      if (scales)
+        add_group(sum, a[r][b], scales[b], first);
+      else
+        _mm512_storeu_ps(sum, a[r][b]);
+    }
 }
+
+/* What of a matrix is in the first-level cache: up to 4 blocks of some pairs. */
+typedef struct {
+  _Alignas(64) char plain[BLOCKS][PAIRS * 64];
+} piece;
 
 #define MANY(R) \
   case R: \
-    if (blocks == 4) many4(x, s->x_stride, plain[0], group / 2, acc, s->acc_stride, scales, done == 0, R, 4); \
+    if (blocks == 4) many(from, x_stride, p->plain[0], pairs, acc, s->acc_stride, scales, first, R, 4); \
     else \
       for (size_t b = 0; b < blocks; b++) \
-        many4(x, s->x_stride, plain[b], group / 2, acc + b * 16, s->acc_stride, scales + b, done == 0, R, 1); \
+        many( \
+          from, x_stride, p->plain[b], pairs, acc + b * 16, s->acc_stride, scales ? scales + b : NULL, first, R, 1); \
     break
 
-/* All rows against up to 4 blocks. */
-static void multiply_many4(const swerve_levels *s, size_t block, size_t blocks) {
-  char (*const plain)[LARGEST_PAIRS * 64] = s->scratch;
-  const size_t group = s->group, groups = (s->rows + GROUP - 1) / GROUP;
-  const char *w = s->w + block * s->block_stride;
-  for (size_t done = 0; done < s->inputs; done += group) {
-    const size_t number = (s->begin + done) / group;
-    __m512 scales[BLOCKS];
-    for (size_t b = 0; b < blocks; b++) {
-      const char *from = w + b * s->block_stride;
-      scales[b] = scales_of(from, number, group);
-      s->kernels->unpack[SWERVE_BFLOAT16](plain[b], from + swerve_group_levels(number, group), s->format, group / 2);
-    }
-    for (size_t g = 0, row = 0, rows; g < groups; g++, row += rows) {
-      rows = (s->rows - row) / (groups - g);
-      const char *x = (const char *)s->x + row * s->x_stride + done * 2;
-      float *acc = s->acc + row * s->acc_stride + block * 16;
-      switch (rows) { MANY(1); MANY(2); MANY(3); MANY(4); MANY(5); MANY(6); }
-    }
+/* Unpacks `pairs` of each block and takes all rows over them, in groups of at most 6 of even size. */
+static void many_rows(
+  const swerve_levels *s, const char *x, size_t x_stride, size_t block, size_t blocks, size_t levels, size_t pairs,
+  const __m512 *scales, bool first
+) {
+  piece *p = s->scratch;
+  for (size_t b = 0; b < blocks; b++)
+    s->kernels->unpack[SWERVE_BFLOAT16](
+      p->plain[b], s->w + (block + b) * s->block_stride + levels, s->format, pairs);
+  const size_t groups = (s->rows + GROUP - 1) / GROUP;
+  for (size_t g = 0, row = 0, rows; g < groups; g++, row += rows) {
+    rows = (s->rows - row) / (groups - g);
+    const char *from = x + row * x_stride;
+    float *acc = s->acc + row * s->acc_stride + block * 16;
+    switch (rows) { MANY(1); MANY(2); MANY(3); MANY(4); MANY(5); MANY(6); }
   }
+}
+
+static void multiply_many4(const swerve_levels *s, size_t block, size_t blocks) {
+  const size_t group = s->group;
+  for (size_t done = 0, number = s->begin / group; done < s->inputs; done += group, number++) {
+    __m512 scales[BLOCKS];
+    for (size_t b = 0; b < blocks; b++) scales[b] = scales_of(s->w + (block + b) * s->block_stride, number, group);
+    many_rows(
+      s, (const char *)s->x + done * 2, s->x_stride, block, blocks, swerve_group_levels(number, group), group / 2, scales,
+      done == 0);
+  }
+}
+
+/* The last one to three inputs of each row, with zeros: what lies beyond a row is not ours to read. */
+static const char *rest_of_rows(const swerve_levels *s, size_t pairs) {
+  uint16_t (*tail)[4] = (void *)((char *)s->scratch + sizeof(piece));
+  memset(tail, 0, s->rows * sizeof tail[0]);
+  for (size_t r = 0; r < s->rows; r++)
+    memcpy(tail[r], (const char *)s->x + r * s->x_stride + pairs * 4, s->inputs % 4 * 2);
+  return (const char *)tail;
+}
+
+static void multiply_many8(const swerve_levels *s, size_t block, size_t blocks) {
+  const size_t pairs = s->inputs / 4 * 2, levels = 64 + s->begin * 16;
+  for (size_t done = 0; done < pairs; done += PAIRS)
+    many_rows(
+      s, (const char *)s->x + done * 4, s->x_stride, block, blocks, levels + done * 32, swerve_min(PAIRS, pairs - done),
+      NULL, done == 0);
+  if (s->inputs % 4)
+    many_rows(s, rest_of_rows(s, pairs), 8, block, blocks, levels + pairs * 32, 2, NULL, pairs == 0);
 }
 
 #define FEW4(R, B) \
@@ -141,9 +183,9 @@ static void multiply_few4(const swerve_levels *s, size_t block, size_t blocks) {
   if (blocks == 8) {
     switch (s->rows) { FEW4(1, 8); FEW4(2, 8); }
   } else if (blocks == 4) {
-    switch (s->rows) { FEW4(1, 4); FEW4(2, 4); FEW4(3, 4); FEW4(4, 4); FEW4(5, 4); FEW4(6, 4); }
+    switch (s->rows) { FEW4(1, 4); FEW4(2, 4); FEW4(3, 4); FEW4(4, 4); }
   } else {
-    switch (s->rows) { FEW4(1, 1); FEW4(2, 1); FEW4(3, 1); FEW4(4, 1); FEW4(5, 1); FEW4(6, 1); }
+    switch (s->rows) { FEW4(1, 1); FEW4(2, 1); FEW4(3, 1); FEW4(4, 1); }
   }
 }
 
@@ -159,37 +201,27 @@ static void multiply_few8(
   if (blocks == 8) {
     switch (s->rows) { FEW8(1, 8); FEW8(2, 8); }
   } else if (blocks == 4) {
-    switch (s->rows) { FEW8(1, 4); FEW8(2, 4); FEW8(3, 4); FEW8(4, 4); FEW8(5, 4); FEW8(6, 4); }
+    switch (s->rows) { FEW8(1, 4); FEW8(2, 4); FEW8(3, 4); FEW8(4, 4); }
   } else {
-    switch (s->rows) { FEW8(1, 1); FEW8(2, 1); FEW8(3, 1); FEW8(4, 1); FEW8(5, 1); FEW8(6, 1); }
+    switch (s->rows) { FEW8(1, 1); FEW8(2, 1); FEW8(3, 1); FEW8(4, 1); }
   }
 }
 
-/* The last one to three inputs go with zeros: what lies beyond a row is not ours to read. */
 static void few8_with_rest(const swerve_levels *s, size_t block, size_t blocks) {
-  const size_t steps = s->inputs / 4 * 2, rest = s->inputs % 4;
-  multiply_few8(s, block, blocks, s->x, s->x_stride, 0, steps, false);
-  if (rest == 0) return;
-  uint16_t tail[GROUP][4] = {{0}};
-  for (size_t r = 0; r < s->rows; r++) memcpy(tail[r], (const char *)s->x + r * s->x_stride + steps * 4, rest * 2);
-  multiply_few8(s, block, blocks, (const char *)tail, sizeof tail[0], steps, 2, true);
+  const size_t pairs = s->inputs / 4 * 2;
+  multiply_few8(s, block, blocks, s->x, s->x_stride, 0, pairs, false);
+  if (s->inputs % 4) multiply_few8(s, block, blocks, rest_of_rows(s, pairs), 8, pairs, 2, true);
 }
 
 void swerve_avx512bf16_multiply_levels(const swerve_levels *s) {
-  const bool few = s->rows <= GROUP;
-  if (!few && s->format == SWERVE_INT8) {
-    swerve_multiply_levels(s);
-    return;
-  }
+  const bool bytes = s->format == SWERVE_INT8, few = s->rows <= (bytes ? FEW_BYTES : FEW_NIBBLES);
   for (size_t b = 0, blocks; b < s->blocks; b += blocks) {
     const size_t left = s->blocks - b;
     blocks = left >= 8 && s->rows <= 2 ? 8 : left >= 4 ? 4 : few ? 1 : left;
-    if (!few)
-      multiply_many4(s, b, blocks);
-    else if (s->format == SWERVE_INT8)
-      few8_with_rest(s, b, blocks);
+    if (bytes)
+      (few ? few8_with_rest : multiply_many8)(s, b, blocks);
     else
-      multiply_few4(s, b, blocks);
+      (few ? multiply_few4 : multiply_many4)(s, b, blocks);
   }
 }
 
