@@ -3,6 +3,10 @@ package struct EngineStatistics: Sendable, Hashable {
   // Gauges
   package var runningRequests = 0
   package var waitingRequests = 0
+  /// Prompt tokens of requests that never ran.
+  package var waitingTokens = 0
+  /// When the request arrived that has waited longest without running, on the engine's clock; nil when none waits.
+  package var oldestArrival: UInt64?
   package var blocksTotal = 0
   package var blocksUsed = 0
   package var blockSize = 0
