@@ -1,5 +1,5 @@
-package import SwerveCore
-package import SwerveScheduling
+import SwerveCore
+import SwerveScheduling
 
 /// One request of a trace.
 package struct SimulatedRequest: Sendable, Hashable {

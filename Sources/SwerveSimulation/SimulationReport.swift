@@ -1,5 +1,5 @@
 package import SwerveCore
-package import SwerveScheduling
+import SwerveScheduling
 
 /// What the clients of a simulation saw, by service class, and what the machine did meanwhile. Seconds are modelled.
 package struct SimulationReport: Sendable {

@@ -1,5 +1,5 @@
 package import SwerveCore
-package import SwerveScheduling
+import SwerveScheduling
 
 /// What is wrong with a trace file, in one sentence.
 package struct TraceError: Error, Hashable, CustomStringConvertible {

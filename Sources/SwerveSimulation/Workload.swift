@@ -1,5 +1,5 @@
 package import SwerveCore
-package import SwerveScheduling
+import SwerveScheduling
 
 /// Streams of made-up requests: each has its own rate, pattern and lengths. The same seed gives the same requests.
 package struct Workload: Sendable, Hashable {

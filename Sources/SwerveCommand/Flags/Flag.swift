@@ -67,6 +67,7 @@ package struct Flag: Sendable {
     case benchServe = "BenchServe"
     case benchReplay = "Replay"
     case benchStartup = "Startup"
+    case simulation = "Simulation"
     case environment = "Environment"
   }
 

@@ -17,6 +17,7 @@ package struct Settings: Sendable {
   package var chat = ChatSettings()
   package var text = TextSettings()
   package var bench = BenchSettings()
+  package var simulation = SimulationSettings()
 
   package init() {}
 }
@@ -79,4 +80,19 @@ package struct ChatSettings: Sendable {
 /// `tokenize`, `detokenize`, `render-template`.
 package struct TextSettings: Sendable {
   package var jsonLines = false
+}
+
+/// `simulate`.
+package struct SimulationSettings: Sendable {
+  package init() {}
+
+  package var trace: String?
+  package var requestRate = 10.0
+  package var requestCount = 10_000
+  package var inputLength = 256
+  package var outputLength = 128
+  package var seed = 0
+  package var stepMilliseconds = 10.0
+  package var tokenMicroseconds = 50.0
+  package var contextNanoseconds = 20.0
 }
