@@ -98,6 +98,7 @@ package final class Engine: EngineClient {
       wantsPromptLogprobs: prepared.params.promptLogprobs != nil)
     waiting.tenant = WaitingRequest.number(ofTenant: request.tenant ?? "")
     waiting.serviceClass = Int32(serviceClass)
+    waiting.isContinuation = isContinuation
     let refusal = counters.withLock { counters -> RequestError? in
       if counters.isStopped { return RequestError(.unavailable, "The server has stopped.", retryAfter: 1) }
       if !isContinuation, let refusal = queueRefusal(counters, promptTokens: prepared.tokens.count) { return refusal }

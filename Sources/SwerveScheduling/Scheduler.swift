@@ -145,7 +145,7 @@ package struct Scheduler: ~Copyable {
         unfinished: Int32(request.n)))
     waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
     counters.waitingTokens += prompt
-    arrivals.append(arrival: request.arrival, serial: key.serial, group: group)
+    if !request.isContinuation { arrivals.append(arrival: request.arrival, serial: key.serial, group: group) }
   }
 
   /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was

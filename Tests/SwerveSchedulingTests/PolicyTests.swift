@@ -200,9 +200,13 @@ private func rule(
       #expect(harness.statistics.oldestArrival == [2, 3, 4].first { !expired.contains($0) })
     }
     #expect(expired == [2, 3, 4])
-    #expect(harness.statistics.waitingTokens == 0)
+    // What goes on with a request that ran is not given up.
+    var more = WaitingRequest(request: RequestID(rawValue: 9), promptTokens: tokens(0..<4), sampling: sampling())
+    more.isContinuation = true
+    try harness.scheduler.add(more)
+    #expect(harness.statistics.waitingTokens == 4)
     try harness.drain()
-    #expect(harness.tokens(1).count == 20)
+    #expect(harness.tokens(1).count == 20 && harness.tokens(9).count == 8)
   }
 
   @Test func `a class that does not exist is refused`() throws {
