@@ -41,6 +41,9 @@ var targets: [Target] = [
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
   .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
+  // Layer 2 over a modelled device.
+  .target(name: "SwerveSimulation", dependencies: ["SwerveCore", "SwerveScheduling"], swiftSettings: swift),
+
   // The loop that joins them.
   .target(
     name: "SwerveEngine",
@@ -71,6 +74,9 @@ var targets: [Target] = [
     exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
     name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
+  .testTarget(
+    name: "SwerveSimulationTests", dependencies: ["SwerveSimulation", "SwerveScheduling", "SwerveCore"],
     swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
@@ -132,9 +138,8 @@ if !isInner {
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", log, nio, http1,
-        posix,
-        lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
+        "SwerveHardware", "SwerveHub", log, nio, http1, posix, lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

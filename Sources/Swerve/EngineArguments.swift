@@ -87,6 +87,8 @@ public struct EngineArguments: Sendable, ExpressibleByDictionaryLiteral {
     "max_num_seqs": set(\.maxSequences) { $0.int },
     "enable_chunked_prefill": set(\.enableChunkedPrefill) { $0.bool },
     "long_prefill_token_threshold": set(\.longPrefillThreshold) { $0.int },
+    "scheduling_policy": set(\.schedulingPolicy) { $0.string.flatMap { EngineConfiguration.Policy(rawValue: $0) } },
+    "scheduler_cls": set(\.schedulerExtension) { $0.string },
     "max_logprobs": set(\.maxLogprobs) { $0.int },
     // Accepted as everywhere: no remote code is ever executed, and there is no graph to capture.
     "trust_remote_code": { _, value in value.bool != nil },

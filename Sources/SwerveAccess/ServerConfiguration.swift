@@ -66,6 +66,8 @@ package struct ServerConfiguration: Sendable {
   package var addsRequestIDHeader = false
   /// Whether requests may bring their own chat template.
   package var trustsRequestChatTemplate = false
+  /// Seconds a request may take from its arrival to its last token; nil = as long as needed.
+  package var requestTimeout: Double?
   /// Whether the engine's scheduling policy looks at `priority`; else a non-zero value is refused.
   package var honoursPriority = false
 
@@ -111,6 +113,9 @@ package struct ServerConfiguration: Sendable {
     require(streamInterval > 0, "--stream-interval must be 1 or more.")
     require(keepAliveTimeout > 0, "VLLM_HTTP_TIMEOUT_KEEP_ALIVE must be more than 0.")
     require(keepAliveInterval >= 0, "--sse-keep-alive-interval must be 0 or more.")
+    require(
+      requestTimeout.map { (1e-3...1e9).contains($0) } ?? true,
+      "--request-timeout must be between 0.001 and 1000000000 seconds, not \(requestTimeout ?? 0).")
     require(drainTimeout >= 0, "--shutdown-timeout must be 0 or more.")
     require(
       !allowsCredentials || !allowedOrigins.contains("*"),

@@ -19,6 +19,7 @@ package final class Engine: EngineClient {
   private let board: StatusBoard
   private let clock: EngineClock
   private let admission: AdmissionLimits
+  private let classes: ServiceClasses
   private let prefixSalt: PrefixSalt
   private let seed: UInt64
   private let isReleased: ThreadEnd
@@ -26,8 +27,9 @@ package final class Engine: EngineClient {
 
   private struct Counters {
     var nextRequest: UInt64 = 1
-    /// Requests that were queued. The board knows how many of them the engine thread has taken up.
+    /// Requests that were queued, and their prompt tokens. The board knows what the engine thread has taken up of them.
     var submissions = 0
+    var submittedTokens = 0
     var isDraining = false
     var isStopped = false
   }
@@ -35,6 +37,7 @@ package final class Engine: EngineClient {
   /// What `generate` refuses before queueing.
   struct AdmissionLimits: Sendable {
     var maxQueuedRequests: Int?
+    var maxQueuedTokens: Int?
     /// Sequences that run at a time.
     var maxSequences: Int
   }
@@ -42,7 +45,7 @@ package final class Engine: EngineClient {
   init(
     model: ModelInfo, report: StartReport, preparation: Preparation, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, board: StatusBoard, clock: EngineClock, admission: AdmissionLimits,
-    prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd
+    classes: ServiceClasses, prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd
   ) {
     self.model = model
     self.report = report
@@ -52,6 +55,7 @@ package final class Engine: EngineClient {
     self.board = board
     self.clock = clock
     self.admission = admission
+    self.classes = classes
     self.prefixSalt = prefixSalt
     self.seed = UInt64(bitPattern: Int64(seed))
     self.isReleased = isReleased
@@ -77,23 +81,29 @@ package final class Engine: EngineClient {
   ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let arrival = clock.now()
+    let serviceClass = classes.index(tenant: request.tenant, serviceTier: request.serviceTier)
     let record = RequestRecord(
       id: id, name: request.id, params: prepared.params, promptTokens: prepared.tokens, promptText: prepared.text,
-      arrival: arrival, stream: continuation, tokenizer: preparation.tokenizer, endTokens: preparation.endTokens)
+      arrival: arrival, tenant: request.tenant, serviceClass: classes.all[serviceClass], stream: continuation,
+      tokenizer: preparation.tokenizer, endTokens: preparation.endTokens)
     let inbox = inbox
     continuation.onTermination = { reason in
       if case .cancelled = reason { inbox.post(.cancel(id)) }
     }
-    let waiting = WaitingRequest(
+    var waiting = WaitingRequest(
       request: id, promptTokens: prepared.tokens, n: prepared.params.n, sampling: prepared.sampling,
       priority: request.priority, arrival: arrival.nanoseconds,
       prefixSalt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count),
       skipPrefixCacheRead: prepared.params.skipReadingPrefixCache ?? false,
       wantsPromptLogprobs: prepared.params.promptLogprobs != nil)
+    waiting.tenant = WaitingRequest.number(ofTenant: request.tenant ?? "")
+    waiting.serviceClass = Int32(serviceClass)
+    waiting.isContinuation = isContinuation
     let refusal = counters.withLock { counters -> RequestError? in
       if counters.isStopped { return RequestError(.unavailable, "The server has stopped.", retryAfter: 1) }
-      if !isContinuation, let refusal = queueRefusal(submissions: counters.submissions) { return refusal }
+      if !isContinuation, let refusal = queueRefusal(counters, promptTokens: prepared.tokens.count) { return refusal }
       counters.submissions += 1
+      counters.submittedTokens += prepared.tokens.count
       publisher.post(.register(record))
       inbox.post(.submit(waiting))
       return nil
@@ -102,16 +112,29 @@ package final class Engine: EngineClient {
     return stream
   }
 
-  /// Why no more may wait. The board tells the state after the last step; requests that came since count as well, or a
-  /// burst during one step would pass whatever the limit.
-  private func queueRefusal(submissions: Int) -> RequestError? {
-    guard let limit = admission.maxQueuedRequests else { return nil }
+  /// Why no more may wait, or not that many tokens. The board tells the state after the last step; requests that came
+  /// since count as well, or a burst during one step would pass whatever the limit.
+  private func queueRefusal(_ counters: Counters, promptTokens: Int) -> RequestError? {
     let (now, taken) = board.load
-    let unseen = submissions - taken
-    let isFull =
-      now.waitingRequests >= limit
-      || now.runningRequests + now.waitingRequests + unseen >= limit + admission.maxSequences
-    return isFull ? RequestError(.unavailable, "The queue is full (\(limit) requests wait).", retryAfter: 1) : nil
+    if let limit = admission.maxQueuedRequests {
+      let unseen = counters.submissions - taken.requests
+      if now.waitingRequests >= limit
+        || now.runningRequests + now.waitingRequests + unseen >= limit + admission.maxSequences
+      {
+        return RequestError(
+          .unavailable, "The queue is full (\(limit) requests wait).", code: "queue_full", retryAfter: board.retryAfter)
+      }
+    }
+    if let limit = admission.maxQueuedTokens {
+      let waiting = now.waitingTokens + counters.submittedTokens - taken.tokens
+      // A prompt of any length may wait alone: it would be refused for ever otherwise.
+      if waiting > 0 && waiting + promptTokens > limit {
+        return RequestError(
+          .unavailable, "The queue is full (\(waiting) prompt tokens wait, and at most \(limit) may).",
+          code: "queue_full", retryAfter: board.retryAfter)
+      }
+    }
+    return nil
   }
 
   /// Posts while the threads are sure to read it. A request takes its time to be prepared, and the engine may have been
@@ -178,9 +201,11 @@ package final class Engine: EngineClient {
     case .draining: throw RequestError(.unavailable, "The server is shutting down.", retryAfter: 5)
     case .dead(let why): throw RequestError(.unavailable, "The engine has stopped: \(why)", retryAfter: 30)
     }
-    let (isClosed, submissions) = counters.withLock { ($0.isDraining || $0.isStopped, $0.submissions) }
+    let (isClosed, refusal) = counters.withLock { counters in
+      (counters.isDraining || counters.isStopped, queueRefusal(counters, promptTokens: 0))
+    }
     if isClosed { throw RequestError(.unavailable, "The server is shutting down.", retryAfter: 5) }
-    if let refusal = queueRefusal(submissions: submissions) { throw refusal }
+    if let refusal { throw refusal }
     return nextID()
   }
 
@@ -197,5 +222,14 @@ package final class Engine: EngineClient {
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
     return z ^ (z >> 31)
+  }
+}
+
+extension RequestError {
+  /// The queue timeout passed before the request's first step.
+  static func waitedTooLong(retryAfter: Int) -> Self {
+    Self(
+      .unavailable, "The request waited longer than --queue-timeout allows and was given up; try again later.",
+      code: "queue_timeout", retryAfter: retryAfter)
   }
 }

@@ -28,6 +28,8 @@ package struct RunningSequence: Sendable {
   /// Prompt tokens found in the prefix cache when it was first admitted.
   var cachedTokens: Int32 = 0
   var preemptions: Int32 = 0
+  /// Tokens charged to its lane: what is computed again after a preemption is free.
+  var paidTokens: Int32 = 0
   /// Whether an output already said that it was scheduled.
   var isAnnounced = false
 

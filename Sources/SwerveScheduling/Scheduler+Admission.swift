@@ -1,22 +1,54 @@
+import DequeModule
 import SwerveCore
 
 extension Scheduler {
-  /// Gives slots and blocks to waiting sequences, in order, as long as tokens, slots and blocks last. The first one
-  /// that does not fit holds up those behind it: nobody is overtaken for being large. Those who wait for a prefix are
-  /// passed over, as many as there are slots.
+  /// Gives slots and blocks to waiting sequences, as long as tokens, slots and blocks last: from the lane whose turn it
+  /// is, in its order. The first one that does not fit holds up those behind it: nobody is overtaken for being large.
+  /// Those who wait for a prefix are passed over.
   mutating func admit(into plan: inout StepPlan, budget: inout Int) {
-    var position = 0
-    while position < min(waiting.count, configuration.maxSequences) && budget > 0, let slot = freeSlots.last {
-      if awaitsSibling(waiting[position]) || awaitsPrefix(waiting[position]) {
-        position += 1
+    var first: Int32?
+    while budget > 0, let slot = freeSlots.last, let lane = waiting.nextLane() {
+      guard mayGrow(lane), let position = admissible(in: lane, like: first) else {
+        waiting.setAside(lane, in: &asideLanes)
         continue
       }
-      guard admit(at: position, to: slot, into: &plan, budget: &budget) else { return }
+      let place = RequestQueue.Place(lane: lane, position: position)
+      let length = waiting[place].key.promptTokens
+      guard mayHold(waiting[place]) else {
+        waiting.setAside(lane, in: &asideLanes)
+        continue
+      }
+      guard admit(at: place, to: slot, into: &plan, budget: &budget) else { break }
+      if first == nil { first = length }
     }
+    waiting.endSettingAside(&asideLanes)
   }
 
+  /// Position of the lane's first entry that need not wait for a sibling or a prefix; with `like`, and where lengths are
+  /// grouped, of one nearby that is as urgent and about as long. nil when there is none.
+  private mutating func admissible(in lane: Int32, like length: Int32?) -> Int? {
+    var found: Int?
+    var position = 0
+    let entries = waiting.lanes[Int(lane)].entries
+    // The window bounds what a step may spend, and how far a request can be passed.
+    while position < min(entries.count, 64) {
+      let entry = entries[position]
+      if !awaitsSibling(entry) && !awaitsPrefix(entry) {
+        guard configuration.groupsLengths, let length else { return position }
+        if let first = found, entries[first].key.priority != entry.key.priority { return first }
+        if Self.lengthGroup(entry.key.promptTokens) == Self.lengthGroup(length) { return position }
+        found = found ?? position
+      }
+      position += 1
+    }
+    return found
+  }
+
+  /// Prompts of one group differ by less than a factor of two.
+  private static func lengthGroup(_ tokens: Int32) -> Int { tokens.leadingZeroBitCount }
+
   /// Whether a running choice of the same request is computing the prompt that this one will find in the cache.
-  private func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
+  func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
     let group = groups[entry.group]
     guard let leader = group.leader, readsCache(entry, of: group) else { return false }
     return running[Int(leader.rawValue)].sealedBlocks < reusableBlocks(group.prompt.count)
@@ -32,20 +64,19 @@ extension Scheduler {
     return hasOutput || !group.wantsPromptLogprobs || entry.key.choice > 0
   }
 
-  private mutating func admit(at position: Int, to slot: SlotID, into plan: inout StepPlan, budget: inout Int) -> Bool {
-    let entry = waiting[position]
+  mutating func admit(
+    at place: RequestQueue.Place, to slot: SlotID, into plan: inout StepPlan, budget: inout Int
+  ) -> Bool {
+    let entry = waiting[place]
     let group = groups[entry.group]
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
     let reads = readsCache(entry, of: group)
-    findPrefix(of: group, output, limit: reads ? (known - 1) / configuration.blockSize : 0)
+    let (needed, taken) = blocksToAdmit(entry)
     let cached = hits.count * configuration.blockSize
     if !configuration.enableChunkedPrefill && known - cached > budget { return false }
-
-    let needed = configuration.blocks(for: known) - hits.count
-    let revived = hits.count { pool.referenceCount(of: $0) == 0 }
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
-    if pool.freeCount - revived - needed < reserve { return false }
+    if pool.freeCount - taken < reserve { return false }
 
     for block in hits {
       pool.retain(block)
@@ -55,7 +86,7 @@ extension Scheduler {
       preconditionFailure("the pool has fewer free blocks than it counted")
     }
     enter(entry, group, slot, cachedTokens: cached, reads: reads)
-    leaveQueue(entry, at: position, choices: group.choices)
+    leaveQueue(entry, at: place, choices: group.choices)
     plan.admissions.append(
       Admission(
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
@@ -64,6 +95,18 @@ extension Scheduler {
     append(slot, rows: rows, to: &plan)
     budget -= rows
     return true
+  }
+
+  /// Looks an entry's prefix up (`hits`, `hitHash`) and answers how many blocks it needs on top, and how many free blocks
+  /// go with those it revives.
+  mutating func blocksToAdmit(_ entry: RequestQueue.Entry) -> (needed: Int, taken: Int) {
+    let group = groups[entry.group]
+    let output = entry.preempted?.generated ?? []
+    let known = group.prompt.count + output.count
+    let reads = readsCache(entry, of: group)
+    findPrefix(of: group, output, limit: reads ? (known - 1) / configuration.blockSize : 0)
+    let needed = configuration.blocks(for: known) - hits.count
+    return (needed, needed + hits.count { pool.referenceCount(of: $0) == 0 })
   }
 
   /// Fills the slot's state and its place in the order.
@@ -84,6 +127,7 @@ extension Scheduler {
     sequence.maxNewTokens = group.maxNewTokens
     sequence.minNewTokens = group.minNewTokens
     sequence.cachedTokens = Int32(cachedTokens)
+    sequence.paidTokens = Int32(cachedTokens)
     sequence.lastToken = group.prompt[group.prompt.count - 1]
     generated[index] = []
     if let kept = entry.preempted {
@@ -91,6 +135,7 @@ extension Scheduler {
       sequence.cachedTokens = kept.cachedTokens
       sequence.preemptions = kept.preemptions
       sequence.isAnnounced = kept.isAnnounced
+      sequence.paidTokens = kept.paidTokens
       if let last = kept.generated.last { sequence.lastToken = last }
       generated[index] = kept.generated
     }
@@ -98,6 +143,7 @@ extension Scheduler {
     terminators[index] = group.sampling.terminators
     running[index] = sequence
     freeSlots.removeLast()
+    waiting.startedRunning(entry.key.lane)
     let place = order.firstIndex { policy.isBefore(entry.key, running[Int($0.rawValue)].key) } ?? order.count
     order.insert(slot, at: place)
 
@@ -117,15 +163,16 @@ extension Scheduler {
   }
 
   /// The entry goes; a request with choices that have not started stays for the next one.
-  private mutating func leaveQueue(_ entry: RequestQueue.Entry, at position: Int, choices: Int32) {
+  private mutating func leaveQueue(_ entry: RequestQueue.Entry, at place: RequestQueue.Place, choices: Int32) {
     if entry.preempted == nil {
+      if entry.key.choice == 0 { counters.waitingTokens -= groups[entry.group].prompt.count }
       groups[entry.group].nextChoice = entry.key.choice + 1
       if entry.key.choice + 1 < choices {
-        waiting[position].key.choice += 1
+        waiting[place].key.choice += 1
         return
       }
     }
-    waiting.remove(at: position)
+    waiting.remove(at: place)
   }
 
   /// Fills `hits` with the cached blocks of a sequence's first tokens, at most `limit`, and `hitHash` with the hash of

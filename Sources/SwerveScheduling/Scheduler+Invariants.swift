@@ -122,20 +122,34 @@ extension Scheduler {
   }
 
   private func queueViolation() -> String? {
-    for position in 0..<waiting.count {
-      let entry = waiting[position]
-      if position > 0 && !policy.isBefore(waiting[position - 1].key, entry.key) {
-        return "the queue is out of order at \(position)"
+    var counted = 0
+    var unstartedTokens = 0
+    for (lane, place) in waiting.places {
+      counted += 1
+      let entry = waiting[place]
+      if entry.key.lane != lane { return "lane \(lane) holds an entry of lane \(entry.key.lane)" }
+      if place.position > 0 {
+        let before = waiting[RequestQueue.Place(lane: lane, position: place.position - 1)]
+        if !policy.isBefore(before.key, entry.key) { return "lane \(lane) is out of order at \(place.position)" }
       }
       guard let found = groups.group(at: entry.group) else {
-        return "the queue's entry \(position) belongs to no request"
+        return "the queue's entry \(place.position) belongs to no request"
       }
-      if found.key.serial != entry.key.serial { return "the queue's entry \(position) belongs to another request" }
+      if found.key.serial != entry.key.serial {
+        return "the queue's entry \(place.position) belongs to another request"
+      }
       if entry.preempted == nil && entry.key.choice != found.nextChoice {
         return "request \(found.request.rawValue): choice \(entry.key.choice) waits, \(found.nextChoice) is next"
       }
+      if entry.preempted == nil && entry.key.choice == 0 { unstartedTokens += found.prompt.count }
     }
-    return nil
+    if counted != waiting.count { return "\(counted) entries wait, \(waiting.count) counted" }
+    if unstartedTokens != counters.waitingTokens {
+      return "\(unstartedTokens) prompt tokens wait, \(counters.waitingTokens) counted"
+    }
+    var held = [Int32](repeating: 0, count: waiting.lanes.count)
+    for slot in order { held[Int(running[Int(slot.rawValue)].key.lane)] += 1 }
+    return waiting.violation(running: held)
   }
 
   /// Every unfinished choice runs, waits or has not started.
@@ -143,8 +157,8 @@ extension Scheduler {
     var runningCounts: [Int32: Int32] = [:]
     for slot in order { runningCounts[running[Int(slot.rawValue)].group, default: 0] += 1 }
     var waitingCounts: [Int32: Int32] = [:]
-    for position in 0..<waiting.count {
-      let entry = waiting[position]
+    for (_, place) in waiting.places {
+      let entry = waiting[place]
       let choices = entry.preempted == nil ? groups[entry.group].choices - entry.key.choice : 1
       waitingCounts[entry.group, default: 0] += choices
     }

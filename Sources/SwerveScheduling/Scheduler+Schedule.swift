@@ -12,7 +12,11 @@ extension Scheduler {
     stepID &+= 1
     plan.id = stepID
     var budget = configuration.maxBatchedTokens
-    let preemptedAny = scheduleDecodes(into: &plan, budget: &budget)
+    makeRoom()
+    let relieved = relieveTenants()
+    let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
+    limitPrefills(plan, &budget)
+    if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
     schedulePrefills(into: &plan, budget: &budget)
     // Blocks were short: what came free belongs to those already here.
     if !preemptedAny { admit(into: &plan, budget: &budget) }
@@ -66,7 +70,7 @@ extension Scheduler {
       if budget == 0 { return }
       let index = Int(order[position].rawValue)
       let remaining = Int(running[index].remainingTokens)
-      if remaining > 1 {
+      if remaining > 1 && running[index].plannedStep != stepID {
         let rows = min(remaining, chunk(budget))
         append(order[position], rows: rows, to: &plan)
         budget -= rows
@@ -94,6 +98,7 @@ extension Scheduler {
     running[index].plannedStep = stepID
     let sequence = running[index]
     let context = Int(sequence.computedTokens)
+    charge(index, upTo: sequence.computedTokens + Int32(rows))
     let blockCount = configuration.blocks(for: context + rows)
     plan.sequences.append(
       SequenceStep(
@@ -113,13 +118,14 @@ extension Scheduler {
   }
 
   /// Sends a running sequence back to its place in the queue, with its tokens and without blocks and slot.
-  private mutating func preempt(_ slot: SlotID) {
+  mutating func preempt(_ slot: SlotID) {
     let sequence = running[Int(slot.rawValue)]
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
-      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced)
-    release(slot)
+      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens)
+    // In this order: a lane without anything waiting or running may be forgotten.
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
+    release(slot)
     counters.preemptions += 1
   }
 }

@@ -9,8 +9,8 @@ package import SwerveCore
 /// A step is a number of tokens per sequence; prefill, chunked prefill, decode and recomputation after a preemption are
 /// the same thing. Within the token budget: first the sequences that need one token, then running prompts, then
 /// admissions, each in the policy's order. A sequence is admitted when the pool holds all its known tokens, so prompts
-/// never run out of blocks half-way; when output tokens do, the last sequence in the policy's order gives its blocks
-/// back and waits at its place in the queue. Its tokens are kept and recomputed, so it continues as if nothing had
+/// never run out of blocks half-way; when output tokens do, the last sequence in the policy's order (of the tenant that
+/// was served most, where tenants share) gives its blocks back and waits at its place in the queue. Its tokens are kept and recomputed, so it continues as if nothing had
 /// happened.
 ///
 /// The step being executed is fixed by its plan: requests may be added, cancelled or finished between `schedule` and
@@ -43,6 +43,15 @@ package struct Scheduler: ~Copyable {
   var groups = SequenceGroups()
   var waiting: RequestQueue
 
+  /// Waiting requests by age.
+  var arrivals = ArrivalLog()
+  /// How long steps take, where a class was promised a time between tokens.
+  var pace = Pace()
+  /// The moment of the step being planned, as `schedule(into:now:)` was told. Nanoseconds.
+  var now: UInt64 = 0
+  /// Lanes that are not looked at again in this step.
+  var asideLanes: [Int32] = []
+
   var stepID: UInt64 = 0
   var nextSerial: UInt64 = 0
   /// Requests with at least one running choice.
@@ -72,11 +81,13 @@ package struct Scheduler: ~Copyable {
     generated = [[TokenID]](repeating: [], count: slots)
     terminators = [[TokenID]](repeating: [], count: slots)
     freeSlots = (0..<slots).reversed().map { SlotID($0) }
-    waiting = RequestQueue(policy: policy)
+    waiting = RequestQueue(
+      policy: policy, rules: configuration.serviceRules, leadTokens: 4 * configuration.maxBatchedTokens)
     blockTokens = [TokenID](repeating: 0, count: configuration.blockSize)
     order.reserveCapacity(slots)
     releases.reserveCapacity(2 * slots)
     hits.reserveCapacity(configuration.maxBlocksPerSequence)
+    asideLanes.reserveCapacity(64)
   }
 
   // MARK: Requests
@@ -112,12 +123,18 @@ package struct Scheduler: ~Copyable {
     if let refusal = refusal(promptTokens: request.promptTokens.count, maxTokens: params.maxTokens) { throw refusal }
     if request.n < 1 || request.n > Int(Int32.max) { throw .invalidChoiceCount(request.n) }
     if groups.index(of: request.request) != nil { throw .duplicateRequest(request.request) }
+    guard waiting.rules.indices.contains(Int(request.serviceClass)) else {
+      throw .unknownServiceClass(Int(request.serviceClass))
+    }
     let prompt = request.promptTokens.count
     // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
     var limit = configuration.contextLimit
     if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
     let room = min(params.maxTokens ?? .max, limit - prompt)
-    let key = SchedulingKey(priority: request.priority, arrival: request.arrival, serial: nextSerial, choice: 0)
+    var key = SchedulingKey(
+      priority: request.priority, arrival: request.arrival, serial: nextSerial, choice: 0,
+      promptTokens: Int32(prompt), rank: waiting.ranks[Int(request.serviceClass)])
+    key.lane = waiting.lane(tenant: request.tenant, rule: request.serviceClass)
     nextSerial += 1
     let group = groups.insert(
       SequenceGroup(
@@ -127,6 +144,8 @@ package struct Scheduler: ~Copyable {
         maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
         unfinished: Int32(request.n)))
     waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
+    counters.waitingTokens += prompt
+    if !request.isContinuation { arrivals.append(arrival: request.arrival, serial: key.serial, group: group) }
   }
 
   /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was
@@ -137,10 +156,11 @@ package struct Scheduler: ~Copyable {
     let choices = groups[group].choices
     let key = groups[group].key
     var started = groups[group].nextChoice
+    if started == 0 { counters.waitingTokens -= groups[group].prompt.count }
     if started < choices {
       var entryKey = key
       entryKey.choice = started
-      if let position = waiting.position(of: entryKey) { waiting.remove(at: position) }
+      if let place = waiting.place(of: entryKey) { waiting.remove(at: place) }
       // Forgets the unstarted ones; the last of the started ones then takes the group along.
       groups[group].unfinished -= choices - started
       groups[group].nextChoice = choices
@@ -169,8 +189,8 @@ package struct Scheduler: ~Copyable {
     guard sequence.index >= 0 && sequence.index < groups[group].nextChoice else { return false }
     var key = groups[group].key
     key.choice = sequence.index
-    guard let position = waiting.position(of: key) else { return false }
-    waiting.remove(at: position)
+    guard let place = waiting.place(of: key) else { return false }
+    waiting.remove(at: place)
     finishedChoice(of: group)
     return true
   }
@@ -185,6 +205,7 @@ package struct Scheduler: ~Copyable {
     var snapshot = counters
     snapshot.runningRequests = runningRequests
     snapshot.waitingRequests = groups.count - runningRequests
+    snapshot.oldestArrival = arrivals.oldest
     snapshot.blocksTotal = pool.blockCount
     snapshot.blocksUsed = pool.usedCount
     snapshot.blockSize = configuration.blockSize
@@ -216,6 +237,7 @@ package struct Scheduler: ~Copyable {
     if let position = order.firstIndex(of: slot) { order.remove(at: position) }
     freeSlots.append(slot)
     releases.append(slot)
+    waiting.stoppedRunning(running[index].key.lane)
     groups[group].running -= 1
     if groups[group].running == 0 { runningRequests -= 1 }
     if groups[group].leader == slot { groups[group].leader = nil }

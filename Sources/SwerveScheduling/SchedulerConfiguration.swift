@@ -19,6 +19,12 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var longPrefillThreshold = 0
   /// Share of blocks that stay free when a sequence is admitted beside others, 0 ..< 1: room for those to grow.
   package var watermark = 0.0
+  /// Service classes that requests name by index; empty = one class. At most 64.
+  package var serviceRules: [ServiceRule] = []
+  /// Nanoseconds that a request may wait for its first step; nil = as long as needed.
+  package var queueTimeout: UInt64?
+  /// Whether prompts of similar length are admitted together where the policy holds them equally urgent.
+  package var groupsLengths = false
   /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
   /// that a collision does no harm.
   package var blockHashBits = 128
@@ -57,6 +63,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     if !(0..<1).contains(watermark) {
       found.append("The scheduler's watermark must be at least 0 and less than 1, not \(watermark).")
     }
+    if serviceRules.count > 64 { found.append("There can be at most 64 service classes, not \(serviceRules.count).") }
+    for (index, rule) in serviceRules.enumerated() { found += rule.problems(index) }
     if !(1...128).contains(blockHashBits) {
       found.append("The scheduler's blockHashBits must be between 1 and 128, not \(blockHashBits).")
     }

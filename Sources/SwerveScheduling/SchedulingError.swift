@@ -6,6 +6,7 @@ package enum SchedulingError: Error, Hashable, CustomStringConvertible {
   case emptyPrompt
   case invalidChoiceCount(Int)
   case negativeMaxTokens(Int)
+  case unknownServiceClass(Int)
   case duplicateRequest(RequestID)
   /// The prompt leaves no room for one output token.
   case promptTooLong(tokens: Int, limit: Int)
@@ -20,6 +21,7 @@ package enum SchedulingError: Error, Hashable, CustomStringConvertible {
     case .emptyPrompt: "The prompt has no tokens; at least one is needed."
     case .invalidChoiceCount(let n): "n must be between 1 and \(Int32.max), got \(n)."
     case .negativeMaxTokens(let count): "max_tokens must not be negative, got \(count)."
+    case .unknownServiceClass(let index): "There is no service class \(index)."
     case .duplicateRequest(let id): "Request \(id.rawValue) is already scheduled; ids must be unique."
     case .promptTooLong(let tokens, let limit):
       "The prompt has \(tokens) tokens and at most \(limit) fit this model's context with the requested output; "

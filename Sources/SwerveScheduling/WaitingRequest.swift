@@ -10,8 +10,8 @@ package struct WaitingRequest: Sendable {
   package var sampling: SamplingState
   /// Lower runs earlier, where the policy looks at it.
   package var priority: Int
-  /// When the request came, on the clock of whoever submits. Only compared. Requests of one instant keep the order in
-  /// which they were added.
+  /// When the request came, in nanoseconds on the clock that `schedule(into:now:)` is told. Requests of one instant keep
+  /// the order in which they were added.
   package var arrival: UInt64
   /// Mixed into the block hashes: requests share cached blocks only with requests of the same salt (tenant, adapter).
   package var prefixSalt: [UInt8]
@@ -21,6 +21,12 @@ package struct WaitingRequest: Sendable {
   /// A position can be reported more than once, with the same value: by other choices that compute the prompt's last
   /// tokens, and after a preemption in the middle of the prompt.
   package var wantsPromptLogprobs: Bool
+  /// Whoever shares the machine with others, as a number; requests of one tenant have the same.
+  package var tenant: UInt64 = 0
+  /// Index into the scheduler's service rules; 0 without any.
+  package var serviceClass: Int32 = 0
+  /// Whether it goes on with a request that ran before: then the queue timeout is not its business.
+  package var isContinuation = false
 
   package init(
     request: RequestID, promptTokens: [TokenID], n: Int = 1, sampling: SamplingState, priority: Int = 0,

@@ -8,6 +8,7 @@ import Testing
     ("bench throughput", .benchThroughput), ("bench serve", .benchServe), ("bench replay", .benchReplay),
     ("bench startup", .benchStartup), ("bench kernels", .benchKernels), ("collect-env", .collectEnv),
     ("tokenize", .text), ("render-template", .renderTemplate),
+    ("simulate", .simulate),
   ]
   static let later = FlagTable.serve.flags.filter {
     if case .later = $0.status { $0.section != .environment } else { false }

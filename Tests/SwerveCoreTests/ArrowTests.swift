@@ -12,6 +12,7 @@ import Testing
     "SwerveInference": ["SwerveCore", "SwerveHardware"],
     "SwerveScheduling": ["SwerveCore", "DequeModule"],
     "SwerveText": ["SwerveCore", "CSwerveUnicode"],
+    "SwerveSimulation": ["SwerveCore", "SwerveScheduling"],
     "SwerveEngine": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
       "CSwervePlatform", "CSwerveStoryModel",
@@ -24,8 +25,9 @@ import Testing
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
-      "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveHardware", "SwerveHub", "ArgumentParser",
-      "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "Yams", "Logging", "ServiceLifecycle",
+      "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
+      "SwerveHardware", "SwerveHub", "ArgumentParser", "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL",
+      "Yams", "Logging", "ServiceLifecycle",
       "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],

@@ -39,12 +39,13 @@ import Testing
     #expect(totals.failedSteps > 20)
     #expect(totals.missingSamples > 20)
     #expect(totals.resets > 200)
+    #expect(totals.expired > 20)
   }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
-  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0
+  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0
 }
 
 /// One configuration and one history.
@@ -66,6 +67,7 @@ private final class Episode {
   var generator: SeededGenerator
   let harness: Harness
   let numbers: SchedulerConfiguration
+  /// Whether requests are served in the order they came, so that each one's end can be foretold.
   let isOrdered: Bool
   var live: [UInt64: Live] = [:]
   var nextID: UInt64 = 1
@@ -85,8 +87,22 @@ private final class Episode {
     numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
-    isOrdered = generator.chance(80)
-    harness = try Harness(numbers, policy: isOrdered ? FirstComeFirstServed() : ByPriority())
+    numbers.groupsLengths = generator.chance(15)
+    numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
+    let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
+    let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
+    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths
+    for _ in 0..<Int.random(in: 0...4, using: &generator) {
+      var rule = ServiceRule()
+      rule.weight = Double.random(in: 0.1...8, using: &generator)
+      rule.firstTokenTarget = generator.chance(50) ? UInt64.random(in: 1...50, using: &generator) : nil
+      rule.tokenTarget = generator.chance(30) ? UInt64.random(in: 1...20, using: &generator) : nil
+      rule.maxShare = generator.chance(30) ? Double.random(in: 0.05...1, using: &generator) : 1
+      rule.preempts = generator.chance(40)
+      numbers.serviceRules.append(rule)
+    }
+    harness = try Harness(numbers, policy: policy)
+    harness.stepTime = UInt64.random(in: 1...3, using: &generator)
     self.numbers = numbers
     prefixes = (0..<3).map { _ in
       (0..<length).map { _ in TokenID(Int.random(in: 0..<61, using: &generator)) }
@@ -136,8 +152,10 @@ private final class Episode {
     let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
     do {
       try harness.add(
-        id, Array(prompt), n: n, state, priority: Int.random(in: 0..<3, using: &generator), arrival: id / 2, salt: salt,
-        skip: generator.chance(10), promptLogprobs: generator.chance(10))
+        id, Array(prompt), n: n, state, priority: Int.random(in: 0..<3, using: &generator), arrival: harness.now,
+        salt: salt, skip: generator.chance(10), promptLogprobs: generator.chance(10),
+        tenant: UInt64.random(in: 0..<4, using: &generator),
+        serviceClass: Int32.random(in: 0..<Int32(max(numbers.serviceRules.count, 1)), using: &generator))
     } catch let refusal as SchedulingError {
       if fits { throw RunnerFault(description: "refused what fits: \(refusal)") }
       return
@@ -197,6 +215,8 @@ private final class Episode {
         }
       }
     }
+    for request in harness.expired where live.removeValue(forKey: request.rawValue) != nil { totals.expired += 1 }
+    harness.expired = []
     for output in harness.outputs where output.finish != nil {
       end(output.sequence.request.rawValue, output.sequence.index, truncated: output.finish == .error)
     }

@@ -387,7 +387,7 @@ import Testing
   }
 
   @Test func `a policy decides who is admitted and who gives way`() throws {
-    let harness = try Harness(configuration(blockSize: 2, blocks: 8, length: 16), policy: ByPriority())
+    let harness = try Harness(configuration(blockSize: 2, blocks: 8, length: 16), policy: PriorityFirst())
     try harness.add(1, tokens([1, 2]), sampling(maxTokens: 10), priority: 5)
     try harness.add(2, tokens([3, 4]), sampling(maxTokens: 10), priority: 1)
     try harness.add(3, tokens([5, 6]), sampling(maxTokens: 10), priority: 1)
@@ -399,7 +399,7 @@ import Testing
   }
 
   @Test func `blocks taken back are not given to somebody else in the same step`() throws {
-    let harness = try Harness(configuration(sequences: 2, blockSize: 2, blocks: 8, length: 16), policy: ByPriority())
+    let harness = try Harness(configuration(sequences: 2, blockSize: 2, blocks: 8, length: 16), policy: PriorityFirst())
     try harness.add(1, tokens([1, 2]), sampling(maxTokens: 14), priority: 0)
     try harness.add(3, tokens([5, 6]), sampling(maxTokens: 14), priority: 2)
     try harness.step()

@@ -27,10 +27,18 @@ struct Authenticator: Sendable {
     enablesAdminEndpoints = configuration.enablesAdminEndpoints
   }
 
-  /// Throws 401 without a valid key where one is needed, 403 with a valid key that may not.
-  func authorize(_ headers: HTTPFields, for access: RouteAccess) throws(RequestError) {
-    guard access != .open else { return }
-    let (isInference, isAdmin) = roles(of: Self.key(in: headers))
+  /// Answers who asks. Throws 401 without a valid key where one is needed, 403 with a valid key that may not.
+  @discardableResult
+  func authorize(_ headers: HTTPFields, for access: RouteAccess) throws(RequestError) -> Caller {
+    guard access != .open else { return Caller() }
+    let key = Self.key(in: headers)
+    let (isInference, isAdmin) = roles(of: key)
+    try check(access, isInference: isInference, isAdmin: isAdmin)
+    guard isInference, !isAdmin, let key else { return Caller() }
+    return Caller(keyTenant: Caller.tenant(ofKey: Self.digest(key)))
+  }
+
+  private func check(_ access: RouteAccess, isInference: Bool, isAdmin: Bool) throws(RequestError) {
     switch access {
     case .open: return
     case .inference:

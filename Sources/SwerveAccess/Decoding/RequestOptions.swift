@@ -23,6 +23,8 @@ struct RequestOptions {
   var priority = 0
   var cacheSalt: String?
   var serviceTier: String?
+  /// As the body names it. Whether that counts is the caller's key's business: see `Caller`.
+  var tenant: String?
   /// The client's own id from the body.
   var requestID: String?
 
@@ -32,8 +34,11 @@ struct RequestOptions {
     returnsTokenIDs = try reader.bool("return_token_ids") ?? false
     showsTokensAsIDs = try reader.bool("return_tokens_as_token_ids") ?? configuration.returnsTokensAsTokenIDs
     streamInterval = try reader.int("stream_interval", in: 1...Int.max) ?? configuration.streamInterval
+    timeout = configuration.requestTimeout.map { .seconds($0) }
     if let milliseconds = try reader.int("timeout_ms", in: 1...Int.max) {
-      timeout = .milliseconds(min(milliseconds, 1_000_000_000_000))
+      // Less than the server's deadline, never more.
+      let asked = Duration.milliseconds(min(milliseconds, 1_000_000_000_000))
+      timeout = min(asked, timeout ?? asked)
     }
     promptLogprobs = try reader.int("prompt_logprobs")
     if promptLogprobs != nil, isStreaming {
@@ -114,7 +119,11 @@ struct RequestOptions {
       }
       requestID = id
     }
-    for name in ["session_id", "user", "tenant"] { _ = try reader.string(name) }
+    for name in ["session_id", "user"] { _ = try reader.string(name) }
+    tenant = try reader.string("tenant")
+    if let tenant, !(1...128).contains(tenant.unicodeScalars.count) {
+      throw .badRequest("tenant must have 1 to 128 characters.", param: "tenant")
+    }
     _ = try reader.object("kv_transfer_params")
     guard let arguments = try reader.object("vllm_xargs") else { return }
     for (name, value) in arguments {

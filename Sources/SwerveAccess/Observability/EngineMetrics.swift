@@ -11,18 +11,21 @@ package struct EngineMetrics: Sendable {
   private let statistics: StatisticsMetrics
   private let modelName: String
 
-  /// - Parameter customBounds: `--custom-histogram-buckets`: family key (`time_to_first_token`, `request_latency`, …)
-  ///   to ascending upper bounds.
+  /// - Parameters:
+  ///   - customBounds: `--custom-histogram-buckets`: family key (`time_to_first_token`, `request_latency`, …) to ascending
+  ///     upper bounds.
+  ///   - serviceClasses: the names that requests' classes have.
   package init(
     registry: PrometheusRegistry, modelName: String, engine: Int = 0, legacyNames: Bool = true,
-    version: String = "0.1.0", cacheConfiguration: [(String, String)] = [], customBounds: [String: [Double]] = [:]
+    version: String = "0.1.0", cacheConfiguration: [(String, String)] = [], customBounds: [String: [Double]] = [:],
+    serviceClasses: [String] = ["default"]
   ) {
     self.registry = registry
     self.modelName = modelName
     let labels = [("model_name", modelName), ("engine", String(engine))]
     let factory = MetricFactory(registry: registry, labels: labels, customBounds: customBounds)
     statistics = StatisticsMetrics(factory, cacheConfiguration: cacheConfiguration)
-    requests = RequestMetrics(factory)
+    requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
     let build = registry.gauge(
@@ -81,7 +84,7 @@ struct MetricFactory {
 
 /// Families read from the engine's snapshot.
 struct StatisticsMetrics: Sendable {
-  private let running, waiting, waitingForCapacity, kvUsage: GaugeMetric
+  private let running, waiting, waitingForCapacity, kvUsage, queueTokens, queueOldest: GaugeMetric
   private let weightBytes, kvBytes, loadSeconds, blocks: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
   private let queries, hits, preemptions, steps: CounterMetric
@@ -93,6 +96,8 @@ struct StatisticsMetrics: Sendable {
     waitingForCapacity = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "capacity")])
     _ = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "deferred")])
     kvUsage = make.gauge("vllm:kv_cache_usage_perc", "Share of KV blocks in use; 1 means all.")
+    queueTokens = make.gauge("swerve:queue_prompt_tokens", "Prompt tokens of requests that wait for their first step.")
+    queueOldest = make.gauge("swerve:queue_oldest_seconds", "Seconds the oldest request waits for its first step.")
     let sleepHelp = "1 for the state the engine is in."
     make.gauge("vllm:engine_sleep_state", sleepHelp, [("sleep_state", "awake")]).set(1.0)
     for state in ["weights_offloaded", "discard_all"] {
@@ -134,6 +139,8 @@ struct StatisticsMetrics: Sendable {
     waiting.set(Int64(snapshot.waitingRequests))
     waitingForCapacity.set(Int64(snapshot.waitingRequests))
     kvUsage.set(snapshot.kvUsage)
+    queueTokens.set(Int64(snapshot.waitingTokens))
+    queueOldest.set(snapshot.oldestSeconds)
     promptTokens.set(total: Double(snapshot.promptTokens))
     generationTokens.set(total: Double(snapshot.generationTokens))
     computedTokens.set(total: Double(snapshot.promptTokens - snapshot.prefixHitTokens))

@@ -10,8 +10,10 @@ struct RequestMetrics: Sendable {
   private let n, preemptions: HistogramMetric
   private let successes: [FinishReason: CounterMetric]
   private let boundsAreCustom: Bool
+  private let classes: ClassMetrics
 
-  init(_ make: MetricFactory) {
+  init(_ make: MetricFactory, serviceClasses: [String]) {
+    classes = ClassMetrics(make, serviceClasses: serviceClasses)
     func latency(_ name: String, _ help: String) -> HistogramMetric {
       make.histogram(name, help, key: "request_latency", MetricBounds.request)
     }
@@ -66,6 +68,7 @@ struct RequestMetrics: Sendable {
 
   func record(_ request: RequestStatistics) {
     successes[request.finish]?.increment()
+    classes.record(request)
     endToEnd.observe(request.totalSeconds)
     queue.observe(request.queueSeconds)
     inference.observe(request.prefillSeconds + request.decodeSeconds)

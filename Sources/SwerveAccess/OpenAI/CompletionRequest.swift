@@ -130,5 +130,7 @@ extension RequestOptions {
     request.truncationSide = truncationSide
     request.priority = priority
     request.cacheSalt = cacheSalt
+    request.tenant = tenant
+    request.serviceTier = serviceTier
   }
 }

@@ -6,8 +6,9 @@ import SwerveCore
 enum Completions {
   @Sendable static func answer(_ exchange: Exchange) async throws -> Response {
     try exchange.state.admit()
-    let asked = try CompletionRequest(
+    var asked = try CompletionRequest(
       body: try await exchange.json(), model: exchange.engine.model, configuration: exchange.configuration)
+    asked.options.tenant = exchange.caller.tenant(named: asked.options.tenant)
     let id = "cmpl-" + exchange.identifier(asked.options)
     let log = RequestLog(id: id, state: exchange.state)
     log.received(asked.params)
@@ -39,8 +40,9 @@ enum ChatCompletions {
   @Sendable static func answer(_ exchange: Exchange) async throws -> Response {
     try exchange.state.admit()
     let configuration = exchange.configuration
-    let asked = try ChatRequest(
+    var asked = try ChatRequest(
       body: try await exchange.json(), model: exchange.engine.model, configuration: configuration)
+    asked.options.tenant = exchange.caller.tenant(named: asked.options.tenant)
     let id = "chatcmpl-" + exchange.identifier(asked.options)
     let log = RequestLog(id: id, state: exchange.state)
     log.received(asked.params)

@@ -54,10 +54,11 @@ package struct AccessResponder: HTTPResponder {
   ) async throws -> Response {
     if let preflight = crossOrigin.preflight(request) { return preflight }
     let match = routes.match(request.method, path)
+    var caller = Caller()
     // OPTIONS is never authenticated; a path that does not exist is protected like one that does.
     if request.method != .options {
       let access: RouteAccess = if case .route(let route, _) = match { route.access } else { .inference }
-      try state.authenticator.authorize(request.headers, for: access)
+      caller = try state.authenticator.authorize(request.headers, for: access)
     }
     switch match {
     case .nothing:
@@ -72,7 +73,8 @@ package struct AccessResponder: HTTPResponder {
     case .route(let route, let rest):
       record.note(handler: route.path)
       let exchange = Exchange(
-        state: state, request: request, rest: rest, requestID: id, watch: state.connections.watch(of: context.channel),
+        state: state, request: request, rest: rest, requestID: id, caller: caller,
+        watch: state.connections.watch(of: context.channel),
         record: record)
       return try await route.handler(exchange)
     }

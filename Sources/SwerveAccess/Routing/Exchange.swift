@@ -11,6 +11,8 @@ struct Exchange: Sendable {
   let rest: String
   /// The client's `X-Request-Id`, or a fresh id.
   let requestID: String
+  /// Who asks.
+  let caller: Caller
   /// nil where there is no connection (in-process tests).
   let watch: ConnectionWatch?
   let record: RequestRecord

@@ -20,12 +20,13 @@ struct Serving {
     logger.info("swerve \(Version.text), model \(settings.engine.modelName)")
     let metrics = EngineMetrics(
       registry: PrometheusRegistry(), modelName: settings.server.modelName, version: Version.text,
-      cacheConfiguration: cacheConfiguration)
+      cacheConfiguration: cacheConfiguration, serviceClasses: settings.engine.serviceClasses.all.map(\.name))
     let engine = try await load(metrics)
     for line in engine.report { logger.info("\(line)") }
 
     var configuration = settings.server
     configuration.version = Version.text
+    configuration.honoursPriority = settings.engine.honoursPriority
     configuration.createdTime = UnixTime.seconds()
     configuration.fingerprint = fingerprint(engine.client.model)
     let server = Server(

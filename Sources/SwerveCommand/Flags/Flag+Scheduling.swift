@@ -1,5 +1,6 @@
 import SwerveAccess
 import SwerveCore
+import SwerveScheduling
 
 extension Flag {
   /// What runs in a step, and what waits.
@@ -13,9 +14,9 @@ extension Flag {
     .int(
       "max-num-queued-reqs", .scheduling, \.engine.maxQueuedRequests, default: "no limit",
       "requests that may wait; more are answered 503"),
-    .later(
-      "max-num-queued-tokens", .int, .scheduling, default: "null", why: "the queue is limited by --max-num-queued-reqs",
-      "prompt tokens that may wait"),
+    .int(
+      "max-num-queued-tokens", .scheduling, \.engine.maxQueuedTokens, default: "no limit",
+      "prompt tokens that may wait; more are answered 503"),
     .later(
       "max-num-active-seqs", .int, .scheduling, default: "null", why: "--max-num-seqs is the only limit",
       "tighter admission"),
@@ -31,10 +32,23 @@ extension Flag {
     .later(
       "long-prefill-token-threshold-adaptive", .bool, .scheduling, default: "false",
       why: "the threshold is a fixed number", "adapt the threshold to the load"),
-    .later(
+    .custom(
       "scheduling-policy", .words("fcfs", "priority", "fair", "slo"), .scheduling, default: "fcfs",
-      why: "requests run in the order they came", "who runs first"),
-    .later("scheduler-cls", .string, .scheduling, default: "null", why: "the scheduler is built in", "extension id"),
+      "who runs first: the order of arrival, requests' priority, tenants by share, or classes by promise"
+    ) {
+      if case .string(let name) = $1 { $0.engine.schedulingPolicy = .init(rawValue: name) ?? .fcfs }
+    },
+    .custom(
+      "scheduler-cls", .string, .scheduling,
+      "an order of requests beyond --scheduling-policy: \(Policies.extensions.map(\.name).joined(separator: ", "))"
+    ) {
+      guard case .string(let name) = $1 else { return }
+      guard Policies.extensionNamed(name) != nil else {
+        let names = Policies.extensions.map(\.name).joined(separator: ", ")
+        throw FlagError("must be one of \(names), not \(name)")
+      }
+      $0.engine.schedulerExtension = name
+    },
     .later(
       "scheduler-reserve-full-isl", .bool, .scheduling, default: "true",
       why: "a request is admitted when its whole prompt fits", "admit only when the whole prompt fits"),
@@ -43,13 +57,28 @@ extension Flag {
       "async-scheduling", .bool, .scheduling, default: "false", why: "a step is planned after the one before it ended",
       "plan the next step while one runs"),
     .int("stream-interval", .scheduling, \.server.streamInterval, default: 1, "tokens per streamed chunk"),
-    .later("sla-config", .json, .scheduling, default: "{}", allowed: ["null"], why: "there are no classes", "classes"),
-    .later("request-timeout", .double, .scheduling, default: "none", why: "requests have no deadline", "seconds"),
-    .later("queue-timeout", .double, .scheduling, default: "none", why: "requests wait as long as needed", "seconds"),
+    .custom(
+      "sla-config", .json, .scheduling, default: "{}",
+      "service classes by name: ttft_ms, tpot_ms, weight, max_share, preempt, tenants, service_tiers"
+    ) {
+      guard case .json(let json) = $1, !json.isNull else { return }
+      guard let object = json.object else { throw FlagError("needs a JSON object, not \(json.text)") }
+      do {
+        $0.engine.serviceClasses = try ServiceClasses(object)
+      } catch {
+        throw FlagError("is wrong: \(error)")
+      }
+    },
+    .custom(
+      "request-timeout", .double, .scheduling, default: "none", "seconds from a request's arrival to its last token"
+    ) { if case .double(let seconds) = $1 { $0.server.requestTimeout = seconds } },
+    .custom(
+      "queue-timeout", .double, .scheduling, default: "none", "seconds a request may wait; then it is answered 503"
+    ) { if case .double(let seconds) = $1 { $0.engine.queueTimeout = seconds } },
     .later("rate-limit", .string, .scheduling, default: "null", why: "keys have no quotas", "quotas per key"),
-    .later(
-      "length-grouping", .bool, .scheduling, default: "false", why: "prompts are not sorted by length",
-      "group prompts of similar length"),
+    .bool(
+      "length-grouping", .scheduling, \.engine.groupsLengths, default: false,
+      "admit prompts of similar length together"),
     .ignored(
       "disable-hybrid-kv-cache-manager", .bool, .scheduling, why: "there is one kind of cache", "one cache manager"),
     .ignored("num-lookahead-slots", .int, .scheduling, why: "there is no speculation", "slots kept for drafts"),

@@ -69,6 +69,7 @@ package struct Flag: Sendable {
     case benchStartup = "Startup"
     case benchPerplexity = "Perplexity"
     case quantize = "Quantize"
+    case simulation = "Simulation"
     case environment = "Environment"
   }
 

@@ -68,6 +68,8 @@ extension FlagTable {
     Flag.quantize, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
   package static let benchKernels = FlagTable(
     Flag.benchGeneral, Flag.jsonOutput, Flag.cpu, Flag.environmentOnly)
+  package static let simulate = FlagTable(
+    Flag.simulation, Flag.jsonOutput, Flag.benchGeneral, Flag.memory, Flag.scheduling, Flag.environmentOnly)
   package static let collectEnv = FlagTable(Flag.jsonOutput, Flag.benchGeneral)
   package static let text = FlagTable(Flag.textFlags, Flag.benchGeneral)
   package static let renderTemplate = FlagTable(Flag.renderFlags, Flag.benchGeneral)
@@ -75,7 +77,7 @@ extension FlagTable {
   /// Every flag there is, to tell a known environment variable from an unknown one.
   package static let everything = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.cpu, Flag.chatFlags, Flag.chatOnly, Flag.latency,
-    Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.textFlags,
-    Flag.renderFlags,
+    Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.simulation,
+    Flag.textFlags, Flag.renderFlags,
     Flag.environmentOnly)
 }

@@ -21,6 +21,7 @@ package struct Settings: Sendable {
   package var text = TextSettings()
   package var bench = BenchSettings()
   package var quantize = QuantizeSettings()
+  package var simulation = SimulationSettings()
 
   package init() {}
 }
@@ -90,4 +91,19 @@ package struct QuantizeSettings: Sendable {
   package var output: String?
   package var overwrites = false
   package var verifies = false
+}
+
+/// `simulate`.
+package struct SimulationSettings: Sendable {
+  package init() {}
+
+  package var trace: String?
+  package var requestRate = 10.0
+  package var requestCount = 10_000
+  package var inputLength = 256
+  package var outputLength = 128
+  package var seed = 0
+  package var stepMilliseconds = 10.0
+  package var tokenMicroseconds = 50.0
+  package var contextNanoseconds = 20.0
 }

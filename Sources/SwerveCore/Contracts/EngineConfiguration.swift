@@ -58,6 +58,20 @@ public struct EngineConfiguration: Sendable {
   public var maxSequences: Int?
   /// Requests that may wait before new ones are answered 503; nil = no limit.
   public var maxQueuedRequests: Int?
+  /// Prompt tokens that may wait before new ones are answered 503; nil = no limit.
+  public var maxQueuedTokens: Int?
+  /// Seconds a request may wait for its first step before it is answered 503; nil = as long as needed.
+  public var queueTimeout: Double?
+  /// Who runs first.
+  public var schedulingPolicy = Policy.fcfs
+  /// Name of an order beyond those (`--scheduler-cls`); replaces `schedulingPolicy`.
+  public var schedulerExtension: String?
+  /// An order of one's own; replaces both.
+  public var customPolicy: (any SchedulingPolicy)?
+  /// Shares and targets of groups of requests.
+  public var serviceClasses = ServiceClasses()
+  /// Whether prompts of similar length are admitted together.
+  public var groupsLengths = false
   public var enableChunkedPrefill = true
   /// Longest piece of one prompt per step; 0 = the token budget.
   public var longPrefillThreshold = 0
@@ -89,6 +103,13 @@ public struct EngineConfiguration: Sendable {
   public enum DType: String, Sendable, CaseIterable { case auto, float32, bfloat16, float16 }
   /// `packed`: the file that `swerve quantize` writes; `auto` takes it where there is one, else safetensors.
   public enum LoadFormat: String, Sendable, CaseIterable { case auto, safetensors, packed, dummy }
+
+  public enum Policy: String, Sendable, CaseIterable { case fcfs, priority, fair, slo }
+
+  /// Whether a request's `priority` has a meaning; else one that is not 0 is refused.
+  public var honoursPriority: Bool {
+    customPolicy != nil || schedulerExtension == nil && schedulingPolicy == .priority
+  }
 
   public init() {}
 
@@ -126,6 +147,10 @@ public struct EngineConfiguration: Sendable {
     require(maxBatchedTokens, atMost: 1 << 24, "--max-num-batched-tokens")
     require(maxSequences, atMost: 1 << 20, "--max-num-seqs")
     require(maxQueuedRequests ?? 1 > 0, "--max-num-queued-reqs must be positive.")
+    require(maxQueuedTokens ?? 1 > 0, "--max-num-queued-tokens must be positive.")
+    require(
+      queueTimeout.map { (1e-3...1e9).contains($0) } ?? true,
+      "--queue-timeout must be between 0.001 and 1000000000 seconds, not \(queueTimeout ?? 0).")
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")

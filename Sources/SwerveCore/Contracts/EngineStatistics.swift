@@ -3,6 +3,12 @@ package struct EngineStatistics: Sendable, Hashable {
   // Gauges
   package var runningRequests = 0
   package var waitingRequests = 0
+  /// Prompt tokens of requests that never ran.
+  package var waitingTokens = 0
+  /// When the request arrived that has waited longest without running, on the engine's clock; nil when none waits.
+  package var oldestArrival: UInt64?
+  /// How long that one has waited, in seconds; 0 when none waits.
+  package var oldestSeconds = 0.0
   package var blocksTotal = 0
   package var blocksUsed = 0
   package var blockSize = 0
@@ -34,6 +40,13 @@ package struct RequestStatistics: Sendable {
   package var cachedTokens = 0
   package var generationTokens = 0
   package var n = 1
+  /// As the request named it; nil = nobody in particular.
+  package var tenant: String?
+  /// Name of the service class.
+  package var serviceClass = "default"
+  /// Whether the targets of its class were kept; false for a request that did not finish. Without targets, whether it
+  /// finished.
+  package var metTargets = false
   package var maxTokens: Int?
   package var finish: FinishReason = .abort
   package var preemptions = 0

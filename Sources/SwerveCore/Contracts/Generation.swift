@@ -18,6 +18,10 @@ public struct GenerationRequest: Sendable {
   public var truncationSide = TruncationSide.left
   /// Lower runs earlier, where the scheduling policy looks at it.
   public var priority = 0
+  /// Whoever shares the machine with others: fair policies and service classes go by it. nil = nobody in particular.
+  public var tenant: String?
+  /// What the client asked for (`auto`, `default`, `flex`, `priority`); chooses a service class where one names it.
+  public var serviceTier: String?
   /// Separates prefix-cache entries of tenants that must not learn from each other's timing.
   public var cacheSalt: String?
 

@@ -18,8 +18,10 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
-  /// Submitted requests taken from the inbox.
-  private var taken = 0
+  /// Submitted requests taken from the inbox, and their prompt tokens.
+  private var taken = StatusBoard.Taken()
+  /// Requests that waited too long.
+  private var expired: [RequestID] = []
   private var isRunning = true
 
   package init(
@@ -49,7 +51,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     drain(waits: !scheduler.hasWork)
     var outputs = spareOutputs()
     outputs.start = clock.now()
-    scheduler.schedule(into: &plan)
+    scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
+    for request in expired { publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter))) }
     execute(into: &outputs.outputs)
     publish(&outputs)
   }
@@ -72,7 +75,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   }
 
   private mutating func add(_ request: WaitingRequest) {
-    taken += 1
+    taken.requests += 1
+    taken.tokens += request.promptTokens.count
     do {
       try scheduler.add(request)
     } catch {
@@ -105,9 +109,11 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private mutating func publish(_ outputs: inout StepOutputs) {
     let now = clock.now()
     totals.steps += plan.sequences.isEmpty ? 0 : 1
+    let duration = now.nanoseconds > outputs.start.nanoseconds ? now.nanoseconds - outputs.start.nanoseconds : 0
+    scheduler.observeStep(rows: plan.tokens.count, nanoseconds: duration)
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
-    board.update(statistics: statistics(), taken: taken, now: now)
+    board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
       return
@@ -122,9 +128,10 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   }
 
   /// The scheduler's gauges and counters over the constants known at start.
-  private func statistics() -> EngineStatistics {
+  private func statistics(now: EngineInstant) -> EngineStatistics {
     var all = scheduler.statistics
     all.steps = totals.steps
+    if let oldest = all.oldestArrival { all.oldestSeconds = now.seconds(since: EngineInstant(nanoseconds: oldest)) }
     all.weightBytes = totals.weightBytes
     all.kvBytes = totals.kvBytes
     all.loadSeconds = totals.loadSeconds

@@ -11,6 +11,8 @@ package struct RequestRecord: Sendable {
   package let promptTokens: [TokenID]
   package let promptText: String?
   package let arrival: EngineInstant
+  package let tenant: String?
+  package let serviceClass: ServiceClass
   package let stream: AsyncThrowingStream<GenerationEvent, any Error>.Continuation
   package var choices: [ChoiceAssembly]
   /// Collected while the prompt is computed; `[0]` stays nil.
@@ -29,7 +31,8 @@ package struct RequestRecord: Sendable {
 
   package init(
     id: RequestID, name: String, params: SamplingParams, promptTokens: [TokenID], promptText: String?,
-    arrival: EngineInstant, stream: AsyncThrowingStream<GenerationEvent, any Error>.Continuation,
+    arrival: EngineInstant, tenant: String? = nil, serviceClass: ServiceClass = ServiceClass(name: "default"),
+    stream: AsyncThrowingStream<GenerationEvent, any Error>.Continuation,
     tokenizer: Tokenizer?, endTokens: Set<TokenID>
   ) {
     self.id = id
@@ -38,6 +41,8 @@ package struct RequestRecord: Sendable {
     self.promptTokens = promptTokens
     self.promptText = promptText
     self.arrival = arrival
+    self.tenant = tenant
+    self.serviceClass = serviceClass
     self.stream = stream
     let choice = ChoiceAssembly(
       params: params, promptTokens: promptTokens, tokenizer: tokenizer, endTokens: endTokens)
@@ -56,6 +61,8 @@ package struct RequestRecord: Sendable {
     life.n = params.n
     life.maxTokens = params.maxTokens
     life.finish = finish
+    life.tenant = tenant
+    life.serviceClass = serviceClass.name
     life.preemptions = preemptions
     life.totalSeconds = now.seconds(since: arrival)
     life.queueSeconds = (firstScheduled ?? now).seconds(since: arrival)
@@ -64,6 +71,16 @@ package struct RequestRecord: Sendable {
       life.prefillSeconds = firstToken.seconds(since: firstScheduled ?? arrival)
       life.decodeSeconds = now.seconds(since: firstToken)
     }
+    life.metTargets = metTargets(life)
     return life
+  }
+
+  /// Whether the request finished within what its class was promised. Time per token is the mean of a choice.
+  private func metTargets(_ life: RequestStatistics) -> Bool {
+    guard finish != .abort && finish != .error else { return false }
+    if let target = serviceClass.ttftMilliseconds, (life.firstTokenSeconds ?? 0) * 1e3 > target { return false }
+    let decoded = life.generationTokens / max(1, params.n) - 1
+    guard let target = serviceClass.tpotMilliseconds, decoded > 0 else { return true }
+    return life.decodeSeconds / Double(decoded) * 1e3 <= target
   }
 }

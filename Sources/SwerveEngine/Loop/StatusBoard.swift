@@ -5,9 +5,18 @@ import Synchronization
 package final class StatusBoard: Sendable {
   private struct State {
     var statistics = EngineStatistics()
-    var taken = 0
+    var taken = Taken()
+    /// Prompt tokens a second that left the queue lately.
+    var admissionRate = 0.0
     var health = EngineHealth.loading
     var lastStep = EngineInstant(nanoseconds: 0)
+  }
+
+  /// Submitted requests that the engine thread took up, since the start, and their prompt tokens.
+  package struct Taken: Sendable, Hashable {
+    package var requests = 0
+    package var tokens = 0
+    package init() {}
   }
 
   private let state = Mutex(State())
@@ -21,9 +30,14 @@ package final class StatusBoard: Sendable {
     self.clock = clock
   }
 
-  /// - Parameter taken: submitted requests that `statistics` knows of, since the start.
-  package func update(statistics: EngineStatistics, taken: Int, now: EngineInstant) {
+  /// - Parameter taken: submitted requests that `statistics` knows of.
+  package func update(statistics: EngineStatistics, taken: Taken, now: EngineInstant) {
     state.withLock {
+      let left = (taken.tokens - statistics.waitingTokens) - ($0.taken.tokens - $0.statistics.waitingTokens)
+      let seconds = now.seconds(since: $0.lastStep)
+      // Follows the last two seconds or so.
+      let share = min(seconds / 2, 1)
+      if seconds > 0 { $0.admissionRate += (Double(left) / seconds - $0.admissionRate) * share }
       $0.statistics = statistics
       $0.taken = taken
       $0.lastStep = now
@@ -46,7 +60,16 @@ package final class StatusBoard: Sendable {
   package var statistics: EngineStatistics { state.withLock { $0.statistics } }
 
   /// The statistics, and how many submitted requests they know of.
-  package var load: (statistics: EngineStatistics, taken: Int) { state.withLock { ($0.statistics, $0.taken) } }
+  package var load: (statistics: EngineStatistics, taken: Taken) { state.withLock { ($0.statistics, $0.taken) } }
+
+  /// Seconds after which a refused client may find room: what it takes to serve half of what waits now, 1 … 60.
+  package var retryAfter: Int {
+    state.withLock { state in
+      let waiting = Double(state.statistics.waitingTokens) / 2
+      if waiting == 0 { return 1 }
+      return Int(min(max(waiting / max(state.admissionRate, 1e-3), 1), 60).rounded(.up))
+    }
+  }
 
   package var health: EngineHealth {
     let now = clock.now()

@@ -81,8 +81,10 @@ extension Engine {
       model: info, report: report, preparation: preparation, inbox: threads.inbox, publisher: threads.publisher,
       board: threads.board, clock: threads.clock,
       admission: .init(
-        maxQueuedRequests: configuration.maxQueuedRequests, maxSequences: configuration.resolvedMaxSequences),
-      prefixSalt: PrefixSalt(dependsOnLength: dependsOnLength), seed: configuration.seed, isReleased: threads.end)
+        maxQueuedRequests: configuration.maxQueuedRequests, maxQueuedTokens: configuration.maxQueuedTokens,
+        maxSequences: configuration.resolvedMaxSequences),
+      classes: configuration.serviceClasses, prefixSalt: PrefixSalt(dependsOnLength: dependsOnLength),
+      seed: configuration.seed, isReleased: threads.end)
   }
 
   // MARK: Text

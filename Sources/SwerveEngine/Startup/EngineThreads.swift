@@ -102,7 +102,8 @@ package struct EngineThreads: Sendable {
     }
     loaded.seconds = totals.loadSeconds
     return EngineLoop(
-      scheduler: try Scheduler(configuration: schedulerConfiguration), executor: InlineExecutor(runner: runner),
+      scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
+      executor: InlineExecutor(runner: runner),
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals)
   }
 
@@ -137,6 +138,19 @@ package struct EngineThreads: Sendable {
     }
   }
 
+  private func policy() throws(EngineStartError) -> any SchedulingPolicy {
+    let configuration = plan.configuration
+    if let custom = configuration.customPolicy { return custom }
+    if let name = configuration.schedulerExtension {
+      guard let policy = Policies.extensionNamed(name) else {
+        let names = Policies.extensions.map(\.name).joined(separator: ", ")
+        throw .configuration(["--scheduler-cls \(name) is unknown; there is \(names)."])
+      }
+      return policy
+    }
+    return Policies.named(configuration.schedulingPolicy.rawValue) ?? FirstComeFirstServed()
+  }
+
   private var schedulerConfiguration: SchedulerConfiguration {
     let configuration = plan.configuration
     var scheduler = SchedulerConfiguration(
@@ -147,6 +161,9 @@ package struct EngineThreads: Sendable {
     scheduler.enableChunkedPrefill = configuration.enableChunkedPrefill
     scheduler.longPrefillThreshold = configuration.longPrefillThreshold
     scheduler.watermark = configuration.watermark
+    scheduler.serviceRules = configuration.serviceClasses.all.map { ServiceRule($0) }
+    scheduler.queueTimeout = configuration.queueTimeout.map { UInt64($0 * 1e9) }
+    scheduler.groupsLengths = configuration.groupsLengths
     return scheduler
   }
 }

@@ -1,3 +1,5 @@
+package import SwerveCore
+
 /// Requests in the order they arrived. Nobody starves: whoever is first is never preempted for another and gets its
 /// blocks before anyone who came later.
 package struct FirstComeFirstServed: SchedulingPolicy {

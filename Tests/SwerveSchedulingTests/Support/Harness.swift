@@ -32,6 +32,10 @@ final class Harness {
   /// First outputs, which carry the cached tokens.
   var started: [SequenceID: SequenceOutput] = [:]
   var checks = true
+  var now: UInt64 = 0
+  var stepTime: UInt64 = 1
+  /// Requests that the last step gave up.
+  var expired: [RequestID] = []
 
   init(_ configuration: SchedulerConfiguration, policy: any SchedulingPolicy = FirstComeFirstServed()) throws {
     scheduler = try Scheduler(configuration: configuration, policy: policy)
@@ -43,13 +47,16 @@ final class Harness {
 
   func add(
     _ id: UInt64, _ prompt: [TokenID], n: Int = 1, _ state: SamplingState = sampling(), priority: Int = 0,
-    arrival: UInt64 = 0, salt: [UInt8] = [], skip: Bool = false, promptLogprobs: Bool = false
+    arrival: UInt64 = 0, salt: [UInt8] = [], skip: Bool = false, promptLogprobs: Bool = false, tenant: UInt64 = 0,
+    serviceClass: Int32 = 0
   ) throws {
     let request = RequestID(rawValue: id)
-    try scheduler.add(
-      WaitingRequest(
-        request: request, promptTokens: prompt, n: n, sampling: state, priority: priority, arrival: arrival,
-        prefixSalt: salt, skipPrefixCacheRead: skip, wantsPromptLogprobs: promptLogprobs))
+    var waiting = WaitingRequest(
+      request: request, promptTokens: prompt, n: n, sampling: state, priority: priority, arrival: arrival,
+      prefixSalt: salt, skipPrefixCacheRead: skip, wantsPromptLogprobs: promptLogprobs)
+    waiting.tenant = tenant
+    waiting.serviceClass = serviceClass
+    try scheduler.add(waiting)
     runner.salts[request] = salt
   }
 
@@ -60,10 +67,13 @@ final class Harness {
 
   func check() throws { if checks { try scheduler.checkInvariants() } }
 
-  /// One step; `between` runs after the plan is made and executed and before its result is applied.
+  /// One step; `between` runs after the plan is made and executed and before its result is applied. The clock goes on by
+  /// `stepTime` first.
   func step(between: () throws -> Void = {}) throws {
-    scheduler.schedule(into: &plan)
+    now += stepTime
+    scheduler.schedule(into: &plan, now: now, expired: &expired)
     try runner.execute(plan, into: &result)
+    scheduler.observeStep(rows: plan.tokens.count, nanoseconds: stepTime)
     try between()
     apply()
     try check()
@@ -104,9 +114,4 @@ final class Harness {
 
 func sequence(_ id: UInt64, _ choice: Int32 = 0) -> SequenceID {
   SequenceID(request: RequestID(rawValue: id), index: choice)
-}
-
-/// A second policy: the seam must not know first come first served.
-struct ByPriority: SchedulingPolicy {
-  func precedes(_ a: SchedulingKey, _ b: SchedulingKey) -> Bool { (a.priority, a.arrival) < (b.priority, b.arrival) }
 }

@@ -1,0 +1,178 @@
+package import SwerveCore
+
+// What tenants, classes and deadlines change about a step. With one lane all of it does nothing.
+extension Scheduler {
+  /// `schedule(into:)` at a moment of the clock that arrivals are told on. First ends requests that waited for their
+  /// first step longer than the queue timeout; they are reported in `expired`, oldest first.
+  package mutating func schedule(into plan: inout StepPlan, now: UInt64, expired: inout [RequestID]) {
+    self.now = now
+    expired.removeAll(keepingCapacity: true)
+    arrivals.trim(groups)
+    if let timeout = configuration.queueTimeout, now >= timeout {
+      while let late = arrivals.expired(by: now - timeout) {
+        let request = groups[late.group].request
+        expired.append(request)
+        cancel(request: request)
+        arrivals.trim(groups)
+      }
+    }
+    schedule(into: &plan)
+  }
+
+  /// Tells how long the last step took: where classes were promised a time between tokens, the next ones are cut to it.
+  package mutating func observeStep(rows: Int, nanoseconds: UInt64) {
+    if waiting.sharing == .classes { pace.observe(rows: rows, nanoseconds: nanoseconds) }
+  }
+
+  /// Tokens computed for each service class so far, in units of 1/1024 token over the class's weight, by class index.
+  /// Empty unless classes share the machine.
+  package var classService: [UInt64] {
+    waiting.sharing == .classes ? waiting.lanes.map(\.service) : []
+  }
+
+  // MARK: Charging
+
+  /// The sequence's first `tokens` tokens are computed after this step: what was not paid for is charged to its lane.
+  mutating func charge(_ slot: Int, upTo tokens: Int32) {
+    if waiting.sharing == .none { return }
+    let unpaid = tokens - running[slot].paidTokens
+    if unpaid <= 0 { return }
+    running[slot].paidTokens = tokens
+    waiting.charge(running[slot].key.lane, tokens: Int(unpaid))
+  }
+
+  // MARK: Victims
+
+  /// Where tenants share and blocks are short: sends sequences of whoever was served most back to the queue, each
+  /// tenant's last one first, until the others have the blocks they need in this step. Answers whether it sent any.
+  mutating func relieveTenants() -> Bool {
+    guard waiting.sharing == .tenants else { return false }
+    var preemptedAny = false
+    while order.count > 1 && growth() > pool.freeCount {
+      var victim = order[order.count - 1]
+      for slot in order.dropLast().reversed() where served(slot) > served(victim) { victim = slot }
+      preempt(victim)
+      preemptedAny = true
+    }
+    return preemptedAny
+  }
+
+  private func served(_ slot: SlotID) -> UInt64 {
+    waiting.lanes[Int(running[Int(slot.rawValue)].key.lane)].service
+  }
+
+  /// Where it is the turn of a class that may preempt and its next sequence does not fit: sends the last sequences of
+  /// lower classes back to the queue, if that makes it fit and leaves the others the blocks they need in this step.
+  mutating func makeRoom() {
+    guard waiting.sharing == .classes, let lane = waiting.nextLane(), rule(of: lane).preempts, mayGrow(lane) else {
+      return
+    }
+    let entry = waiting[RequestQueue.Place(lane: lane, position: 0)]
+    if awaitsSibling(entry) || !mayHold(entry) { return }
+    let needed = blocksToAdmit(entry).taken + configuration.watermarkBlocks + growth()
+    var missing = needed - pool.freeCount
+    var lacksSlot = freeSlots.isEmpty
+    if missing <= 0 && !lacksSlot { return }
+    var victims = 0
+    for slot in order.reversed() {
+      if !lacksSlot && missing <= 0 { break }
+      guard running[Int(slot.rawValue)].key.rank > entry.key.rank else { return }
+      for position in 0..<tables.count(slot) where pool.referenceCount(of: tables[slot, position]) == 1 { missing -= 1 }
+      lacksSlot = false
+      victims += 1
+    }
+    if missing > 0 || lacksSlot { return }
+    for _ in 0..<victims { preempt(order[order.count - 1]) }
+  }
+
+  /// Blocks that running sequences take in this step.
+  private func growth() -> Int {
+    var blocks = 0
+    for slot in order {
+      let sequence = running[Int(slot.rawValue)]
+      if sequence.remainingTokens == 1 && tables.count(slot) < configuration.blocks(for: Int(sequence.knownTokens)) {
+        blocks += 1
+      }
+    }
+    return blocks
+  }
+
+  // MARK: Limits of a class
+
+  private func rule(of lane: Int32) -> ServiceRule { waiting.rules[Int(waiting.lanes[Int(lane)].rule)] }
+
+  /// Whether one more sequence of the lane may run: its class's share of the slots, and what the promised time between
+  /// tokens leaves. The first one of a lane always may.
+  func mayGrow(_ lane: Int32) -> Bool {
+    guard waiting.sharing == .classes else { return true }
+    let runs = Int(waiting.lanes[Int(lane)].running)
+    if runs == 0 { return true }
+    let rule = rule(of: lane)
+    if Double(runs + 1) > rule.maxShare * Double(configuration.maxSequences) { return false }
+    guard let limit = pacedSequences(above: waiting.ranks[Int(waiting.lanes[Int(lane)].rule)]) else { return true }
+    if order.count < limit { return true }
+    // The class's own part of the limit stays its own, or the classes above could keep it out for ever.
+    let total = waiting.rules.reduce(0) { $0 + $1.weight }
+    return Double(runs + 1) <= Double(limit) * rule.weight / total
+  }
+
+  /// Sequences that may decode within the shortest time promised to a class above `rank`; nil without such a promise, or
+  /// before anything is known.
+  private func pacedSequences(above rank: Int32) -> Int? {
+    guard let target = tokenTarget(above: rank, running: false) else { return nil }
+    return pace.rows(within: target)
+  }
+
+  /// The shortest promised time between tokens of a class above `rank`, of those that run where `running`.
+  private func tokenTarget(above rank: Int32, running isRunning: Bool) -> UInt64? {
+    var shortest: UInt64?
+    for (index, rule) in waiting.rules.enumerated() where waiting.ranks[index] < rank {
+      guard let target = rule.tokenTarget, !isRunning || waiting.lanes[index].running > 0 else { continue }
+      shortest = min(shortest ?? .max, target)
+    }
+    return shortest
+  }
+
+  /// Whether the entry's class may hold the blocks it needs, cached or not. The class's first sequence always may.
+  /// O(running sequences)
+  func mayHold(_ entry: RequestQueue.Entry) -> Bool {
+    let lane = entry.key.lane
+    guard waiting.sharing == .classes, waiting.lanes[Int(lane)].running > 0 else { return true }
+    let share = rule(of: lane).maxShare
+    if share >= 1 { return true }
+    var held = configuration.blocks(for: Int(entry.key.promptTokens) + (entry.preempted?.generated.count ?? 0))
+    for slot in order where running[Int(slot.rawValue)].key.lane == lane { held += tables.count(slot) }
+    return Double(held) <= share * Double(pool.blockCount)
+  }
+
+  // MARK: Prompts
+
+  /// While a class runs that was promised a time between tokens, prompts get the rows that fit it: at least a 32nd of the
+  /// token budget, so that nobody waits for ever.
+  mutating func limitPrefills(_ plan: borrowing StepPlan, _ budget: inout Int) {
+    guard waiting.sharing == .classes, let target = tokenTarget(above: .max, running: true),
+      let rows = pace.rows(within: target)
+    else { return }
+    budget = min(budget, max(rows - plan.tokens.count, configuration.maxBatchedTokens / 32, 1))
+  }
+
+  /// Admits sequences of classes above those whose prompts are under way, before the latter get the rest of the step: as
+  /// long as the class was not served more, for its weight, than the one it overtakes.
+  mutating func admitUrgent(into plan: inout StepPlan, budget: inout Int) {
+    guard waiting.sharing == .classes, let last = lastPrefill() else { return }
+    let key = running[Int(last.rawValue)].key
+    while budget > 0, let slot = freeSlots.last, let lane = waiting.nextLane() {
+      let place = RequestQueue.Place(lane: lane, position: 0)
+      guard waiting[place].key.rank < key.rank, mayGrow(lane),
+        waiting.lanes[Int(lane)].service <= waiting.lanes[Int(key.lane)].service,
+        !awaitsSibling(waiting[place]), mayHold(waiting[place]),
+        admit(at: place, to: slot, into: &plan, budget: &budget)
+      else { return }
+    }
+  }
+
+  /// The last running sequence in order whose prompt is not computed.
+  private func lastPrefill() -> SlotID? {
+    order.last { running[Int($0.rawValue)].remainingTokens > 1 }
+  }
+}
