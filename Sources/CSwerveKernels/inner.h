@@ -114,6 +114,7 @@ struct swerve_kernels {
   void (*unpack_codes)(char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);
   /* [n] codes of x times `factor`, clamped to the format's largest. */
   void (*encode)(uint8_t *out, const float *x, float factor, int type, size_t n);
+  float (*exp)(float x);
   int32_t (*argmax)(const float *x, size_t n, float *value);
   /* Sum of exp(x - shift), in double over the lanes' floats. */
   double (*sum_exp)(const float *x, float shift, size_t n);

@@ -164,7 +164,7 @@ static void encode(uint8_t *out, const float *x, float factor, int type, size_t 
     const __m512 v = _mm512_maskz_loadu_ps(m, x + i);
     const __m512 y = _mm512_mul_ps(_mm512_abs_ps(v), _mm512_set1_ps(factor));
     __m512i code;
-    if (type == SWERVE_INT8) {
+    if (type == SWERVE_KV_INT8) {
       code = _mm512_cvt_roundps_epi32(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
       code = _mm512_min_epi32(code, _mm512_set1_epi32(127));
     } else if (type == SWERVE_FP8_E4M3) {

@@ -37,6 +37,8 @@ INLINE __m512 exponential(__m512 x) {
   return _mm512_mask_blend_ps(large, _mm512_maskz_mov_ps((__mmask16)~small, y), _mm512_set1_ps(INFINITY));
 }
 
+static float exp_one(float x) { return _mm512_cvtss_f32(exponential(_mm512_set1_ps(x))); }
+
 static void widen_bf16(float *out, const void *in, size_t n) {
   const uint16_t *x = in;
   EACH16(n) {
@@ -244,6 +246,7 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .silu_multiply = silu_multiply,
     .maximum = maximum,
     .argmax = argmax,
+    .exp = exp_one,
     .sum_exp = sum_exp,
     .score = {swerve_avx512_score_f32},
     .weigh = {swerve_avx512_weigh_f32},

@@ -15,7 +15,7 @@ extern "C" {
 /* Element types of weights, activations, keys and values. */
 enum { SWERVE_FLOAT32 = 0, SWERVE_BFLOAT16 = 1, SWERVE_FLOAT16 = 2 };
 /* Further types of keys and values alone: codes of eight bits with a scale for each token and head. */
-enum { SWERVE_INT8 = 3, SWERVE_FP8_E4M3 = 4, SWERVE_FP8_E5M2 = 5 };
+enum { SWERVE_KV_INT8 = 3, SWERVE_FP8_E4M3 = 4, SWERVE_FP8_E5M2 = 5 };
 
 /* How weights are stored: plain numbers of a type; levels of 8 or 4 bits that become numbers of the activations' type,
  * with f32 scales an output, or binary16 scales an output and group of inputs; levels against rows of int8. */
@@ -306,12 +306,12 @@ typedef struct {
 
 static inline size_t swerve_kv_block_bytes(int type, size_t kv_heads, size_t block_tokens, size_t head_dim) {
   const size_t numbers = 2 * kv_heads * block_tokens * head_dim;
-  if (type >= SWERVE_INT8) return numbers + 4 * kv_heads * block_tokens;
+  if (type >= SWERVE_KV_INT8) return numbers + 4 * kv_heads * block_tokens;
   return numbers * (type == SWERVE_FLOAT32 ? 4 : 2);
 }
 
 /* The type that attention computes in: the cache's own, or bfloat16 where that has eight bits. */
-static inline int swerve_kv_compute_type(int type) { return type >= SWERVE_INT8 ? SWERVE_BFLOAT16 : type; }
+static inline int swerve_kv_compute_type(int type) { return type >= SWERVE_KV_INT8 ? SWERVE_BFLOAT16 : type; }
 
 typedef struct {
   const swerve_kernels *kernels;

@@ -152,7 +152,7 @@ static swerve_query_tile context_of(const swerve_attention_job *j, size_t unit) 
   const swerve_attention_item *item = j->items + unit / j->cache.kv_heads;
   const swerve_kv_layer *c = &j->cache;
   const size_t d = c->head_dim, head = unit % c->kv_heads;
-  const bool coded = c->type >= SWERVE_INT8;
+  const bool coded = c->type >= SWERVE_KV_INT8;
   const int type = swerve_kv_compute_type(c->type);
   const size_t stored = coded ? 1 : swerve_type_bytes(type), head_bytes = c->block_tokens * d * stored;
   return (swerve_query_tile){

@@ -6,7 +6,7 @@ static swerve_codes tables[3];
 /* Magnitude of an index. Codes that mean infinity or NaN elsewhere go on as numbers here: memory that was never written
  * holds any code, and its weight of zero must stay zero. */
 static float magnitude(int type, int index) {
-  if (type == SWERVE_INT8) return (float)index;
+  if (type == SWERVE_KV_INT8) return (float)index;
   const int mantissa = type == SWERVE_FP8_E4M3 ? 3 : 2, bias = type == SWERVE_FP8_E4M3 ? 7 : 15;
   const int exponent = index >> mantissa;
   const float fraction = (float)(index & ((1 << mantissa) - 1)) / (float)(1 << mantissa);
@@ -15,15 +15,15 @@ static float magnitude(int type, int index) {
 }
 
 void swerve_codes_fill(void) {
-  for (int type = SWERVE_INT8; type <= SWERVE_FP8_E5M2; type++)
+  for (int type = SWERVE_KV_INT8; type <= SWERVE_FP8_E5M2; type++)
     for (int i = 0; i < 128; i++) {
       const uint32_t bits = swerve_float_bits(magnitude(type, i));
-      tables[type - SWERVE_INT8].low[i] = (uint8_t)(bits >> 16);
-      tables[type - SWERVE_INT8].high[i] = (uint8_t)(bits >> 24);
+      tables[type - SWERVE_KV_INT8].low[i] = (uint8_t)(bits >> 16);
+      tables[type - SWERVE_KV_INT8].high[i] = (uint8_t)(bits >> 24);
     }
 }
 
-const swerve_codes *swerve_codes_of(int type) { return &tables[type - SWERVE_INT8]; }
+const swerve_codes *swerve_codes_of(int type) { return &tables[type - SWERVE_KV_INT8]; }
 
 float swerve_codes_scale(const float *x, size_t n, int type, float *factor) {
   int32_t top = 0;
@@ -35,7 +35,7 @@ float swerve_codes_scale(const float *x, size_t n, int type, float *factor) {
   /* One number that is infinite or none makes all of the token's so: what it touches shows it. */
   if (top >= 0x7f800000) return swerve_bits_float(0x7fc00000);
   if (top < 0x04000000) return 0; /* below 2^-119 a reciprocal would overflow */
-  const float most = type == SWERVE_INT8 ? 127 : type == SWERVE_FP8_E4M3 ? 448 : 57344;
+  const float most = type == SWERVE_KV_INT8 ? 127 : type == SWERVE_FP8_E4M3 ? 448 : 57344;
   /* To 16 bits, upwards, so that the largest number is not clamped. */
   uint32_t scale = (swerve_float_bits(swerve_bits_float((uint32_t)top) / most) + 0xffff) & 0xffff0000;
   if (scale < 0x00800000) scale = 0x00800000; /* the smallest normal number */

@@ -72,7 +72,7 @@ void swerve_kv_write_task(const void *job, size_t begin, size_t end, void *scrat
   const swerve_kv_write_job *j = job;
   const swerve_kv_layer *c = &j->cache;
   const size_t d = c->head_dim, tokens = c->block_tokens, bytes = swerve_type_bytes(j->type);
-  const int to = c->type >= SWERVE_INT8 ? SWERVE_FLOAT32 : c->type;
+  const int to = c->type >= SWERVE_KV_INT8 ? SWERVE_FLOAT32 : c->type;
   for (size_t r = begin; r < end; r++) {
     const int64_t slot = j->slots[r];
     if (slot < 0) continue;
@@ -84,7 +84,7 @@ void swerve_kv_write_task(const void *job, size_t begin, size_t end, void *scrat
       const void *v = (const char *)j->v + (r * j->v_stride + h * d) * bytes;
       k = converted(j->kernels, k, j->type, to, key, d);
       v = converted(j->kernels, v, j->type, to, value, d);
-      if (c->type >= SWERVE_INT8) write_codes(j, block, h, token, k, v);
+      if (c->type >= SWERVE_KV_INT8) write_codes(j, block, h, token, k, v);
       else if (c->type == SWERVE_FLOAT32) write_f32(c, block, h, token, k, v);
       else write_pairs(c, block, h, token, k, v);
     }

@@ -23,7 +23,7 @@ void swerve_scalar_encode(uint8_t *out, const float *x, float factor, int type, 
     const float y = swerve_bits_float(bits & 0x7fffffff) * factor;
     uint32_t code, most;
     switch (type) {
-    case SWERVE_INT8: code = whole(y), most = 127; break;
+    case SWERVE_KV_INT8: code = whole(y), most = 127; break;
     case SWERVE_FP8_E4M3: code = small_float(y, 3, -6), most = 0x7e; break;
     default: code = small_float(y, 2, -14), most = 0x7b; break;
     }

@@ -35,6 +35,8 @@ static inline float exponential(float x) {
 }
 
 /* 2^x for x of at most about 0; 0 below -125. */
+static float exp_one(float x) { return exponential(x); }
+
 static inline float power(float x) { return x < -125.0f ? 0.0f : exponential(x * 0.69314718f); }
 
 static float sum_squares(const float *x, size_t n) {
@@ -206,6 +208,7 @@ const swerve_kernels swerve_scalar_kernels = {
   .unpack_codes = swerve_scalar_unpack_codes,
   .encode = swerve_scalar_encode,
   .argmax = argmax,
+  .exp = exp_one,
   .sum_exp = sum_exp,
   .sum_exp_from = sum_exp_from,
   .count_from = count_from,
