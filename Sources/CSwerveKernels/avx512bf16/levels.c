@@ -87,10 +87,16 @@ INLINE void few4(const swerve_levels *s, size_t block, const int R, const int B)
   }
 }
 
+/* What will be unpacked next, fetched while this piece is multiplied: so many bytes of each of 4 blocks for 4 pairs. */
+typedef struct {
+  const char *levels;
+  size_t block_stride, bytes;
+} coming;
+
 /* B unpacked blocks, 4 KiB apart, against R rows: added to the sums as they are, or scaled as one group. */
 INLINE void many(
   const char *x, size_t x_stride, const char *plain, size_t pairs, float *acc, size_t acc_stride, const __m512 *scales,
-  bool first, const int R, const int B
+  bool first, const coming *next, const int R, const int B
 ) {
   __m512 a[6][4];
   UNROLL for (int r = 0; r < R; r++)
@@ -98,6 +104,12 @@ INLINE void many(
       a[r][b] = scales || first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + (size_t)r * acc_stride + b * 16);
   for (size_t k = 0; k < pairs; k++, plain += 64, x += 4) {
     __m512bh v[4];
+    if (next) {
+      /* Four blocks' lines come evenly over the pairs. */
+      const char *line = next->levels + (k & 3) * next->block_stride + k / 4 * next->bytes;
+      _mm_prefetch(line, _MM_HINT_T0);
+      if (next->bytes == 128) _mm_prefetch(line + 64, _MM_HINT_T0);
+    }
     UNROLL for (int b = 0; b < B; b++) v[b] = (__m512bh)_mm512_load_si512(plain + b * PAIRS * 64);
     UNROLL for (int r = 0; r < R; r++) {
       const __m512bh pair = pair_of(x + (size_t)r * x_stride);
@@ -121,17 +133,17 @@ typedef struct {
 
 #define MANY(R) \
   case R: \
-    if (blocks == 4) many(from, x_stride, p->plain[0], pairs, acc, s->acc_stride, scales, first, R, 4); \
+    if (blocks == 4) many(from, x_stride, p->plain[0], pairs, acc, s->acc_stride, scales, first, g == 0 ? next : NULL, R, 4); \
     else \
       for (size_t b = 0; b < blocks; b++) \
         many( \
-          from, x_stride, p->plain[b], pairs, acc + b * 16, s->acc_stride, scales ? scales + b : NULL, first, R, 1); \
+          from, x_stride, p->plain[b], pairs, acc + b * 16, s->acc_stride, scales ? scales + b : NULL, first, NULL, R, 1); \
     break
 
 /* Unpacks `pairs` of each block and takes all rows over them, in groups of at most 6 of even size. */
 static void many_rows(
   const swerve_levels *s, const char *x, size_t x_stride, size_t block, size_t blocks, size_t levels, size_t pairs,
-  const __m512 *scales, bool first
+  const __m512 *scales, bool first, const coming *next
 ) {
   piece *p = s->scratch;
   for (size_t b = 0; b < blocks; b++)
@@ -151,9 +163,16 @@ static void multiply_many4(const swerve_levels *s, size_t block, size_t blocks) 
   for (size_t done = 0, number = s->begin / group; done < s->inputs; done += group, number++) {
     __m512 scales[BLOCKS];
     for (size_t b = 0; b < blocks; b++) scales[b] = scales_of(s->w + (block + b) * s->block_stride, number, group);
+    /* After the last group the next panel's first. */
+    const bool last = done + group >= s->inputs;
+    const coming next = {
+      s->w + (block + (last ? blocks : 0)) * s->block_stride +
+        swerve_group_levels(last ? s->begin / group : number + 1, group),
+      s->block_stride, 64,
+    };
     many_rows(
       s, (const char *)s->x + done * 2, s->x_stride, block, blocks, swerve_group_levels(number, group), group / 2, scales,
-      done == 0);
+      done == 0, &next);
   }
 }
 
@@ -168,12 +187,18 @@ static const char *rest_of_rows(const swerve_levels *s, size_t pairs) {
 
 static void multiply_many8(const swerve_levels *s, size_t block, size_t blocks) {
   const size_t pairs = s->inputs / 4 * 2, levels = 64 + s->begin * 16;
-  for (size_t done = 0; done < pairs; done += PAIRS)
+  for (size_t done = 0; done < pairs; done += PAIRS) {
+    const bool last = done + PAIRS >= pairs;
+    const coming next = {
+      s->w + (block + (last ? blocks : 0)) * s->block_stride + levels + (last ? 0 : done + PAIRS) * 32, s->block_stride,
+      128,
+    };
     many_rows(
       s, (const char *)s->x + done * 4, s->x_stride, block, blocks, levels + done * 32, swerve_min(PAIRS, pairs - done),
-      NULL, done == 0);
+      NULL, done == 0, &next);
+  }
   if (s->inputs % 4)
-    many_rows(s, rest_of_rows(s, pairs), 8, block, blocks, levels + pairs * 32, 2, NULL, pairs == 0);
+    many_rows(s, rest_of_rows(s, pairs), 8, block, blocks, levels + pairs * 32, 2, NULL, pairs == 0, NULL);
 }
 
 #define FEW4(R, B) \
