@@ -2,6 +2,12 @@ import SwerveCore
 import SwerveEngine
 import Testing
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#endif
+
 @Suite(.serialized) struct EngineTests {
   @Test func aConversationIsRenderedAnsweredAndStopsAtItsEnd() async throws {
     let engine = try await Engine.start(storyConfiguration())
@@ -258,6 +264,34 @@ import Testing
     await #expect { _ = try await Engine.start(storyConfiguration { $0.kernelSet = "abacus" }) } throws: {
       ($0 as? EngineStartError)?.exitCode == 2
     }
+  }
+
+  @Test func aQuantisedCheckpointIsNotRoundedAgain() async throws {
+    let folder = "/tmp/swerve-engine-\(UInt64.random(in: 0 ... .max))"
+    try #require(mkdir(folder, 0o700) == 0)
+    let path = folder + "/config.json"
+    defer {
+      unlink(path)
+      rmdir(folder)
+    }
+    let file = try #require(fopen(path, "w"))
+    fputs(#"{"architectures": ["LlamaForCausalLM"], "quantization_config": {"quant_method": "awq"}}"#, file)
+    fclose(file)
+    var configuration = EngineConfiguration()
+    configuration.modelFolder = folder
+    configuration.quantization = .int8
+    await #expect { _ = try await Engine.start(configuration) } throws: {
+      ($0 as? EngineStartError)?.exitCode == 2 && "\($0)".contains("already quantised (\"awq\")")
+    }
+  }
+
+  @Test(arguments: EngineConfiguration.Quantization.allCases)
+  func aStartSaysWhatWeightsAreRoundedTo(method: EngineConfiguration.Quantization) throws {
+    let plain = try StartPlan(storyConfiguration())
+    let plan = try StartPlan(storyConfiguration { $0.quantization = method })
+    let weights = try #require(plan.report.memoryTable.first { $0.contains("  weights") })
+    #expect(weights.contains("(\(method.rawValue)") == (method != .none))
+    #expect((plan.memoryPlan.weightBytes < plain.memoryPlan.weightBytes) == (method != .none))
   }
 
   /// Waits until nothing runs; fails after many steps' worth of time.
