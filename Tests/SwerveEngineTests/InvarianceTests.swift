@@ -96,9 +96,9 @@ import Testing
     await batched.stop()
 
     let tiny = try await engine {
-      $0.maxBatchedTokens = 16; $0.maxSequences = 8; $0.kvBlocks = 24; $0.kvCacheBytes = nil; $0.maxModelLength = 256
+      $0.maxBatchedTokens = 32; $0.maxSequences = 20; $0.kvBlocks = 18; $0.kvCacheBytes = nil; $0.maxModelLength = 256
     }
-    #expect(try await tiny.answers(requests).map(\.choices) == alone, "chunked at 16, after preemptions")
+    #expect(try await tiny.answers(requests).map(\.choices) == alone, "chunked at 32, after preemptions")
     #expect(tiny.statistics.preemptions > 0)
     await tiny.stop()
   }
