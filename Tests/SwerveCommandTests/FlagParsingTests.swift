@@ -197,13 +197,14 @@ func problems(
   func aTypeThatIsNoneIsRefusedWithThoseThatAre(_ name: String) {
     let found = problems(["--kv-cache-dtype=\(name)"])
     #expect(found.count == 1)
-    #expect(found.first?.hasPrefix("--kv-cache-dtype must be one of auto, bf16, bfloat16, float, ") == true, "\(found)")
+    #expect(
+      found.first?.hasPrefix("--kv-cache-dtype: must be one of auto, bf16, bfloat16, float, ") == true, "\(found)")
   }
 
   @Test(arguments: ["int4", "int4_per_token_head", "nvfp4"])
   func smallerTypesSayThatTheyAreMissing(_ name: String) {
     let found = problems(["--kv-cache-dtype=\(name)"])
-    #expect(found == ["--kv-cache-dtype \(name) is not supported yet: keys and values have 8 bits or more."])
+    #expect(found == ["--kv-cache-dtype: \(name) is not supported yet: keys and values have 8 bits or more."])
   }
 }
 

@@ -24,7 +24,7 @@ extension Flag {
         throw FlagError("\(value.text) is not supported yet: keys and values have 8 bits or more")
       }
       let names = (["auto"] + KVType.names.keys).sorted().joined(separator: ", ")
-      throw FlagError("must be one of \(names), not \(value.text)")
+      throw FlagError("must be one of \(names), not \(value.text.debugDescription)")
     },
     .later(
       "kv-cache-dtype-skip-layers", .list, .memory, default: "", why: "all layers use one type",
