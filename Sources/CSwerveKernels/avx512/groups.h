@@ -161,7 +161,8 @@ void NAME(weigh)(const swerve_groups *t) {
   for (size_t begin = 0; begin < t->count; begin += chunk) {
     const size_t end = swerve_min(begin + chunk, t->count);
     for (size_t block = 0; block < t->blocks;) {
-      const size_t left = t->blocks - block, width = left >= 4 && (passes > 1 || t->rows <= ROWS) ? 4 : left >= 2 ? 2 : 1;
+      const size_t left = t->blocks - block;
+      const size_t width = left >= 4 && (passes > 1 || t->rows <= ROWS) ? 4 : left >= 2 ? 2 : 1;
       size_t row = 0;
       for (size_t p = 0; p < passes; p++) {
         const size_t rows = (t->rows - row) / (passes - p);

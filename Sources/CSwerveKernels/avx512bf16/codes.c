@@ -1,5 +1,5 @@
-/* Attention's products of a few rows with eight-bit keys and values: codes become numbers in registers on their way into
- * VDPBF16PS. Steps are added in the order of groups.c, so both give the same bits. */
+/* Attention's products of a few rows with eight-bit keys and values: codes become numbers in registers on their way
+ * into VDPBF16PS. Steps are added in the order of groups.c, so both give the same bits. */
 #include "../inner.h"
 
 #if SWERVE_X86

@@ -68,7 +68,8 @@ static void soften(const swerve_query_tile *t, swerve_workspace *s, size_t begin
     low -= begin;
     high -= begin;
     /* The scale of a key goes to its score, that of a value to its weight: exact, and once a token. */
-    const float top = t->coded ? kernels->scaled_maximum(row + low, s->key_scales + low, n) : kernels->maximum(row + low, n);
+    const float top =
+      t->coded ? kernels->scaled_maximum(row + low, s->key_scales + low, n) : kernels->maximum(row + low, n);
     s->maximum[i] = n ? top * t->scale : -INFINITY;
     s->sum[i] = n
       ? kernels->soften[t->type](
@@ -80,7 +81,9 @@ static void soften(const swerve_query_tile *t, swerve_workspace *s, size_t begin
 }
 
 /* Sums and outputs of one more partition, `m`, `l` and o [queries, stride], into the running ones. */
-static void merge(const swerve_query_tile *t, swerve_workspace *s, const float *m, const float *l, const float *o, size_t stride) {
+static void merge(
+  const swerve_query_tile *t, swerve_workspace *s, const float *m, const float *l, const float *o, size_t stride
+) {
   const swerve_kernels *kernels = t->job->kernels;
   float old[TILE], new[TILE], top[TILE];
   for (size_t i = 0; i < t->queries; i++) {
@@ -127,8 +130,8 @@ static void attend_partition(const swerve_query_tile *t, swerve_workspace *s, si
   size_t low = (size_t)s->low[0];
   const size_t last = (size_t)s->high[t->queries - 1];
   if (low < base) low = base;
-  /* Whole pairs of groups from the partition's start, so that which 32 tokens a matrix unit sums at once does not depend
-   * on the other queries. */
+  /* Whole pairs of groups from the partition's start, so that which 32 tokens a matrix unit sums at once does not
+   * depend on the other queries. */
   const size_t begin = low / 32 * 32, end = swerve_min(last, base + PARTITION);
   const size_t rounded = swerve_round_up(end, 16), count = (rounded - begin) / 16;
   const bool more = partition + 1 < (size_t)t->item->partition_end;
@@ -155,6 +158,7 @@ static swerve_query_tile context_of(const swerve_attention_job *j, size_t unit) 
   const bool coded = c->type >= SWERVE_KV_INT8;
   const int type = swerve_kv_compute_type(c->type);
   const size_t stored = coded ? 1 : swerve_type_bytes(type), head_bytes = c->block_tokens * d * stored;
+  const size_t key_offset = head * (coded ? 2 * head_bytes + 4 * c->block_tokens : head_bytes);
   return (swerve_query_tile){
     .job = j,
     .item = item,
@@ -166,8 +170,8 @@ static swerve_query_tile context_of(const swerve_attention_job *j, size_t unit) 
     .type = type,
     .element = swerve_type_bytes(type),
     .group_bytes = 16 * d * stored,
-    .key_offset = coded ? head * (2 * head_bytes + 4 * c->block_tokens) : head * head_bytes,
-    .value_offset = coded ? head * (2 * head_bytes + 4 * c->block_tokens) + head_bytes : (c->kv_heads + head) * head_bytes,
+    .key_offset = key_offset,
+    .value_offset = coded ? key_offset + head_bytes : (c->kv_heads + head) * head_bytes,
     .head_bytes = head_bytes,
     .coded = coded,
     .scale = j->scale * 1.44269504f,

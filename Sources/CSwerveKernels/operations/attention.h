@@ -10,8 +10,8 @@ enum { PANEL = 4, AHEAD = 4 };
 /* Rows whose codes become numbers on their way into the products. */
 enum { FEW = 8 };
 
-/* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16, C the type that attention
- * computes in. */
+/* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16, C the type that
+ * attention computes in. */
 typedef struct {
   char *q;        /* C [TILE, d] */
   float *scores;  /* [TILE, PARTITION] */
@@ -41,8 +41,8 @@ typedef struct {
   float scale;        /* of scores, times log2 e */
 } swerve_query_tile;
 
-/* Finds `count` groups of positions from `begin` on, of whole groups of 16 tokens, and those of the next partition's keys,
- * up to `next_end`, that are worth fetching. Returns the number of the latter, at least 1. */
+/* Finds `count` groups of positions from `begin` on, of whole groups of 16 tokens, and those of the next partition's
+ * keys, up to `next_end`, that are worth fetching. Returns the number of the latter, at least 1. */
 size_t swerve_attention_find(
   const swerve_query_tile *t, swerve_workspace *s, size_t begin, size_t count, size_t next_end);
 /* scores[query, token] over `count` groups. */

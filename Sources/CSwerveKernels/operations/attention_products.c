@@ -1,5 +1,5 @@
-/* A tile of queries against the keys, then the values, of one partition: groups of 16 tokens are found by the block table
- * and go to the products as they lie, or as numbers made of codes. */
+/* A tile of queries against the keys, then the values, of one partition: groups of 16 tokens are found by the block
+ * table and go to the products as they lie, or as numbers made of codes. */
 #include "attention.h"
 
 static const char *block_address(const swerve_query_tile *t, size_t position) {
