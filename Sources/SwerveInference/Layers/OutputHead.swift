@@ -11,7 +11,7 @@ struct OutputHead {
   private let hidden: Tensor
   /// A [T, hidden]
   private let normed: Tensor
-  /// f32 [T, P]: raw logits, padding −∞
+  /// f32 [T, P]: logits; the padding is not read
   let logits: Tensor
   /// f32 [T, P]: the sampler's copy where raw logits must survive
   let work: Tensor
@@ -30,10 +30,6 @@ struct OutputHead {
     let padded = Sampler.paddedWidth(c.vocabularySize)
     logits = try make(.float32, padded)
     work = try make(.float32, padded)
-    for row in 0..<tileRows {
-      (logits.float32 + row * padded + c.vocabularySize).update(
-        repeating: -.infinity, count: padded - c.vocabularySize)
-    }
     self.buffers = buffers
   }
 

@@ -79,7 +79,7 @@ package final class Sampler {
 
   static func pieces(_ vocabularySize: Int) -> Int { StatisticsTable.pieces(vocabularySize) }
 
-  /// Floats of a row of a tile: the vocabulary and its padding, which must hold −∞.
+  /// Floats of a row of a tile: the vocabulary and its padding, which is not read.
   package static func paddedWidth(_ vocabularySize: Int) -> Int { pieces(vocabularySize) * RowStatistics.width }
 
   static func laneBytes(_ vocabularySize: Int) -> Int {
