@@ -38,6 +38,17 @@ func problems(
 }
 
 @Suite struct FlagParsingTests {
+  @Test func memoryNodesAreReadAsTheSystemWritesThem() throws {
+    let given = try parse(["--numa-bind", "--numa-bind-nodes", "1,0", "--numa-bind-cpus=0-2,8"]).settings.engine
+    #expect(given.numaBind && given.numaNodes == [0, 1] && given.numaCPUs == [0, 1, 2, 8])
+    let automatic = try parse(["--numa-bind=true", "--numa-bind-nodes=auto"]).settings.engine
+    #expect(automatic.numaBind && automatic.numaNodes == nil && automatic.numaCPUs == nil)
+    #expect(problems(["--numa-bind", "--numa-bind-cpus=3-1"]).first?.contains("0-3,8") == true)
+    var alone = EngineConfiguration()
+    alone.numaNodes = [0]
+    #expect(alone.problems() == ["--numa-bind-nodes needs --numa-bind."])
+  }
+
   @Test(arguments: [
     ["--block-size", "32"], ["--block-size=32"], ["--block_size", "32"], ["--block_size=32"],
   ])

@@ -36,7 +36,7 @@ package final class Sampler {
   }
 
   package let vocabularySize: Int
-  private let device: CPUDevice
+  let device: CPUDevice
   private let contextTokens: Int
   /// [maxSequences]; nil = free.
   package private(set) var slots: [SamplerSlot?]
@@ -47,9 +47,9 @@ package final class Sampler {
   /// [tile rows] what `direct` holds of each
   let requests: UnsafeMutableBufferPointer<RowRequest>
   /// [lanes] of `laneBytes`: masses, candidates, then a row of floats
-  private let laneMemory: DeviceBuffer
-  private let laneBytes: Int
-  private let laneCount: Int
+  let laneMemory: DeviceBuffer
+  let laneBytes: Int
+  let laneCount: Int
 
   /// - Parameter tileRows: most rows of a tile. Memory: about 12 bytes a token of the vocabulary and thread, touched as
   ///   needed.
@@ -139,13 +139,13 @@ package final class Sampler {
   }
 
   /// Where a tile's results go: reserved places, each written by one row.
-  private struct Output {
+  struct Output {
     var samples: UnsafeMutableBufferPointer<Sample>
     var prompts: UnsafeMutableBufferPointer<PromptLogprob>
     var alternatives: UnsafeMutableBufferPointer<TokenLogprob>
   }
 
-  private func finish(_ task: Task, row: Int, logits: Tensor, work: Tensor, lane: Int, output: Output) {
+  func finish(_ task: Task, row: Int, logits: Tensor, work: Tensor, lane: Int, output: Output) {
     guard let slot = slots[task.slot] else { return }
     var candidates = candidates(lane)
     let statistics = direct.row(row)
@@ -207,59 +207,5 @@ package final class Sampler {
     guard let maxima = statistics.maxima.baseAddress else { preconditionFailure("an empty vocabulary") }
     return device.scan(
       LogitsRow(start: tile.float32 + row * tile.rowStride, count: vocabularySize), maxima: maxima)
-  }
-
-  // MARK: Lanes
-
-  private func candidates(_ lane: Int) -> Candidates {
-    Candidates(
-      memory: laneMemory.pointer + lane * laneBytes + Rejection.byteCount(pieces: Self.pieces(vocabularySize)),
-      vocabularySize: vocabularySize)
-  }
-
-  private func rejection(_ lane: Int) -> Rejection {
-    Rejection(memory: laneMemory.pointer + lane * laneBytes, pieces: Self.pieces(vocabularySize))
-  }
-
-  /// [vocabulary]
-  private func floats(_ lane: Int) -> UnsafeMutableBufferPointer<Float> {
-    let start =
-      laneMemory.pointer + lane * laneBytes + Rejection.byteCount(pieces: Self.pieces(vocabularySize))
-      + Candidates.byteCount(vocabularySize: vocabularySize)
-    return UnsafeMutableBufferPointer(
-      start: start.bindMemory(to: Float.self, capacity: vocabularySize), count: vocabularySize)
-  }
-
-  /// A pass over the rows of a tile, handed through the pool as a pointer: what it is and what it works on. It outlives
-  /// the call because `runLanes` waits for all lanes. No closure: one would be allocated.
-  private struct LaneJob {
-    var sampler: Unmanaged<Sampler>
-    var tasks: UnsafeBufferPointer<Task>
-    var lanes: Int
-    var logits: Tensor
-    var work: Tensor
-    var output: Output
-  }
-
-  /// Runs a pass over every row; lane i takes rows i, i + lanes, … so that each lane owns its scratch.
-  private func runLanes(_ tasks: [Task], logits: Tensor, work: Tensor, output: Output) {
-    tasks.withUnsafeBufferPointer { tasks in
-      let lanes = min(laneCount, tasks.count)
-      var job = LaneJob(
-        sampler: .passUnretained(self), tasks: tasks, lanes: lanes, logits: logits, work: work, output: output)
-      withUnsafePointer(to: &job) { pointer in
-        device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
-          guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
-          let job = holder.assumingMemoryBound(to: LaneJob.self).pointee
-          for lane in begin..<end { job.sampler.takeUnretainedValue().run(job, lane: lane) }
-        }
-      }
-    }
-  }
-
-  private func run(_ job: borrowing LaneJob, lane: Int) {
-    for row in stride(from: lane, to: job.tasks.count, by: job.lanes) {
-      finish(job.tasks[row], row: row, logits: job.logits, work: job.work, lane: lane, output: job.output)
-    }
   }
 }
