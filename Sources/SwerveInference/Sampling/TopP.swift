@@ -16,10 +16,12 @@ enum TopP {
     into candidates: inout Candidates
   ) -> Int? {
     let needed = Double(p) * total
-    let wanted = min(64, statistics.maxima.count)
-    // None weighs more than the largest.
-    guard needed <= Double(wanted) else { return nil }
-    candidates.selectLargest(row, statistics: statistics, wanted: wanted)
-    return candidates.selectMass(needed, maximum: maximum)
+    // A row that is sure of its token needs a few pieces of itself; another one up to half of them.
+    for wanted in [8, 64] where needed <= Double(wanted) {
+      // None weighs more than the largest.
+      candidates.selectLargest(row, statistics: statistics, wanted: min(wanted, statistics.maxima.count))
+      if let count = candidates.selectMass(needed, maximum: maximum) { return count }
+    }
+    return nil
   }
 }
