@@ -165,7 +165,7 @@ func spill(folder: String, keyFile: String) throws {
     let outcome = tier.store(identity(number), from: UnsafeRawBufferPointer(bytes), reloadCost: 1, isLossy: false)
     if case .refused(let reason) = outcome { fail("refused: \(reason)") }
     print(number)
-    fflush(stdout)
+    fflush(nil)
   }
 }
 
