@@ -170,7 +170,9 @@ func spill(folder: String, keyFile: String) throws {
 }
 
 let arguments = CommandLine.arguments
-func number(_ place: Int, _ fallback: Int) -> Int { arguments.count > place ? Int(arguments[place]) ?? fallback : fallback }
+func number(_ place: Int, _ fallback: Int) -> Int {
+  arguments.count > place ? Int(arguments[place]) ?? fallback : fallback
+}
 
 do {
   switch arguments.count > 2 ? arguments[1] : "" {

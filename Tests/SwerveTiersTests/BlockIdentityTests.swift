@@ -45,7 +45,9 @@ import Testing
   @Test func hexadecimalNamesAreReadBackAndNothingElseIs() {
     let name = ShortDigest.random()
     #expect(ShortDigest(hexadecimal: name.hexadecimal) == name)
-    for wrong in ["", "00", String(repeating: "g", count: 32), String(repeating: "A", count: 32), name.hexadecimal + "0"] {
+    for wrong in [
+      "", "00", String(repeating: "g", count: 32), String(repeating: "A", count: 32), name.hexadecimal + "0",
+    ] {
       #expect(ShortDigest(hexadecimal: wrong) == nil)
     }
   }

@@ -177,6 +177,10 @@ import Testing
     var hits = 0
     for step in 0..<(isLong ? 1_000_000 : 100_000) {
       let number = Int.random(in: 0..<80, using: &random)
+      if step % 1000 == 999 {
+        open = nil
+        open = try self.tier(files, settings, master: master)
+      }
       let tier = try #require(open)
       switch Int.random(in: 0..<100, using: &random) {
       case 0..<40:
@@ -215,9 +219,6 @@ import Testing
         let id = tenants[number % 3]
         try tier.destroyKey(of: TenantID(name: Array(id.utf8)))
         stored = stored.filter { tenants[$0 % 3] != id }
-      case 99 where step % 10 == 0:
-        open = nil
-        open = try self.tier(files, settings, master: master)
       default: break
       }
       if step % 499 == 0 {

@@ -97,7 +97,8 @@ import Testing
     #expect(!tier.pin(slot) && !tier.evict(slot))
     #expect(tier.memory(of: slot)?.bytes.count == 100)
     #expect(tier.seal(slot, lossy: true))
-    #expect(tier.isLossy(slot) && tier.find(block(5)) == slot && tier.reserve(block(5), reloadCost: 1) == .present(slot))
+    #expect(
+      tier.isLossy(slot) && tier.find(block(5)) == slot && tier.reserve(block(5), reloadCost: 1) == .present(slot))
     #expect(tier.pinnedCount == 1)
     tier.unpin(slot)
     guard case .reserved(let other) = tier.reserve(block(6), reloadCost: 1) else {

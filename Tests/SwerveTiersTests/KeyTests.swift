@@ -9,7 +9,8 @@ import Testing
     let folder = try TemporaryFolder()
     let hexadecimal = key.map { String(format: "%02x", $0) }.joined()
     let forms: [[UInt8]] = [
-      key, Array(hexadecimal.utf8), Array((hexadecimal.uppercased() + "\n").utf8), Data(key).base64EncodedData().map { $0 },
+      key, Array(hexadecimal.utf8), Array((hexadecimal.uppercased() + "\n").utf8),
+      Data(key).base64EncodedData().map { $0 },
       Array((Data(key).base64EncodedString() + " \r\n").utf8),
     ]
     let files = MemoryFileSystem()
@@ -30,7 +31,8 @@ import Testing
     let base64 = Data(key).base64EncodedString()
     let wrong: [[UInt8]] = [
       [], [10], Array(key.dropLast()), key + [1], Array(repeating: UInt8(ascii: "g"), count: 64),
-      Array(repeating: UInt8(ascii: "a"), count: 63), Array(base64.dropLast().utf8), Array(("*" + base64.dropFirst()).utf8),
+      Array(repeating: UInt8(ascii: "a"), count: 63), Array(base64.dropLast().utf8),
+      Array(("*" + base64.dropFirst()).utf8),
       Array(repeating: UInt8(ascii: "/"), count: 43) + [UInt8(ascii: "=")], [UInt8](repeating: 65, count: 5000),
     ]
     for (index, bytes) in wrong.enumerated() {

@@ -3,7 +3,9 @@ import SwerveTiers
 import Testing
 
 @Suite struct PrecisionTests {
-  private static func layout(_ type: ElementType, heads: Int = 2, dimension: Int = 6, tokens: Int = 32) throws -> PackedLayout {
+  private static func layout(_ type: ElementType, heads: Int = 2, dimension: Int = 6, tokens: Int = 32) throws
+    -> PackedLayout
+  {
     try PackedLayout(
       layerCount: 2, headCount: heads, headDimension: dimension, blockTokens: tokens, elementType: type)
   }
@@ -45,7 +47,8 @@ import Testing
     }
   }
 
-  private static func convert(_ conversion: PrecisionConversion, _ block: [UInt8]) -> (stored: [UInt8], back: [UInt8])? {
+  private static func convert(_ conversion: PrecisionConversion, _ block: [UInt8]) -> (stored: [UInt8], back: [UInt8])?
+  {
     var stored = [UInt8](repeating: 0xAA, count: conversion.byteCount)
     guard block.withUnsafeBytes({ source in stored.withUnsafeMutableBytes { conversion.encode(source, into: $0) } })
     else { return nil }
@@ -65,7 +68,8 @@ import Testing
       for isValue in [false, true] {
         for head in 0..<layout.headCount {
           for token in 0..<layout.blockTokens {
-            let magnitude = Float.random(in: 0..<1, using: &random) < 0.1 ? 0 : Float(1 << Int.random(in: 0..<12, using: &random))
+            let magnitude =
+              Float.random(in: 0..<1, using: &random) < 0.1 ? 0 : Float(1 << Int.random(in: 0..<12, using: &random))
             for d in 0..<layout.headDimension {
               Self.write(
                 Float.random(in: -1...1, using: &random) * magnitude, type, &block,
@@ -121,7 +125,8 @@ import Testing
   }
 
   @Test func layoutsThatTheKernelsDoNotHaveAreRefused() {
-    for (layers, heads, dimension, tokens) in [(0, 1, 2, 16), (1, 0, 2, 16), (1, 1, 3, 16), (1, 1, 2, 8), (1, 1, 2, 0)] {
+    for (layers, heads, dimension, tokens) in [(0, 1, 2, 16), (1, 0, 2, 16), (1, 1, 3, 16), (1, 1, 2, 8), (1, 1, 2, 0)]
+    {
       #expect(throws: TierError.self) {
         try PackedLayout(
           layerCount: layers, headCount: heads, headDimension: dimension, blockTokens: tokens, elementType: .bfloat16)

@@ -19,7 +19,8 @@ import Testing
   @Test(arguments: [
     ("", "holds an empty tier"), ("host=1GiB,", "holds an empty tier"), ("gpu=1", "names no tier"),
     ("remote=valkeys://h:1", "is not available"), ("host", "has no size; write host=32GiB"),
-    ("host=", "has no size that is a positive number"), ("host=0", "positive number"), ("host=-1GiB", "positive number"),
+    ("host=", "has no size that is a positive number"), ("host=0", "positive number"),
+    ("host=-1GiB", "positive number"),
     ("host=1e9", "positive number"), ("host=nanGiB", "positive number"), ("host=9999999TiB", "positive number"),
     ("host=1.2.3GiB", "positive number"), ("host=auto", "positive number"), ("nvme=1GiB", "no absolute folder"),
     ("nvme=1GiB:kv", "no absolute folder"), ("nvme=1GiB:/k:dtype=fp8", "unknown dtype"),

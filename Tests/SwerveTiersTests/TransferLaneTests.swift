@@ -162,7 +162,7 @@ private final class Memory: @unchecked Sendable {
       var random = SeededRandom(seed: UInt64(submitter) + 3)
       let memory = Memory()
       for index in 0..<(isLong ? 20_000 : 2_000) {
-        let number = submitter * 100_000 + index
+        let number = (submitter + 1) * 100_000 + index
         let request = Bool.random(using: &random) ? spill(number, memory) : fetch(number, memory)
         if lane.submit(request) == nil { accepted.withLock { _ = $0.insert(UInt64(number)) } }
         if index % 5 == 0 { lane.cancel(TransferID(rawValue: UInt64(number - 2))) }
@@ -186,7 +186,9 @@ private final class Memory: @unchecked Sendable {
       #expect(host.pin(slot))
       pinned[UInt64(number)] = slot
       lane.submit(
-        .spill(TransferID(rawValue: UInt64(number)), block(number), from: try #require(host.memory(of: slot)), reloadCost: 1))
+        .spill(
+          TransferID(rawValue: UInt64(number)), block(number), from: try #require(host.memory(of: slot)), reloadCost: 1)
+      )
     }
     func collect(_ count: Int) -> [TransferCompletion] {
       var all: [TransferCompletion] = []
@@ -208,7 +210,8 @@ private final class Memory: @unchecked Sendable {
         continue
       }
       pinned[UInt64(number)] = slot
-      lane.submit(.fetch(TransferID(rawValue: UInt64(number)), block(number), into: try #require(host.memory(of: slot))))
+      lane.submit(
+        .fetch(TransferID(rawValue: UInt64(number)), block(number), into: try #require(host.memory(of: slot))))
     }
     for completion in collect(4) {
       #expect(completion.outcome == .fetched(.hit(isLossy: false)))
@@ -218,6 +221,7 @@ private final class Memory: @unchecked Sendable {
       host.unpin(slot)
     }
     #expect(lane.shutDown(.drain, within: 30) && host.violation() == nil)
-    #expect(lane.statistics.spillBandwidth.bytesPerSecond ?? 0 > 0 && lane.statistics.fetchBandwidth.bytesPerSecond ?? 0 > 0)
+    #expect(
+      lane.statistics.spillBandwidth.bytesPerSecond ?? 0 > 0 && lane.statistics.fetchBandwidth.bytesPerSecond ?? 0 > 0)
   }
 }

@@ -214,7 +214,8 @@ extension FileTier {
 
   private func fits(_ identity: BlockIdentity) -> Bool {
     identity.scope.model == configuration.model && identity.scope.elementType == configuration.elementType
-      && identity.scope.layerCount == configuration.layerCount && identity.scope.blockTokens == configuration.blockTokens
+      && identity.scope.layerCount == configuration.layerCount
+      && identity.scope.blockTokens == configuration.blockTokens
   }
 
   private func miss(_ reason: MissReason) -> LoadOutcome {

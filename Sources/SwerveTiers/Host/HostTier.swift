@@ -279,7 +279,9 @@ package final class HostTier {
         continue
       }
       if table[key(identity)] != Int32(index) { return "place \(index) is not found by its key" }
-      if states[index] == .filling, pins[index] != 1 { return "place \(index) is being filled with \(pins[index]) pins" }
+      if states[index] == .filling, pins[index] != 1 {
+        return "place \(index) is being filled with \(pins[index]) pins"
+      }
     }
     if pinned != pinnedCount { return "\(pinned) pinned places, \(pinnedCount) counted" }
     return order.violation()

@@ -25,7 +25,8 @@ let testTokens = 16
 
 func scope(tenant: String = "", model: Digest = testModel) -> BlockScope {
   BlockScope(
-    model: model, elementType: .bfloat16, layerCount: 2, blockTokens: testTokens, tenant: TenantID(name: Array(tenant.utf8)))
+    model: model, elementType: .bfloat16, layerCount: 2, blockTokens: testTokens,
+    tenant: TenantID(name: Array(tenant.utf8)))
 }
 
 /// A first block of its own for each number.

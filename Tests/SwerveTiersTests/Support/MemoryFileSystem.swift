@@ -44,7 +44,9 @@ final class MemoryFileSystem: BlockFileSystem {
     set { state.withLock { $0.files[path] = newValue } }
   }
 
-  private func perform<Value>(_ call: Call, _ body: (inout State) -> Result<Value, FileFailure>) throws(FileFailure) -> Value {
+  private func perform<Value>(_ call: Call, _ body: (inout State) -> Result<Value, FileFailure>) throws(FileFailure)
+    -> Value
+  {
     try state.withLock { state -> Result<Value, FileFailure> in
       state.seconds += state.secondsPerCall[call] ?? 0
       if let code = state.faults[call] { return .failure(FileFailure(code: code)) }
