@@ -136,6 +136,15 @@ import Testing
     try tier.destroyKey(of: TenantID(name: Array("nobody".utf8)))
   }
 
+  @Test func aKeyFileRemovedWhileNoTierIsOpenTakesTheBlocksWithIt() throws {
+    do { _ = try stored(try open()) }
+    files[try #require(files.paths.first { $0.hasSuffix(".key") })] = nil
+    let tier = try open()
+    #expect(tier.statistics.foreign == 1 && tier.fetch(block(1)).reason == .noKey)
+    _ = tier.store(block(2), content(2, count: 64))
+    #expect(tier.fetch(block(1)).reason == .absent)
+  }
+
   @Test func whatIsNoBlockFileIsRemovedAtStart() throws {
     do { _ = try stored(try open()) }
     let blocks = folder.path + "/blocks"

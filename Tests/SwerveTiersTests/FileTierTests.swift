@@ -1,6 +1,8 @@
+import Dispatch
 import Foundation
 import SwerveCore
 import SwerveTiers
+import Synchronization
 import Testing
 
 @Suite struct FileTierTests {
@@ -159,6 +161,33 @@ import Testing
     let tier = try tier(files, configuration(folder: folder.path), master: master)
     #expect(tier.statistics.found == 1 && tier.statistics.removedAtStart == 4 && files.blockPaths.count == 1)
     #expect(tier.contains(block(9)) && !tier.contains(block(0)))
+  }
+
+  /// Few blocks, little room and many threads: the same block is written, read, evicted and removed at once.
+  @Test func severalThreadsNeverReadWrongBytes() throws {
+    let folder = try folder()
+    let files = MemoryFileSystem()
+    var settings = configuration(folder: folder.path, blockBytes: 64)
+    settings.capacityBytes = 6 * settings.fileBytes
+    let tier = try FileTier(settings, master: .ephemeral(), files: files)
+    let hits = Atomic(0)
+    DispatchQueue.concurrentPerform(iterations: 4) { thread in
+      var random = SeededRandom(seed: UInt64(thread) + 1)
+      for _ in 0..<(isLong ? 50_000 : 5_000) {
+        let number = Int.random(in: 0..<10, using: &random)
+        switch Int.random(in: 0..<10, using: &random) {
+        case 0..<5: _ = tier.store(block(number), content(number, count: 64))
+        case 5: tier.remove(block(number))
+        default:
+          guard case .success(let bytes) = tier.fetch(block(number)) else { continue }
+          hits.add(1, ordering: .relaxed)
+          if bytes != content(number, count: 64) { Issue.record("wrong bytes of block \(number)") }
+        }
+      }
+    }
+    #expect(hits.load(ordering: .relaxed) > 100)
+    #expect(tier.violation() == nil && tier.healthState == .healthy && files.openCount == 0)
+    #expect(tier.statistics.verifyFailures.keys.allSatisfy { $0 == .stale })
   }
 
   /// Everything a caller, a restart and a damaged disk may do, against a dictionary.

@@ -81,6 +81,8 @@ extension FileTier {
         try writeFile(header, UnsafeRawBufferPointer(rebasing: scratch[..<plaintextBytes]), key: key.data)
       } catch {
         state.withLock { $0.index.end(name, nil) }
+        // An evicted file of the same block, whose removal left it to us.
+        unlink([name])
         return .failure(error)
       }
       state.withLock { state in
