@@ -165,12 +165,14 @@ func spill(folder: String, keyFile: String) throws {
     let outcome = tier.store(identity(number), from: UnsafeRawBufferPointer(bytes), reloadCost: 1, isLossy: false)
     if case .refused(let reason) = outcome { fail("refused: \(reason)") }
     print(number)
-    fflush(stdout)
+    fflush(nil)
   }
 }
 
 let arguments = CommandLine.arguments
-func number(_ place: Int, _ fallback: Int) -> Int { arguments.count > place ? Int(arguments[place]) ?? fallback : fallback }
+func number(_ place: Int, _ fallback: Int) -> Int {
+  arguments.count > place ? Int(arguments[place]) ?? fallback : fallback
+}
 
 do {
   switch arguments.count > 2 ? arguments[1] : "" {

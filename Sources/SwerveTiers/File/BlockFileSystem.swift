@@ -49,7 +49,8 @@ package struct OpenedFile: Sendable {
 
 extension BlockFileSystem {
   /// Fills `bytes` from an offset; false when the file ends before.
-  func fill(_ bytes: UnsafeMutableRawBufferPointer, from descriptor: Int32, at offset: Int) throws(FileFailure) -> Bool {
+  func fill(_ bytes: UnsafeMutableRawBufferPointer, from descriptor: Int32, at offset: Int) throws(FileFailure) -> Bool
+  {
     var done = 0
     while done < bytes.count {
       let rest = UnsafeMutableRawBufferPointer(rebasing: bytes[done...])

@@ -119,7 +119,9 @@ struct FileIndex {
     if bytes != usedBytes { return "\(bytes) bytes in files, \(usedBytes) counted" }
     if usedBytes > capacityBytes { return "\(usedBytes) bytes of \(capacityBytes)" }
     if order.count != table.count { return "\(table.count) files, \(order.count) of them in the order" }
-    if table.count + free.count != entries.count { return "\(table.count) files and \(free.count) free of \(entries.count)" }
+    if table.count + free.count != entries.count {
+      return "\(table.count) files and \(free.count) free of \(entries.count)"
+    }
     for (name, place) in table where entries[Int(place)].name != name { return "place \(place) has another name" }
     return order.violation()
   }

@@ -81,6 +81,8 @@ extension FileTier {
         try writeFile(header, UnsafeRawBufferPointer(rebasing: scratch[..<plaintextBytes]), key: key.data)
       } catch {
         state.withLock { $0.index.end(name, nil) }
+        // An evicted file of the same block, whose removal left it to us.
+        unlink([name])
         return .failure(error)
       }
       state.withLock { state in
@@ -214,7 +216,8 @@ extension FileTier {
 
   private func fits(_ identity: BlockIdentity) -> Bool {
     identity.scope.model == configuration.model && identity.scope.elementType == configuration.elementType
-      && identity.scope.layerCount == configuration.layerCount && identity.scope.blockTokens == configuration.blockTokens
+      && identity.scope.layerCount == configuration.layerCount
+      && identity.scope.blockTokens == configuration.blockTokens
   }
 
   private func miss(_ reason: MissReason) -> LoadOutcome {

@@ -20,7 +20,8 @@ final class FolderLock: Sendable {
     if flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
       let code = errno
       close(descriptor)
-      throw code == EWOULDBLOCK ? .inUse(path: folder) : .fileSystem(path: path, reason: String(cString: strerror(code)))
+      throw code == EWOULDBLOCK
+        ? .inUse(path: folder) : .fileSystem(path: path, reason: String(cString: strerror(code)))
     }
   }
 

@@ -1,22 +1,3 @@
-/// A block's place in a host tier. The generation changes whenever the place gets another block, so a slot kept for too
-/// long is noticed: it names nothing.
-package struct HostSlot: Hashable, Sendable {
-  package let index: Int32
-  package let generation: UInt32
-}
-
-/// What asking for a place gave.
-package enum HostReservation: Hashable, Sendable {
-  /// A place to fill, pinned once. Ends with `seal` or `abandon`.
-  case reserved(HostSlot)
-  /// The block is here already; not pinned.
-  case present(HostSlot)
-  /// Somebody else is filling the block now.
-  case filling(HostSlot)
-  /// Every place is pinned, or another block has the same table key.
-  case refused
-}
-
 /// Sealed blocks in host memory: a fixed number of places of `blockBytes`, each with all layers of one block together.
 ///
 /// A place is free, being filled, or sealed. Sealed blocks without pins are evicted by the policy when a place is needed.
@@ -68,10 +49,10 @@ package final class HostTier {
   package init(
     blockBytes: Int, capacityBytes: Int, policy: EvictionPolicy = .lru, keyBits: Int = 128
   ) throws(TierError) {
-    guard blockBytes > 0 else {
-      throw .configuration(tier: "host", reason: "needs blocks of at least one byte, not \(blockBytes)")
+    guard blockBytes > 0, blockBytes <= 1 << 32 else {
+      throw .configuration(tier: "host", reason: "needs blocks of 1 byte to 4 GiB, not \(blockBytes) bytes")
     }
-    let count = min(capacityBytes / ((max(blockBytes, 1) + 4095) & ~4095), Int(Int32.max) - 1)
+    let count = min(capacityBytes / ((blockBytes + 4095) & ~4095), Int(Int32.max) - 1)
     guard count >= 1 else {
       throw .configuration(
         tier: "host", reason: "of \(capacityBytes) bytes cannot hold one block of \(blockBytes); make it larger")
@@ -279,7 +260,9 @@ package final class HostTier {
         continue
       }
       if table[key(identity)] != Int32(index) { return "place \(index) is not found by its key" }
-      if states[index] == .filling, pins[index] != 1 { return "place \(index) is being filled with \(pins[index]) pins" }
+      if states[index] == .filling, pins[index] != 1 {
+        return "place \(index) is being filled with \(pins[index]) pins"
+      }
     }
     if pinned != pinnedCount { return "\(pinned) pinned places, \(pinnedCount) counted" }
     return order.violation()

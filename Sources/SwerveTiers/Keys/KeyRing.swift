@@ -125,7 +125,7 @@ final class KeyRing: Sendable {
       return state.keys.removeValue(forKey: name)
     }
     if !isEphemeral {
-      do { try files.remove(path(name)) } catch where key == nil { return nil }
+      do { try files.remove(path(name)) } catch  where key == nil { return nil }
       try files.synchronizeFolder(folder)
     }
     return key?.id

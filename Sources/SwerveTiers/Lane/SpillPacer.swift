@@ -3,32 +3,32 @@
 /// While fetches have been asked for within the last `memory` seconds, a spill that kept the disk busy for t seconds is
 /// followed by t × (1 - share) / share seconds without one: spills get `share` of the time. Without fetches they get all
 /// of it. A fixed cap in bytes a second holds in either case.
-struct SpillPacer {
+package struct SpillPacer {
   /// Of the disk's time, 0 < share ≤ 1.
-  let share: Double
+  package let share: Double
   /// Bytes a second; nil: no cap.
-  let bytesPerSecond: Double?
+  package let bytesPerSecond: Double?
   /// Seconds for which a fetch is remembered.
-  let memory: Double
+  package let memory: Double
   private var lastFetch = -Double.infinity
   private var nextSpill = -Double.infinity
   private var nextByCap = -Double.infinity
 
-  init(share: Double, bytesPerSecond: Double?, memory: Double = 1) {
+  package init(share: Double, bytesPerSecond: Double?, memory: Double = 1) {
     self.share = min(max(share, 0.001), 1)
     self.bytesPerSecond = bytesPerSecond
     self.memory = memory
   }
 
-  mutating func fetched(now: Double) { lastFetch = now }
+  package mutating func fetched(now: Double) { lastFetch = now }
 
-  mutating func spilled(bytes: Int, began: Double, now: Double) {
+  package mutating func spilled(bytes: Int, began: Double, now: Double) {
     nextSpill = now + (now - began) * (1 - share) / share
     if let bytesPerSecond { nextByCap = max(nextByCap, began) + Double(bytes) / bytesPerSecond }
   }
 
   /// The time from which a spill may start; a time that has passed when it may at once.
-  func earliestSpill(now: Double) -> Double {
+  package func earliestSpill(now: Double) -> Double {
     let hasFetches = now - lastFetch < memory
     // The pause ends when the last fetch is forgotten, if not before.
     let pause = hasFetches ? min(nextSpill, lastFetch + memory) : -.infinity

@@ -28,7 +28,7 @@ extension TierSpecification {
         throw .specification(part: part, reason: "has no size; write \(Self.example(name))")
       }
       let fields = rest.dropFirst().split(separator: ":", omittingEmptySubsequences: false).map(String.init)
-      try read(part, name, fields.isEmpty ? ["auto"] : fields)
+      try read(part, name, rest.isEmpty ? ["auto"] : fields)
     }
   }
 
@@ -45,7 +45,8 @@ extension TierSpecification {
     if name == "device", fields == ["auto"] { return }
     guard let bytes = Self.bytes(fields[0]) else {
       throw .specification(
-        part: part, reason: "has no size that is a positive number with KiB, MiB, GiB, TiB or no unit; write "
+        part: part,
+        reason: "has no size that is a positive number with KiB, MiB, GiB, TiB or no unit; write "
           + Self.example(name))
     }
     switch name {
