@@ -96,6 +96,8 @@ extension Scheduler {
     }
     generated[index].reserveCapacity(Int(group.maxNewTokens))
     terminators[index] = group.sampling.terminators
+    drafts?.admit(
+      slot, prompt: group.prompt, output: entry.preempted?.generated ?? [], maxNewTokens: group.maxNewTokens)
     running[index] = sequence
     freeSlots.removeLast()
     let place = order.firstIndex { policy.isBefore(entry.key, running[Int($0.rawValue)].key) } ?? order.count

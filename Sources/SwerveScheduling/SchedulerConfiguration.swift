@@ -1,3 +1,5 @@
+package import SwerveCore
+
 /// The numbers a scheduler works within. Constant for its life.
 package struct SchedulerConfiguration: Sendable, Hashable {
   /// Most tokens one step computes, over all sequences. ≥ 1; sensibly at least `maxSequences`, so that every running
@@ -19,9 +21,15 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var longPrefillThreshold = 0
   /// Share of blocks that stay free when a sequence is admitted beside others, 0 ..< 1: room for those to grow.
   package var watermark = 0.0
+  /// Guess tokens and verify several in one step; nil = one token a step.
+  package var speculation: SpeculationConfiguration?
   /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
   /// that a collision does no harm.
   package var blockHashBits = 128
+
+  /// What a row adds to a step, in units of a step without rows, before anything was measured: eight rows of a model that
+  /// is read from memory take about a third longer than one row does.
+  package static let rowCost: Float = 0.05
 
   package init(maxBatchedTokens: Int, maxSequences: Int, blockSize: Int, blockCount: Int, maxModelLength: Int) {
     self.maxBatchedTokens = maxBatchedTokens
@@ -57,6 +65,7 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     if !(0..<1).contains(watermark) {
       found.append("The scheduler's watermark must be at least 0 and less than 1, not \(watermark).")
     }
+    found += speculation?.problems() ?? []
     if !(1...128).contains(blockHashBits) {
       found.append("The scheduler's blockHashBits must be between 1 and 128, not \(blockHashBits).")
     }

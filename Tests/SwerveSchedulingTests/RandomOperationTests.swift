@@ -39,12 +39,14 @@ import Testing
     #expect(totals.failedSteps > 20)
     #expect(totals.missingSamples > 20)
     #expect(totals.resets > 200)
+    #expect(totals.draftTokens > 5_000)
+    #expect(totals.acceptedTokens > 1_000)
   }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
-  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0
+  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, draftTokens = 0, acceptedTokens = 0
 }
 
 /// One configuration and one history.
@@ -85,8 +87,17 @@ private final class Episode {
     numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
+    if generator.chance(50) {
+      var speculation = SpeculationConfiguration()
+      speculation.tokens = Int.random(in: 1...15, using: &generator)
+      speculation.promptLookupMin = Int.random(in: 1...3, using: &generator)
+      speculation.promptLookupMax = Int.random(in: 3...6, using: &generator)
+      numbers.speculation = speculation
+    }
     isOrdered = generator.chance(80)
     harness = try Harness(numbers, policy: isOrdered ? FirstComeFirstServed() : ByPriority())
+    // Often draft what is hardly ever right.
+    if generator.chance(70) { harness.setRowCost(1e-4) }
     self.numbers = numbers
     prefixes = (0..<3).map { _ in
       (0..<length).map { _ in TokenID(Int.random(in: 0..<61, using: &generator)) }
@@ -117,6 +128,8 @@ private final class Episode {
     totals.preemptions += harness.statistics.preemptions
     totals.prefixHitTokens += harness.statistics.prefixHitTokens
     totals.steps += steps
+    totals.draftTokens += harness.statistics.draftTokens
+    totals.acceptedTokens += harness.statistics.acceptedTokens
   }
 
   private func add(_ totals: inout Totals) throws {
@@ -130,7 +143,8 @@ private final class Episode {
     let terminators: [TokenID] = generator.chance(50) ? [3, 17, 40] : []
     let minTokens = generator.chance(30) ? Int.random(in: 0...(maxTokens ?? 5), using: &generator) : 0
     let state = sampling(
-      maxTokens: maxTokens, minTokens: minTokens, terminators: terminators, seed: generator.next())
+      maxTokens: maxTokens, minTokens: minTokens, terminators: terminators, seed: generator.next(),
+      topK: generator.chance(40) ? Int.random(in: 1...2, using: &generator) : 0)
     let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
     let salt: [UInt8] = generator.chance(20) ? [9] : []
     let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
@@ -193,7 +207,9 @@ private final class Episode {
         if generator.chance(2) { try add(&totals) }
         if generator.chance(0.5), !harness.result.samples.isEmpty {
           totals.missingSamples += 1
-          harness.result.samples.remove(at: Int.random(in: 0..<harness.result.samples.count, using: &generator))
+          let place = Int.random(in: 0..<harness.result.samples.count, using: &generator)
+          let sequence = harness.result.samples[place].sequenceIndex
+          harness.result.samples.removeAll { $0.sequenceIndex == sequence }
         }
       }
     }

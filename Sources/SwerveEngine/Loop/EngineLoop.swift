@@ -18,6 +18,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
+  /// What drafts cost; kept only where there are some.
+  private var rowCost: RowCost?
   /// Submitted requests taken from the inbox.
   private var taken = 0
   private var isRunning = true
@@ -35,6 +37,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     self.board = board
     self.clock = clock
     self.totals = totals
+    if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
+      rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
+    }
     messages.reserveCapacity(64)
     emptied.reserveCapacity(4)
   }
@@ -51,6 +56,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     outputs.start = clock.now()
     scheduler.schedule(into: &plan)
     execute(into: &outputs.outputs)
+    measure(since: outputs.start)
     publish(&outputs)
   }
 
@@ -93,6 +99,14 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
       result.removeAll()
       scheduler.fail(plan, into: &outputs)
     }
+  }
+
+  /// Tells the scheduler what a row costs. Steps that compute prompts say little about decoding.
+  private mutating func measure(since start: EngineInstant) {
+    guard rowCost != nil, !plan.sequences.isEmpty else { return }
+    for sequence in plan.sequences where sequence.rowCount - sequence.draftCount > 1 { return }
+    rowCost?.record(rows: plan.tokens.count, seconds: clock.now().seconds(since: start))
+    if let value = rowCost?.value { scheduler.setRowCost(value) }
   }
 
   // MARK: Out

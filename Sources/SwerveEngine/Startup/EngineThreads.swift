@@ -135,6 +135,7 @@ package struct EngineThreads: Sendable {
     scheduler.enableChunkedPrefill = configuration.enableChunkedPrefill
     scheduler.longPrefillThreshold = configuration.longPrefillThreshold
     scheduler.watermark = configuration.watermark
+    scheduler.speculation = configuration.speculation
     return scheduler
   }
 }

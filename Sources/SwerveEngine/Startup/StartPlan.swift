@@ -44,7 +44,7 @@ package struct StartPlan: Sendable {
       limits: RunnerLimits(
         rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
         sequences: configuration.resolvedMaxSequences, contextTokens: asked ?? model.contextTokens,
-        blockTokens: configuration.blockSize))
+        blockTokens: configuration.blockSize, drafts: configuration.speculation?.tokens ?? 0))
     try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
     do {
       memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)

@@ -6,22 +6,25 @@ enum Choice {
   /// - Parameters:
   ///   - logits: processed and divided by the temperature.
   ///   - statistics: of `logits`.
+  ///   - position: of the token in its sequence.
   static func token(
-    _ logits: LogitsRow, statistics: RowStatistics, slot: borrowing SamplerSlot, candidates: inout Candidates
+    _ logits: LogitsRow, statistics: RowStatistics, slot: borrowing SamplerSlot, position: Int,
+    candidates: inout Candidates
   ) -> TokenID {
-    let found = slot.isGreedy ? statistics.argmax : drawn(logits, statistics, slot, &candidates)
+    let found = slot.isGreedy ? statistics.argmax : drawn(logits, statistics, slot, position, &candidates)
     // Nothing is left where every token was banned (or no logit is a number): rather a token the request names than one
     // it excluded.
     return TokenID(found ?? statistics.argmax ?? slot.allowed?.first.map { Int($0.rawValue) } ?? 0)
   }
 
   private static func drawn(
-    _ logits: LogitsRow, _ statistics: RowStatistics, _ slot: borrowing SamplerSlot, _ candidates: inout Candidates
+    _ logits: LogitsRow, _ statistics: RowStatistics, _ slot: borrowing SamplerSlot, _ position: Int,
+    _ candidates: inout Candidates
   ) -> Int? {
     let maximum = statistics.maximum
     guard maximum.isFinite else { return nil }
     let params = slot.sampling.params
-    let uniform = Philox(seed: slot.sampling.seed).uniform(sequence: slot.sequence.index, position: slot.tokenCount)
+    let uniform = Philox(seed: slot.sampling.seed).uniform(sequence: slot.sequence.index, position: position)
     let floor = MinP.floor(params.minP, maximum: maximum)
     let hasTopP = params.topP < 1
     let kept: Int

@@ -5,11 +5,16 @@
 package import SwerveCore
 package import SwerveHardware
 
+/// Tokens that a row is sampled behind without their being known to be right.
+typealias DraftedTokens = UnsafeBufferPointer<TokenID>
+
 /// Chooses the tokens of a step, and reports log-probabilities.
 ///
 /// The order of stages: allowed ids → logit bias (−100 bans) → bad words → min_tokens mask → repetition, frequency and
 /// presence penalties → temperature → min-p → top-k → top-p → draw. Greedy rows take the argmax after the penalties, the
 /// lowest token among equals. Log-probabilities are those of the raw logits.
+///
+/// A row behind a draft is sampled as if the drafts before it had been chosen, and counts only when they were.
 ///
 /// State is kept by slot. Rows are independent and run on all threads of the device; a step allocates nothing, but for
 /// admissions and for lists of alternatives longer than any before.
@@ -21,22 +26,29 @@ package final class Sampler {
     package var result: Int
     /// The prompt token whose log-probability is wanted; nil = a token is chosen.
     package var promptToken: TokenID?
+    /// Drafted tokens between those the slot knows and the one to choose: a range of the step's tokens. A sequence's rows
+    /// are in one tile, in order; the first one has no drafts before it.
+    package var drafted = 0..<0
     /// Range reserved in `StepResult.alternatives`.
     package var firstAlternative = 0
     package var alternativeCount = 0
     package var wantsLogprobs: Bool
 
-    package init(slot: Int, result: Int, promptToken: TokenID? = nil, alternativeCount: Int, wantsLogprobs: Bool) {
+    package init(
+      slot: Int, result: Int, promptToken: TokenID? = nil, drafted: Range<Int> = 0..<0, alternativeCount: Int,
+      wantsLogprobs: Bool
+    ) {
       self.slot = slot
       self.result = result
       self.promptToken = promptToken
+      self.drafted = drafted
       self.alternativeCount = alternativeCount
       self.wantsLogprobs = wantsLogprobs
     }
   }
 
   package let vocabularySize: Int
-  private let device: CPUDevice
+  let device: CPUDevice
   private let contextTokens: Int
   /// [maxSequences]; nil = free.
   package private(set) var slots: [SamplerSlot?]
@@ -45,9 +57,9 @@ package final class Sampler {
   /// [tile rows] 1 / temperature
   private var factors: [Float]
   /// [lanes] of `laneBytes`: candidates, then a row of floats
-  private let laneMemory: DeviceBuffer
-  private let laneBytes: Int
-  private let laneCount: Int
+  let laneMemory: DeviceBuffer
+  let laneBytes: Int
+  let laneCount: Int
 
   /// - Parameter tileRows: most rows of a tile. Memory: about 12 bytes a token of the vocabulary and thread, touched as
   ///   needed.
@@ -102,9 +114,13 @@ package final class Sampler {
 
   /// Works off a tile of raw logits, f32 [tasks, padded vocabulary], whose padding is −∞.
   ///
-  /// - Parameter work: a second tile of the same shape, used where raw logits must survive the processing; the first one
-  ///   is overwritten otherwise.
-  package func run(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
+  /// - Parameters:
+  ///   - tokens: the step's tokens, to which `Task.drafted` refers.
+  ///   - work: a second tile of the same shape, used where raw logits must survive the processing; the first one is
+  ///     overwritten otherwise.
+  package func run(
+    _ tasks: [Task], tokens: [TokenID] = [], logits: Tensor, work: Tensor, result: inout StepResult
+  ) {
     let wantsLogprobs = tasks.contains { $0.wantsLogprobs }
     if wantsLogprobs { raw.update(logits, device: device) }
     let samples = tasks.contains { $0.promptToken == nil }
@@ -112,7 +128,7 @@ package final class Sampler {
     if samples {
       let changes = tasks.contains { slots[$0.slot]?.changesLogits ?? false }
       if changes || wantsLogprobs {
-        runLanes(tasks, raw: logits, processing: processing, output: nil)
+        runLanes(tasks, tokens, raw: logits, processing: processing, output: nil)
       }
       prepareStatistics(tasks, processing)
     }
@@ -120,15 +136,26 @@ package final class Sampler {
       result.promptLogprobs.withUnsafeMutableBufferPointer { prompts in
         result.alternatives.withUnsafeMutableBufferPointer { alternatives in
           let output = Output(samples: samples, prompts: prompts, alternatives: alternatives)
-          runLanes(tasks, raw: logits, processing: processing, output: output)
+          runLanes(tasks, tokens, raw: logits, processing: processing, output: output)
         }
       }
     }
-    for task in tasks where task.promptToken == nil { slots[task.slot]?.append(result.samples[task.result].token) }
+    accept(tasks, tokens, result.samples)
+  }
+
+  /// Notes the chosen tokens: of a row behind drafts only when each of them was chosen.
+  private func accept(_ tasks: [Task], _ tokens: [TokenID], _ samples: [Sample]) {
+    var holds = true
+    var last: TokenID?
+    for task in tasks where task.promptToken == nil {
+      holds = task.drafted.isEmpty || holds && tokens[task.drafted.upperBound - 1] == last
+      last = samples[task.result].token
+      if holds { slots[task.slot]?.append(samples[task.result].token) }
+    }
   }
 
   /// Where a tile's results go: reserved places, each written by one row.
-  private struct Output {
+  struct Output {
     var samples: UnsafeMutableBufferPointer<Sample>
     var prompts: UnsafeMutableBufferPointer<PromptLogprob>
     var alternatives: UnsafeMutableBufferPointer<TokenLogprob>
@@ -151,16 +178,19 @@ package final class Sampler {
   }
 
   /// The stages before temperature, on a copy where the raw row is still needed.
-  private func process(_ task: Task, row: Int, from logits: Tensor, in processing: Tensor, lane: Int) {
+  func process(
+    _ task: Task, _ drafted: DraftedTokens, row: Int, from logits: Tensor, in processing: Tensor, lane: Int
+  ) {
     if processing.pointer != logits.pointer {
       (processing.float32 + row * processing.rowStride).update(
         from: logits.float32 + row * logits.rowStride, count: logits.rowStride)
     }
     guard let slot = slots[task.slot], slot.changesLogits else { return }
-    Processors.apply(slot, to: line(processing, row), scratch: floats(lane))
+    Processors.apply(slot, drafted: drafted, to: line(processing, row), scratch: floats(lane))
   }
 
-  private func finish(
+  /// The stages after it, and log-probabilities.
+  func finish(
     _ task: Task, row: Int, raw logits: Tensor, processed processing: Tensor, lane: Int, output: Output
   ) {
     guard let slot = slots[task.slot] else { return }
@@ -169,7 +199,8 @@ package final class Sampler {
       output.prompts[task.result].chosen = Logprobs.of(token, in: line(logits, row), statistics: raw.row(row))
     } else {
       let token = Choice.token(
-        line(processing, row), statistics: processed.row(row), slot: slot, candidates: &candidates)
+        line(processing, row), statistics: processed.row(row), slot: slot,
+        position: slot.tokenCount + task.drafted.count, candidates: &candidates)
       output.samples[task.result].token = token
       if task.wantsLogprobs {
         let chosen = Logprobs.of(token, in: line(logits, row), statistics: raw.row(row))
@@ -196,56 +227,5 @@ package final class Sampler {
 
   private func line(_ tile: Tensor, _ row: Int) -> LogitsRow {
     LogitsRow(start: tile.float32 + row * tile.rowStride, count: vocabularySize)
-  }
-
-  // MARK: Lanes
-
-  private func candidates(_ lane: Int) -> Candidates {
-    Candidates(memory: laneMemory.pointer + lane * laneBytes, vocabularySize: vocabularySize)
-  }
-
-  /// [vocabulary]
-  private func floats(_ lane: Int) -> UnsafeMutableBufferPointer<Float> {
-    let start = laneMemory.pointer + lane * laneBytes + Candidates.byteCount(vocabularySize: vocabularySize)
-    return UnsafeMutableBufferPointer(
-      start: start.bindMemory(to: Float.self, capacity: vocabularySize), count: vocabularySize)
-  }
-
-  /// One pass over the rows of a tile, handed through the pool as a pointer: what it is and what it works on. It outlives
-  /// the call because `runLanes` waits for all lanes. No closure: one would be allocated.
-  private struct LaneJob {
-    var sampler: Unmanaged<Sampler>
-    var tasks: UnsafeBufferPointer<Task>
-    var lanes: Int
-    var raw: Tensor
-    var processing: Tensor
-    /// nil = the stages before temperature.
-    var output: Output?
-  }
-
-  /// Runs a pass over every row; lane i takes rows i, i + lanes, … so that each lane owns its scratch.
-  private func runLanes(_ tasks: [Task], raw: Tensor, processing: Tensor, output: Output?) {
-    tasks.withUnsafeBufferPointer { tasks in
-      let lanes = min(laneCount, tasks.count)
-      var job = LaneJob(
-        sampler: .passUnretained(self), tasks: tasks, lanes: lanes, raw: raw, processing: processing, output: output)
-      withUnsafePointer(to: &job) { pointer in
-        device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
-          guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
-          let job = holder.assumingMemoryBound(to: LaneJob.self).pointee
-          for lane in begin..<end { job.sampler.takeUnretainedValue().run(job, lane: lane) }
-        }
-      }
-    }
-  }
-
-  private func run(_ job: borrowing LaneJob, lane: Int) {
-    for row in stride(from: lane, to: job.tasks.count, by: job.lanes) {
-      if let output = job.output {
-        finish(job.tasks[row], row: row, raw: job.raw, processed: job.processing, lane: lane, output: output)
-      } else {
-        process(job.tasks[row], row: row, from: job.raw, in: job.processing, lane: lane)
-      }
-    }
   }
 }
