@@ -73,12 +73,19 @@ import Testing
 
   @Test(arguments: [
     ("max_model_length", JSON.int(1)), ("seed", "one"), ("tensor_parallel_size", 2), ("block_size", 17),
-    ("quantization", "awq"), ("dtype", "int3"),
+    ("quantization", "awq"), ("dtype", "int3"), ("speculative_config", ["method": "eagle"]),
+    ("speculative_config", ["method": "ngram", "num_speculative_tokens": 0]), ("speculative_config", "ngram"),
   ])
   func wrongArgumentsAreErrors(name: String, value: JSON) {
     var members = JSONObject()
     members[name] = value
     #expect(throws: RequestError.self) { try EngineArguments(members).apply(to: .offline) }
+  }
+
+  @Test func speculationIsAnArgument() throws {
+    let arguments: EngineArguments = ["speculativeConfig": ["method": "ngram", "num_speculative_tokens": 5]]
+    #expect(try arguments.apply(to: .offline).speculation?.tokens == 5)
+    #expect(try EngineArguments(["speculative_config": nil]).apply(to: .offline).speculation == nil)
   }
 
   @Test func neutralValuesOfMissingFeaturesPass() throws {

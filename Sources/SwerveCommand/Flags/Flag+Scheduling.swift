@@ -52,7 +52,7 @@ extension Flag {
       "group prompts of similar length"),
     .ignored(
       "disable-hybrid-kv-cache-manager", .bool, .scheduling, why: "there is one kind of cache", "one cache manager"),
-    .ignored("num-lookahead-slots", .int, .scheduling, why: "there is no speculation", "slots kept for drafts"),
+    .ignored("num-lookahead-slots", .int, .scheduling, why: "drafts take what a step leaves", "slots kept for drafts"),
   ]
 
   /// What the CPU device is told, on commands without the other engine flags.

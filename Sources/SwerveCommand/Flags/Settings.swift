@@ -9,6 +9,8 @@ package struct Settings: Sendable {
   package var revision: String?
   package var tokenizerRevision: String?
   package var engine = EngineConfiguration()
+  /// Members of `--speculative-config` and its short forms; empty = no speculation.
+  package var speculation = JSONObject()
   package var server = ServerConfiguration()
   package var hub = HubSettings()
   package var log = LogSettings()
