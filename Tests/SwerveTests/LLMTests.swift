@@ -73,8 +73,7 @@ import Testing
 
   @Test(arguments: [
     ("max_model_length", JSON.int(1)), ("seed", "one"), ("tensor_parallel_size", 2), ("block_size", 17),
-    ("quantization", "awq"), ("dtype", "int3"), ("speculative_config", ["method": "eagle"]),
-    ("speculative_config", ["method": "ngram", "num_speculative_tokens": 0]), ("speculative_config", "ngram"),
+    ("quantization", "awq"), ("dtype", "int3"),
   ])
   func wrongArgumentsAreErrors(name: String, value: JSON) {
     var members = JSONObject()
@@ -85,7 +84,14 @@ import Testing
   @Test func speculationIsAnArgument() throws {
     let arguments: EngineArguments = ["speculativeConfig": ["method": "ngram", "num_speculative_tokens": 5]]
     #expect(try arguments.apply(to: .offline).speculation?.tokens == 5)
-    #expect(try EngineArguments(["speculative_config": nil]).apply(to: .offline).speculation == nil)
+    let off: EngineArguments = ["speculative_config": nil]
+    #expect(try off.apply(to: .offline).speculation == nil)
+    let eagle: EngineArguments = ["speculative_config": ["method": "eagle"]]
+    let none: EngineArguments = ["speculative_config": ["method": "ngram", "num_speculative_tokens": 0]]
+    let word: EngineArguments = ["speculative_config": "ngram"]
+    for wrong in [eagle, none, word] {
+      #expect(throws: RequestError.self) { try wrong.apply(to: .offline) }
+    }
   }
 
   @Test func neutralValuesOfMissingFeaturesPass() throws {

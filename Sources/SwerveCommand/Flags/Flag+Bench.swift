@@ -43,7 +43,9 @@ extension Flag {
   static let replay: [Flag] = [
     .string("requests", .benchReplay, \.bench.requestsFile, "JSONL file: prompt_token_ids, max_tokens"),
     .int("concurrency", .benchReplay, \.bench.maxConcurrency, default: "all", "requests at once"),
-    .custom("temperature", .double, .benchReplay, default: "0", "0 = greedy; else seeded by the request's place") {
+    .custom(
+      "temperature", .double, .benchReplay, default: "greedy", "more than 0 samples, seeded by the request's place"
+    ) {
       if case .double(let value) = $1 { $0.bench.temperature = value }
     },
   ]

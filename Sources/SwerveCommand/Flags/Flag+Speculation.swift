@@ -21,7 +21,7 @@ extension Flag {
       "spec-model", .string, .features, default: "null", allowed: ["ngram", "[ngram]"],
       why: "n-gram look-up has no draft model", "draft model"),
     .custom(
-      "spec-tokens", .int, .features, default: "8", "short for --speculative-config.num_speculative_tokens"
+      "spec-tokens", .int, .features, default: "8 with ngram", "short for --speculative-config.num_speculative_tokens"
     ) { settings, value in
       if case .int(let count) = value { settings.speculation["num_speculative_tokens"] = .int(count) }
     },
