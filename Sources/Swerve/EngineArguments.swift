@@ -16,6 +16,14 @@ public struct EngineArguments: Sendable, ExpressibleByDictionaryLiteral {
     var configuration = configuration
     for (name, value) in members where !value.isNull {
       let key = Self.normalised(name)
+      if key == "speculative_config", let members = value.object {
+        do {
+          configuration.speculation = try SpeculationConfiguration(members)
+        } catch {
+          throw .badRequest(error.description, param: name)
+        }
+        continue
+      }
       guard let rule = Self.rules[key] else {
         throw .badRequest("There is no engine argument \(name).", param: name)
       }
@@ -89,6 +97,7 @@ public struct EngineArguments: Sendable, ExpressibleByDictionaryLiteral {
     "long_prefill_token_threshold": set(\.longPrefillThreshold) { $0.int },
     "scheduling_policy": set(\.schedulingPolicy) { $0.string.flatMap { EngineConfiguration.Policy(rawValue: $0) } },
     "scheduler_cls": set(\.schedulerExtension) { $0.string },
+    "speculative_config": only(),
     "max_logprobs": set(\.maxLogprobs) { $0.int },
     // Accepted as everywhere: no remote code is ever executed, and there is no graph to capture.
     "trust_remote_code": { _, value in value.bool != nil },

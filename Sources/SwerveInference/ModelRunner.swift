@@ -36,6 +36,7 @@ package final class ModelRunner {
     let model = configuration.model
     let limits = configuration.limits
     precondition(limits.sequences > 0 && limits.rows >= limits.sequences, "a step has a row for each sequence")
+    precondition(limits.drafts <= SpeculationConfiguration.tokenRange.upperBound, "more drafts than a tile has rows")
     self.configuration = configuration
     self.device = device
     let (source, warnings) = try WeightLoader.source(configuration, files: files)
@@ -72,7 +73,10 @@ package final class ModelRunner {
   /// Prompt log-probabilities are reported for every prompt row computed; a sequence that is computed again after
   /// preemption reports them again, with the same values.
   ///
-  /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool.
+  /// Rows behind drafts are sampled too; the sampler's state takes over those that hold.
+  ///
+  /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool; a sequence
+  ///   has at most `limits.drafts` drafts.
   /// - Throws: what the attention port throws; a local one never does.
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     result.removeAll()
@@ -88,23 +92,48 @@ package final class ModelRunner {
 
   // MARK: Sampled rows
 
+  /// Room for the samples of any step, and for the alternatives of this one's sequences with any number of drafts, so that
+  /// a step with more drafts than those before it allocates nothing. Beyond a mebibyte lists grow as they come.
+  private func reserve(_ plan: borrowing StepPlan, _ result: inout StepResult) {
+    let perSequence = 1 + configuration.limits.drafts
+    let samples = min(configuration.limits.rows, configuration.limits.sequences * perSequence)
+    if result.samples.capacity < samples { result.samples.reserveCapacity(samples) }
+    guard configuration.limits.drafts > 0 else { return }
+    var alternatives = 0
+    for step in plan.sequences where step.samples {
+      if let state = sampler.slots[Int(step.slot.rawValue)] {
+        alternatives += sampler.alternatives(state, isPrompt: false) * perSequence
+      }
+    }
+    alternatives = min(alternatives, (1 << 20) / MemoryLayout<TokenLogprob>.stride)
+    if result.alternatives.capacity < alternatives { result.alternatives.reserveCapacity(alternatives) }
+  }
+
   private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
+    reserve(plan, &result)
     for index in plan.sequences.indices where plan.sequences[index].samples {
       let step = plan.sequences[index]
       let slot = Int(step.slot.rawValue)
       guard let state = sampler.slots[slot] else { preconditionFailure("a sampled sequence was never admitted") }
       let alternatives = sampler.alternatives(state, isPrompt: false)
-      result.samples.append(
-        Sample(
-          sequenceIndex: Int32(index), token: 0, firstAlternative: Int32(result.alternatives.count),
-          alternativeCount: 0))
-      append(
-        Sampler.Task(
-          slot: slot, result: result.samples.count - 1, promptToken: nil, alternativeCount: alternatives,
-          wantsLogprobs: state.sampling.params.logprobs != nil),
-        row: step.firstRow + step.rowCount - 1, residual: residual, into: &result)
+      // The sampler wants a sequence's rows in one tile.
+      let drafts = Int(step.draftCount)
+      if rows.count + 1 + drafts > head.tileRows { finishTile(plan.tokens, residual, into: &result) }
+      let firstDraft = Int(step.firstSampledRow) + 1
+      for draft in 0...drafts {
+        result.samples.append(
+          Sample(
+            sequenceIndex: Int32(index), token: 0, firstAlternative: Int32(result.alternatives.count),
+            alternativeCount: 0))
+        append(
+          Sampler.Task(
+            slot: slot, result: result.samples.count - 1, promptToken: nil,
+            drafted: firstDraft..<firstDraft + draft, alternativeCount: alternatives,
+            wantsLogprobs: state.sampling.params.logprobs != nil),
+          row: step.firstSampledRow + Int32(draft), plan.tokens, residual: residual, into: &result)
+      }
     }
-    finishTile(residual, into: &result)
+    finishTile(plan.tokens, residual, into: &result)
   }
 
   // MARK: Prompt rows
@@ -129,27 +158,30 @@ package final class ModelRunner {
           Sampler.Task(
             slot: slot, result: result.promptLogprobs.count - 1, promptToken: token, alternativeCount: alternatives,
             wantsLogprobs: true),
-          row: step.firstRow + offset, residual: residual, into: &result)
+          row: step.firstRow + offset, plan.tokens, residual: residual, into: &result)
       }
     }
-    finishTile(residual, into: &result)
+    finishTile(plan.tokens, residual, into: &result)
   }
 
   // MARK: Tiles
 
-  private func append(_ task: Sampler.Task, row: Int32, residual: Tensor, into result: inout StepResult) {
+  private func append(
+    _ task: Sampler.Task, row: Int32, _ tokens: [TokenID], residual: Tensor, into result: inout StepResult
+  ) {
     var task = task
     task.firstAlternative = result.alternatives.count
     for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
     rows.append(row)
     tasks.append(task)
-    if rows.count == head.tileRows { finishTile(residual, into: &result) }
+    if rows.count == head.tileRows { finishTile(tokens, residual, into: &result) }
   }
 
-  private func finishTile(_ residual: Tensor, into result: inout StepResult) {
+  /// - Parameter tokens: the step's.
+  private func finishTile(_ tokens: [TokenID], _ residual: Tensor, into result: inout StepResult) {
     guard !rows.isEmpty else { return }
     let logits = computeTile(residual)
-    sampler.choose(tasks, logits: logits, work: head.work.first(rows.count), result: &result)
+    sampler.choose(tasks, tokens: tokens, logits: logits, work: head.work.first(rows.count), result: &result)
     rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
   }

@@ -8,12 +8,15 @@ package struct RunnerLimits: Sendable, Hashable {
   package var contextTokens: Int
   /// Tokens of a KV block: 16, 32, 64 or 128.
   package var blockTokens: Int
+  /// Drafted tokens of a sequence and step at most; a step has them beside its other rows, within `rows`.
+  package var drafts: Int
 
-  package init(rows: Int, sequences: Int, contextTokens: Int, blockTokens: Int = 16) {
+  package init(rows: Int, sequences: Int, contextTokens: Int, blockTokens: Int = 16, drafts: Int = 0) {
     self.rows = rows
     self.sequences = sequences
     self.contextTokens = contextTokens
     self.blockTokens = blockTokens
+    self.drafts = drafts
   }
 
   /// Block table entries of a step at most.

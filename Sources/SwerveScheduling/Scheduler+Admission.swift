@@ -141,6 +141,8 @@ extension Scheduler {
     }
     generated[index].reserveCapacity(Int(group.maxNewTokens))
     terminators[index] = group.sampling.terminators
+    drafts?.admit(
+      slot, prompt: group.prompt, output: entry.preempted?.generated ?? [], maxNewTokens: group.maxNewTokens)
     running[index] = sequence
     freeSlots.removeLast()
     waiting.startedRunning(entry.key.lane)

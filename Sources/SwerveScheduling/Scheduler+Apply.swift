@@ -2,11 +2,12 @@ package import SwerveCore
 
 extension Scheduler {
   /// Takes over what a step produced: its tokens are computed, full blocks become findable, sequences that reached
-  /// their end give back blocks and slot. `outputs` is replaced: one entry per sequence of the plan that has a token,
-  /// ended, or ran for the first time.
+  /// their end give back blocks and slot. `outputs` is replaced: one entry per token, and one per sequence of the plan
+  /// that ended or ran for the first time without one.
   ///
-  /// Sequences cancelled since the plan was made are skipped, and so is a plan that is not the last one or was applied
-  /// before. A sequence that should have a sample and has none ends with
+  /// A sequence takes its first sample, and the sample after a draft as long as every draft so far was the token sampled;
+  /// what comes after a token that ends it is dropped. Sequences cancelled since the plan was made are skipped, and so is
+  /// a plan that is not the last one or was applied before. A sequence that should have a sample and has none ends with
   /// `error`. No allocation once `outputs` has its capacity.
   package mutating func apply(
     _ plan: borrowing StepPlan, _ result: borrowing StepResult, into outputs: inout [SequenceOutput]
@@ -20,20 +21,19 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
-      running[slot].computedTokens = step.contextTokens + step.rowCount
-      if configuration.enablePrefixCaching { sealBlocks(step.slot) }
       var output = output(of: step, at: index)
+      var accepted = 0
       if step.samples {
         if hasSample {
-          output.token = result.samples[cursor].token
-          output.sampleIndex = Int32(cursor)
-          output.finish = take(result.samples[cursor].token, slot)
+          accepted = takeSamples(cursor, of: step, plan, result, last: &output, into: &outputs)
         } else {
           output.finish = .error
         }
-      } else if running[slot].remainingTokens == 0 {
-        output.finish = .length
       }
+      running[slot].computedTokens = step.contextTokens + step.rowCount - step.draftCount + Int32(accepted)
+      if configuration.enablePrefixCaching { sealBlocks(step.slot) }
+      if step.draftCount > 0 { releaseDraftBlocks(of: step.slot) }
+      if !step.samples && running[slot].remainingTokens == 0 { output.finish = .length }
       emit(output, step.slot, into: &outputs)
     }
     counters.steps += 1
@@ -54,7 +54,8 @@ extension Scheduler {
 
   private func begin(_ outputs: inout [SequenceOutput]) {
     outputs.removeAll(keepingCapacity: true)
-    if outputs.capacity < configuration.maxSequences { outputs.reserveCapacity(configuration.maxSequences) }
+    let most = min(configuration.maxSequences * (1 + counters.draftLimit), configuration.maxBatchedTokens)
+    if outputs.capacity < most { outputs.reserveCapacity(most) }
   }
 
   private func isCurrent(_ step: SequenceStep, of plan: UInt64) -> Bool {
@@ -82,6 +83,30 @@ extension Scheduler {
     outputs.append(output)
   }
 
+  /// Takes a sequence's samples, of which the first is at `cursor`, as far as they hold: all but the last one become
+  /// outputs, that one is put into `last`. Answers how many drafts were accepted.
+  private mutating func takeSamples(
+    _ cursor: Int, of step: SequenceStep, _ plan: borrowing StepPlan, _ result: borrowing StepResult,
+    last: inout SequenceOutput, into outputs: inout [SequenceOutput]
+  ) -> Int {
+    var accepted = 0
+    while true {
+      let sample = result.samples[cursor + accepted]
+      last.token = sample.token
+      last.sampleIndex = Int32(cursor + accepted)
+      last.finish = take(sample.token, Int(step.slot.rawValue))
+      let next = cursor + accepted + 1
+      guard last.finish == nil, isAccepted(accepted, of: step, after: sample.token, in: plan),
+        next < result.samples.count, result.samples[next].sequenceIndex == sample.sequenceIndex
+      else { break }
+      outputs.append(last)
+      last.isFirstScheduled = false
+      accepted += 1
+    }
+    if accepted > 0 { countAccepted(accepted) }
+    return accepted
+  }
+
   /// Appends a sampled token. Answers why the sequence ends with it, nil when it goes on.
   private mutating func take(_ token: TokenID, _ slot: Int) -> FinishReason? {
     generated[slot].append(token)
@@ -89,6 +114,7 @@ extension Scheduler {
     let before = running[slot].generatedTokens
     running[slot].generatedTokens = before + 1
     running[slot].lastToken = token
+    drafts?.append(token, slot: slot)
     if before >= running[slot].minNewTokens && terminators[slot].contains(token) { return .stop }
     return before + 1 >= running[slot].maxNewTokens ? .length : nil
   }

@@ -34,9 +34,10 @@ extension Scheduler {
     if plan.releases.capacity < 2 * sequences { plan.releases.reserveCapacity(2 * sequences) }
   }
 
-  /// Sequences that need one token, in order, each with the block it is written to. Answers whether any was preempted.
+  /// Sequences that need one token, in order, each with the block it is written to, and their drafts. Answers whether any was preempted.
   private mutating func scheduleDecodes(into plan: inout StepPlan, budget: inout Int) -> Bool {
     var preemptedAny = false
+    var allowance = draftAllowance()
     var position = 0
     while position < order.count && budget > 0 {
       let slot = order[position]
@@ -58,6 +59,7 @@ extension Scheduler {
         if isPreempted { break }
         append(slot, rows: 1, to: &plan)
         budget -= 1
+        if allowance != nil { budget -= appendDrafts(to: slot, of: &plan, &allowance!) }
       }
       position += 1
     }

@@ -10,8 +10,9 @@ package import SwerveCore
 /// the same thing. Within the token budget: first the sequences that need one token, then running prompts, then
 /// admissions, each in the policy's order. A sequence is admitted when the pool holds all its known tokens, so prompts
 /// never run out of blocks half-way; when output tokens do, the last sequence in the policy's order (of the tenant that
-/// was served most, where tenants share) gives its blocks back and waits at its place in the queue. Its tokens are kept and recomputed, so it continues as if nothing had
-/// happened.
+/// was served most, where tenants share) gives its blocks back and waits at its place in the queue. Its tokens are kept
+/// and recomputed, so it continues as if nothing had happened. With speculation, what is left of the budget goes to
+/// guesses of coming tokens; a guess that proves right saves the sequence a step, a wrong one is forgotten.
 ///
 /// The step being executed is fixed by its plan: requests may be added, cancelled or finished between `schedule` and
 /// `apply`; results of sequences that are gone are ignored.
@@ -39,6 +40,9 @@ package struct Scheduler: ~Copyable {
   var freeSlots: [SlotID]
   /// Slots given back since the last plan.
   var releases: [SlotID] = []
+
+  /// Guesses for running sequences; nil without speculation.
+  var drafts: Drafts?
 
   var groups = SequenceGroups()
   var waiting: RequestQueue
@@ -83,6 +87,8 @@ package struct Scheduler: ~Copyable {
     freeSlots = (0..<slots).reversed().map { SlotID($0) }
     waiting = RequestQueue(
       policy: policy, rules: configuration.serviceRules, leadTokens: 4 * configuration.maxBatchedTokens)
+    drafts = configuration.speculation.map { Drafts($0, slots: slots) }
+    counters.draftLimit = configuration.speculation?.tokens ?? 0
     blockTokens = [TokenID](repeating: 0, count: configuration.blockSize)
     order.reserveCapacity(slots)
     releases.reserveCapacity(2 * slots)
@@ -234,6 +240,7 @@ package struct Scheduler: ~Copyable {
     running[index].plannedStep = 0
     generated[index] = []
     terminators[index] = []
+    drafts?.release(slot)
     if let position = order.firstIndex(of: slot) { order.remove(at: position) }
     freeSlots.append(slot)
     releases.append(slot)

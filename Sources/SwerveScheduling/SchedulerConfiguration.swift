@@ -1,3 +1,5 @@
+package import SwerveCore
+
 /// The numbers a scheduler works within. Constant for its life.
 package struct SchedulerConfiguration: Sendable, Hashable {
   /// Most tokens one step computes, over all sequences. ≥ 1; sensibly at least `maxSequences`, so that every running
@@ -25,9 +27,15 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var queueTimeout: UInt64?
   /// Whether prompts of similar length are admitted together where the policy holds them equally urgent.
   package var groupsLengths = false
+  /// Guess tokens and verify several in one step; nil = one token a step.
+  package var speculation: SpeculationConfiguration?
   /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
   /// that a collision does no harm.
   package var blockHashBits = 128
+
+  /// What a row adds to a step, in units of a step without rows, before anything was measured: eight rows of a model that
+  /// is read from memory take about a third longer than one row does.
+  package static let rowCost: Float = 0.05
 
   package init(maxBatchedTokens: Int, maxSequences: Int, blockSize: Int, blockCount: Int, maxModelLength: Int) {
     self.maxBatchedTokens = maxBatchedTokens
@@ -65,6 +73,7 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     }
     if serviceRules.count > 64 { found.append("There can be at most 64 service classes, not \(serviceRules.count).") }
     for (index, rule) in serviceRules.enumerated() { found += rule.problems(index) }
+    found += speculation?.problems() ?? []
     if !(1...128).contains(blockHashBits) {
       found.append("The scheduler's blockHashBits must be between 1 and 128, not \(blockHashBits).")
     }

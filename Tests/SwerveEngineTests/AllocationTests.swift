@@ -9,10 +9,16 @@ import Testing
   /// Heap allocations that one decode step may make. The number is a promise: it does not grow.
   static let threshold = 0
 
-  private func plan(_ quantization: EngineConfiguration.Quantization) throws -> StartPlan {
+  private func plan(_ quantization: EngineConfiguration.Quantization, speculating: Bool) throws -> StartPlan {
     try StartPlan(
       storyConfiguration {
         $0.maxSequences = 32; $0.maxBatchedTokens = 1024; $0.quantization = quantization
+        if speculating {
+          $0.speculation = SpeculationConfiguration()
+          // Draft whatever the machine, and no more than lets all sequences run to the end of the test.
+          $0.speculation?.rowCost = 1e-4
+          $0.speculation?.tokens = 1
+        }
       })
   }
 
@@ -24,9 +30,10 @@ import Testing
       sampling: SamplingState(params: params, seed: id, badWordTokens: [], terminators: []))
   }
 
-  @Test(arguments: EngineConfiguration.Quantization.allCases)
-  func decodeStepsAllocateNothing(_ quantization: EngineConfiguration.Quantization) throws {
-    let threads = EngineThreads(plan: try plan(quantization), clock: .monotonic, observer: nil, onFailure: { _ in })
+  @Test(arguments: EngineConfiguration.Quantization.allCases, [false, true])
+  func decodeStepsAllocateNothing(_ quantization: EngineConfiguration.Quantization, speculating: Bool) throws {
+    let threads = EngineThreads(
+      plan: try plan(quantization, speculating: speculating), clock: .monotonic, observer: nil, onFailure: { _ in })
     var loaded = EngineThreads.Loaded()
     var loop = try threads.makeLoop(&loaded, onProgress: { _ in })
     threads.inbox.post(.submit(request(1) { _ in }))
@@ -86,6 +93,9 @@ import Testing
       recycle()
     }
     #expect(counts.filter { $0 > Self.threshold }.isEmpty, "allocations per step: \(counts)")
+    let statistics = threads.board.statistics
+    #expect(statistics.runningRequests == 4)
+    #expect(speculating ? statistics.acceptedTokens > 20 : statistics.drafts == 0, "\(statistics)")
   }
 
   @Test func theCounterCounts() {

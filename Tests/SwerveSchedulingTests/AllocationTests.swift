@@ -14,11 +14,13 @@ import Testing
 
   @Test(
     .enabled(if: isOptimized && allocation_count() >= 0, "unoptimised code boxes temporaries; only Linux counts"),
-    arguments: [true, false])
-  func `a decode step allocates nothing`(caching: Bool) throws {
-    var numbers = configuration(budget: 8_192, sequences: 256, blockSize: 16, blocks: 4_096, length: 1_024)
+    arguments: [true, false], [true, false])
+  func `a decode step allocates nothing`(caching: Bool, speculating: Bool) throws {
+    var numbers = configuration(budget: 8_192, sequences: 256, blockSize: 16, blocks: 32_768, length: 2_048)
     numbers.enablePrefixCaching = caching
+    if speculating { numbers.speculation = SpeculationConfiguration() }
     var scheduler = try Scheduler(configuration: numbers)
+    scheduler.setRowCost(1e-4)
     for id in 0..<256 {
       try scheduler.add(
         WaitingRequest(
@@ -28,15 +30,21 @@ import Testing
     var plan = StepPlan()
     var result = StepResult()
     var outputs: [SequenceOutput] = []
-    result.samples.reserveCapacity(256)
+    result.samples.reserveCapacity(4_096)
     var allocations = 0
     var decoded = 0
+    // With speculation the sequences count to seven over and over, so that drafts are made, hold and fail.
     for step in 0..<200 {
       let before = allocation_count()
       scheduler.schedule(into: &plan)
       result.removeAll()
       for index in 0..<plan.sequences.count where plan.sequences[index].samples {
-        result.samples.append(Sample(sequenceIndex: Int32(index), token: TokenID(step)))
+        let sequence = plan.sequences[index]
+        for draft in 0...sequence.draftCount {
+          let place = Int(sequence.contextTokens + 1 + draft)
+          let token = speculating ? (place % 50 == 0 ? place : place % 7) : step
+          result.samples.append(Sample(sequenceIndex: Int32(index), token: TokenID(token)))
+        }
       }
       scheduler.apply(plan, result, into: &outputs)
       if step > 0 {
@@ -45,7 +53,13 @@ import Testing
       }
     }
     try scheduler.checkInvariants()
-    #expect(decoded == 199 * 256)
+    if speculating {
+      let statistics = scheduler.statistics
+      #expect(statistics.acceptedTokens > 10_000 && statistics.acceptedTokens < statistics.draftTokens)
+      #expect(decoded == 199 * 256 + statistics.acceptedTokens)
+    } else {
+      #expect(decoded == 199 * 256)
+    }
     #expect(allocations == 0)
   }
 }

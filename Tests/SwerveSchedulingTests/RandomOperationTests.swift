@@ -40,12 +40,14 @@ import Testing
     #expect(totals.missingSamples > 20)
     #expect(totals.resets > 200)
     #expect(totals.expired > 20)
+    #expect(totals.draftTokens > 5_000)
+    #expect(totals.acceptedTokens > 1_000)
   }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
-  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0
+  var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
 }
 
 /// One configuration and one history.
@@ -101,8 +103,17 @@ private final class Episode {
       rule.preempts = generator.chance(40)
       numbers.serviceRules.append(rule)
     }
+    if generator.chance(50) {
+      var speculation = SpeculationConfiguration()
+      speculation.tokens = Int.random(in: 1...15, using: &generator)
+      speculation.promptLookupMin = Int.random(in: 1...3, using: &generator)
+      speculation.promptLookupMax = Int.random(in: 3...6, using: &generator)
+      numbers.speculation = speculation
+    }
     harness = try Harness(numbers, policy: policy)
     harness.stepTime = UInt64.random(in: 1...3, using: &generator)
+    // Often draft what is hardly ever right.
+    if generator.chance(70) { harness.setRowCost(1e-4) }
     self.numbers = numbers
     prefixes = (0..<3).map { _ in
       (0..<length).map { _ in TokenID(Int.random(in: 0..<61, using: &generator)) }
@@ -133,6 +144,8 @@ private final class Episode {
     totals.preemptions += harness.statistics.preemptions
     totals.prefixHitTokens += harness.statistics.prefixHitTokens
     totals.steps += steps
+    totals.draftTokens += harness.statistics.draftTokens
+    totals.acceptedTokens += harness.statistics.acceptedTokens
   }
 
   private func add(_ totals: inout Totals) throws {
@@ -146,7 +159,8 @@ private final class Episode {
     let terminators: [TokenID] = generator.chance(50) ? [3, 17, 40] : []
     let minTokens = generator.chance(30) ? Int.random(in: 0...(maxTokens ?? 5), using: &generator) : 0
     let state = sampling(
-      maxTokens: maxTokens, minTokens: minTokens, terminators: terminators, seed: generator.next())
+      maxTokens: maxTokens, minTokens: minTokens, terminators: terminators, seed: generator.next(),
+      topK: generator.chance(40) ? Int.random(in: 1...2, using: &generator) : 0)
     let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
     let salt: [UInt8] = generator.chance(20) ? [9] : []
     let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
@@ -211,7 +225,9 @@ private final class Episode {
         if generator.chance(2) { try add(&totals) }
         if generator.chance(0.5), !harness.result.samples.isEmpty {
           totals.missingSamples += 1
-          harness.result.samples.remove(at: Int.random(in: 0..<harness.result.samples.count, using: &generator))
+          let place = Int.random(in: 0..<harness.result.samples.count, using: &generator)
+          let sequence = harness.result.samples[place].sequenceIndex
+          harness.result.samples.removeAll { $0.sequenceIndex == sequence }
         }
       }
     }

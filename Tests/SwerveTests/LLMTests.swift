@@ -90,6 +90,19 @@ import Testing
     #expect(try other.apply(to: .offline).quantization == .nf4)
   }
 
+  @Test func speculationIsAnArgument() throws {
+    let arguments: EngineArguments = ["speculativeConfig": ["method": "ngram", "num_speculative_tokens": 5]]
+    #expect(try arguments.apply(to: .offline).speculation?.tokens == 5)
+    let off: EngineArguments = ["speculative_config": nil]
+    #expect(try off.apply(to: .offline).speculation == nil)
+    let eagle: EngineArguments = ["speculative_config": ["method": "eagle"]]
+    let none: EngineArguments = ["speculative_config": ["method": "ngram", "num_speculative_tokens": 0]]
+    let word: EngineArguments = ["speculative_config": "ngram"]
+    for wrong in [eagle, none, word] {
+      #expect(throws: RequestError.self) { try wrong.apply(to: .offline) }
+    }
+  }
+
   @Test func neutralValuesOfMissingFeaturesPass() throws {
     let arguments: EngineArguments = [
       "tensorParallelSize": 1, "kv_cache_dtype": "auto", "enforce_eager": true, "quantization": nil, "dtype": "half",

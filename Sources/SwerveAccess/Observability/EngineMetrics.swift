@@ -9,6 +9,7 @@ package struct EngineMetrics: Sendable {
   let process: ProcessMetrics
   let requests: RequestMetrics
   private let statistics: StatisticsMetrics
+  private let speculation: SpeculationMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -25,6 +26,7 @@ package struct EngineMetrics: Sendable {
     let labels = [("model_name", modelName), ("engine", String(engine))]
     let factory = MetricFactory(registry: registry, labels: labels, customBounds: customBounds)
     statistics = StatisticsMetrics(factory, cacheConfiguration: cacheConfiguration)
+    speculation = SpeculationMetrics(factory)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -51,6 +53,7 @@ package struct EngineMetrics: Sendable {
   /// Brings gauges and totals up to date; called at each scrape.
   package func update(from snapshot: EngineStatistics) {
     statistics.update(from: snapshot)
+    speculation.update(from: snapshot)
     process.update()
   }
 
@@ -62,7 +65,7 @@ package struct EngineMetrics: Sendable {
 }
 
 /// Makes series with the labels every engine family has.
-struct MetricFactory {
+struct MetricFactory: Sendable {
   let registry: PrometheusRegistry
   let labels: [(String, String)]
   let customBounds: [String: [Double]]

@@ -12,7 +12,7 @@ struct StatisticsLine {
     self.deviceWord = deviceWord
   }
 
-  /// The line for the time since the last call, and whether anything happened in it.
+  /// The line for the time since the last call, with a second one where tokens were drafted, and whether anything happened in it.
   mutating func next(_ now: EngineStatistics, seconds: Double) -> (text: String, isBusy: Bool) {
     defer { previous = now }
     func rate(_ path: KeyPath<EngineStatistics, Int>) -> Double {
@@ -32,6 +32,7 @@ struct StatisticsLine {
       \(deviceWord) KV cache usage: \(fixed(now.kvUsage * 100))%, Prefix cache hit rate: \(fixed(hitRate * 100))%
       """
     let isBusy = prompt > 0 || generation > 0 || now.runningRequests > 0 || now.waitingRequests > 0
-    return (text, isBusy)
+    let drafts = SpeculationLine.text(now, since: previous, seconds: seconds)
+    return (text + (drafts.map { "\n" + $0 } ?? ""), isBusy)
   }
 }

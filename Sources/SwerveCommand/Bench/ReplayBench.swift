@@ -1,7 +1,7 @@
 package import SwerveCore
 import Synchronization
 
-/// `bench replay`: given token ids, greedy and to full length; one JSON object on standard output. Loading is not part
+/// `bench replay`: given token ids, greedy (or seeded sampling) and to full length; one JSON object on standard output. Loading is not part
 /// of the elapsed time, HTTP is not involved.
 package struct ReplayBench {
   let bench: BenchSettings
@@ -39,7 +39,12 @@ package struct ReplayBench {
   package func run(_ prompts: [BenchPrompt], _ engine: StartedEngine, loadSeconds: Double) async throws -> JSON {
     let load = EngineLoad(client: engine.client)
     let requests = prompts.enumerated().map { place, prompt in
-      load.request(prompt.content, maxTokens: prompt.outputTokens, ordinal: place)
+      var request = load.request(prompt.content, maxTokens: prompt.outputTokens, ordinal: place)
+      if let temperature = bench.temperature, temperature > 0 {
+        request.params.temperature = Float(temperature)
+        request.params.seed = place
+      }
+      return request
     }
     let before = engine.client.statistics
     let client = engine.client
@@ -80,6 +85,11 @@ package struct ReplayBench {
         "hit_tokens": .int(after.prefixHitTokens - before.prefixHitTokens),
         "queried_tokens": .int(after.prefixQueriedTokens - before.prefixQueriedTokens),
         "preemptions": .int(after.preemptions - before.preemptions),
+      ],
+      "speculation": [
+        "drafts": .int(after.drafts - before.drafts), "draft_tokens": .int(after.draftTokens - before.draftTokens),
+        "accepted_tokens": .int(after.acceptedTokens - before.acceptedTokens),
+        "steps": .int(after.steps - before.steps),
       ],
     ]
   }

@@ -43,6 +43,11 @@ extension Flag {
   static let replay: [Flag] = [
     .string("requests", .benchReplay, \.bench.requestsFile, "JSONL file: prompt_token_ids, max_tokens"),
     .int("concurrency", .benchReplay, \.bench.maxConcurrency, default: "all", "requests at once"),
+    .custom(
+      "temperature", .double, .benchReplay, default: "greedy", "more than 0 samples, seeded by the request's place"
+    ) {
+      if case .double(let value) = $1 { $0.bench.temperature = value }
+    },
   ]
 
   static let startup: [Flag] = [

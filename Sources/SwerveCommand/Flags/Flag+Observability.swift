@@ -39,7 +39,7 @@ extension Flag {
       .later("enable-mfu-metrics", .bool, .observability, default: "false", why: "work is not estimated", "estimates"),
       .later(
         "per-request-spec-decode-metrics", .words("none", "summary", "detailed"), .observability, default: "none",
-        why: "there is no speculation", "speculation per request"),
+        why: "speculation is counted for the whole engine", "speculation per request"),
       .later("profiler-config", .json, .observability, default: "{}", allowed: ["null"], why: "use perf", "profiler"),
       .later(
         "enable-logging-iteration-details", .bool, .observability, default: "false", why: "steps are not logged", ""),

@@ -81,7 +81,7 @@ extension Flag {
       "admit prompts of similar length together"),
     .ignored(
       "disable-hybrid-kv-cache-manager", .bool, .scheduling, why: "there is one kind of cache", "one cache manager"),
-    .ignored("num-lookahead-slots", .int, .scheduling, why: "there is no speculation", "slots kept for drafts"),
+    .ignored("num-lookahead-slots", .int, .scheduling, why: "drafts take what a step leaves", "slots kept for drafts"),
   ]
 
   /// What the CPU device is told, on commands without the other engine flags.

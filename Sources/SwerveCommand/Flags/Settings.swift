@@ -12,6 +12,8 @@ package struct Settings: Sendable {
   /// `--load-8bit` and `--load-4bit`, which `SettingsParser` makes a method of.
   package var load8Bit = false
   package var load4Bit = false
+  /// Members of `--speculative-config` and its short forms; empty = no speculation.
+  package var speculation = JSONObject()
   package var server = ServerConfiguration()
   package var hub = HubSettings()
   package var log = LogSettings()

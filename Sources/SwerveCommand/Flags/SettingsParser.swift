@@ -151,6 +151,13 @@ package struct SettingsParser: Sendable {
     applyShortQuantization(&settings, given: given, problems: &problems)
     settings.engine.modelName = settings.model ?? "story"
     if !given.contains("served-model-name") { settings.server.servedModelNames = [settings.engine.modelName] }
+    if !settings.speculation.isEmpty {
+      do {
+        settings.engine.speculation = try SpeculationConfiguration(settings.speculation)
+      } catch {
+        problems += error.problems
+      }
+    }
     problems += settings.engine.problems() + settings.server.problems()
   }
 

@@ -77,6 +77,8 @@ public struct EngineConfiguration: Sendable {
   public var longPrefillThreshold = 0
   /// Share of blocks kept free when admitting.
   public var watermark = 0.0
+  /// Guess tokens from what was said before and verify several in one step; nil = one token a step.
+  public var speculation: SpeculationConfiguration?
 
   // MARK: Device
 
@@ -153,6 +155,7 @@ public struct EngineConfiguration: Sendable {
       "--queue-timeout must be between 0.001 and 1000000000 seconds, not \(queueTimeout ?? 0).")
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
+    found += speculation?.problems() ?? []
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(

@@ -21,8 +21,16 @@ package struct EngineStatistics: Sendable, Hashable {
   package var prefixQueriedTokens = 0
   package var prefixHitTokens = 0
   package var preemptions = 0
+  /// Sequences' steps with drafts, tokens drafted in them, and tokens gained: drafts that were sampled and used.
+  package var drafts = 0
+  package var draftTokens = 0
+  package var acceptedTokens = 0
+  /// Accepted drafts by their place behind the last known token, as far as `draftLimit`.
+  package var acceptedByPosition = SIMD16<Int>()
 
   // Constant after start
+  /// Most drafts of a sequence and step; 0 = no speculation.
+  package var draftLimit = 0
   package var weightBytes = 0
   package var kvBytes = 0
   package var loadSeconds = 0.0
@@ -67,7 +75,7 @@ package struct RequestStatistics: Sendable {
 package protocol EngineObserver: Sendable {
   /// Seconds from arrival to first token of a request.
   func firstToken(seconds: Double)
-  /// Seconds between two tokens of a choice.
+  /// Seconds between two steps that brought tokens of a choice.
   func interToken(seconds: Double)
   /// Tokens computed by one step and its duration.
   func step(tokens: Int, seconds: Double)

@@ -41,8 +41,11 @@ package struct SequenceStep: Sendable, Hashable {
   package var slot: SlotID
   /// First row in `StepPlan.tokens`.
   package var firstRow: Int32
-  /// Tokens computed in this step, ≥ 1.
+  /// Tokens computed in this step, ≥ 1: known ones, then drafted ones.
   package var rowCount: Int32
+  /// How many of the rows, the last ones, hold tokens that are only guessed: 0 unless `samples`. Their keys and values
+  /// count when the guesses turn out right, and are written again otherwise.
+  package var draftCount: Int32
   /// Tokens whose keys and values are in the cache before this step = position of the first row.
   package var contextTokens: Int32
   /// Length of the client's prompt (not of generated tokens recomputed after preemption). Position-dependent rotary
@@ -51,12 +54,13 @@ package struct SequenceStep: Sendable, Hashable {
   /// First entry in `StepPlan.blocks`.
   package var firstBlock: Int32
   package var blockCount: Int32
-  /// Whether the last row's logits are sampled: true when this step reaches the sequence's last known token.
+  /// Whether logits are sampled: true when this step reaches the sequence's last known token. Sampled are the row of
+  /// that token and the rows of the drafts after it.
   package var samples: Bool
 
   package init(
     sequence: SequenceID, slot: SlotID, firstRow: Int32, rowCount: Int32, contextTokens: Int32, promptTokens: Int32,
-    firstBlock: Int32, blockCount: Int32, samples: Bool
+    firstBlock: Int32, blockCount: Int32, samples: Bool, draftCount: Int32 = 0
   ) {
     self.sequence = sequence
     self.slot = slot
@@ -67,7 +71,11 @@ package struct SequenceStep: Sendable, Hashable {
     self.firstBlock = firstBlock
     self.blockCount = blockCount
     self.samples = samples
+    self.draftCount = draftCount
   }
+
+  /// The row of the last known token, the first one that is sampled.
+  package var firstSampledRow: Int32 { firstRow + rowCount - 1 - draftCount }
 }
 
 package struct BlockCopy: Sendable, Hashable {

@@ -1,6 +1,7 @@
 /// What a step produced. Flat and reused like the plan.
 package struct StepResult: Sendable {
-  /// One entry per sequence of the plan with `samples`, in the plan's order.
+  /// One entry per sampled row, in the plan's order: for a sequence with `samples` one, and one more per draft. An entry
+  /// holds only while all drafts before it equal the tokens sampled for them; the others are noise.
   package var samples: [Sample] = []
   /// Alternatives of sampled tokens: entry ranges are in `Sample`. Most likely first.
   package var alternatives: [TokenLogprob] = []

@@ -18,6 +18,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
+  /// What drafts cost; kept only where there are some.
+  private var rowCost: RowCost?
   /// Submitted requests taken from the inbox, and their prompt tokens.
   private var taken = StatusBoard.Taken()
   /// Requests that waited too long.
@@ -37,6 +39,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     self.board = board
     self.clock = clock
     self.totals = totals
+    if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
+      rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
+    }
     messages.reserveCapacity(64)
     emptied.reserveCapacity(4)
   }
@@ -54,6 +59,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
     for request in expired { publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter))) }
     execute(into: &outputs.outputs)
+    measure(since: outputs.start)
     publish(&outputs)
   }
 
@@ -97,6 +103,14 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
       result.removeAll()
       scheduler.fail(plan, into: &outputs)
     }
+  }
+
+  /// Tells the scheduler what a row costs. Steps that compute prompts say little about decoding.
+  private mutating func measure(since start: EngineInstant) {
+    guard rowCost != nil, !plan.sequences.isEmpty else { return }
+    for sequence in plan.sequences where sequence.rowCount - sequence.draftCount > 1 { return }
+    rowCost?.record(rows: plan.tokens.count, seconds: clock.now().seconds(since: start))
+    if let value = rowCost?.value { scheduler.setRowCost(value) }
   }
 
   // MARK: Out

@@ -120,7 +120,10 @@ struct Publisher: ~Copyable {
       requests.values[place].firstToken = now
       observer?.firstToken(seconds: now.seconds(since: requests.values[place].arrival))
     }
-    if let last = requests.values[place].lastToken[index] { observer?.interToken(seconds: now.seconds(since: last)) }
+    // Tokens that one step accepted come together: the gap is between steps.
+    if let last = requests.values[place].lastToken[index], last < now {
+      observer?.interToken(seconds: now.seconds(since: last))
+    }
     requests.values[place].lastToken[index] = now
   }
 

@@ -164,6 +164,7 @@ package struct EngineThreads: Sendable {
     scheduler.serviceRules = configuration.serviceClasses.all.map { ServiceRule($0) }
     scheduler.queueTimeout = configuration.queueTimeout.map { UInt64($0 * 1e9) }
     scheduler.groupsLengths = configuration.groupsLengths
+    scheduler.speculation = configuration.speculation
     return scheduler
   }
 }

@@ -16,7 +16,7 @@ extension StartPlan {
         rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
         sequences: configuration.resolvedMaxSequences,
         contextTokens: configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil } ?? model.contextTokens,
-        blockTokens: configuration.blockSize))
+        blockTokens: configuration.blockSize, drafts: configuration.speculation?.tokens ?? 0))
     switch configuration.loadFormat {
     case .safetensors: break
     case .dummy: runner.weights = .random(seed: UInt64(bitPattern: Int64(configuration.seed)))

@@ -33,7 +33,8 @@ struct OutputHead {
     self.buffers = buffers
   }
 
-  /// Rows of a tile: 40 MiB of logits, at least 16 rows, no more than there can be sequences (in whole row tiles).
+  /// Rows of a tile: 40 MiB of logits, at least 16 rows (a sequence with all its drafts), no more than there can be
+  /// sequences (in whole row tiles).
   static func tileRows(vocabularySize: Int, sequences: Int) -> Int {
     let rowBytes = Sampler.paddedWidth(vocabularySize) * 4
     let fitting = max(16, (40 << 20) / rowBytes / 16 * 16)

@@ -7,11 +7,12 @@ enum Choice {
   /// - Parameters:
   ///   - row: processed and divided by the temperature.
   ///   - statistics: of `row`; sums where `needsSums`.
+  ///   - position: of the token in its sequence.
   static func token(
-    _ row: RowScan, statistics: RowStatistics, slot: borrowing SamplerSlot, candidates: inout Candidates,
-    rejection: Rejection
+    _ row: RowScan, statistics: RowStatistics, slot: borrowing SamplerSlot, position: Int,
+    candidates: inout Candidates, rejection: Rejection
   ) -> TokenID {
-    let found = slot.isGreedy ? statistics.argmax : drawn(row, statistics, slot, &candidates, rejection)
+    let found = slot.isGreedy ? statistics.argmax : drawn(row, statistics, slot, position, &candidates, rejection)
     // Nothing is left where every token was banned (or no logit is a number): rather a token the request names than one
     // it excluded.
     return TokenID(found ?? statistics.argmax ?? slot.allowed?.first.map { Int($0.rawValue) } ?? 0)
@@ -23,15 +24,14 @@ enum Choice {
   }
 
   private static func drawn(
-    _ row: RowScan, _ statistics: RowStatistics, _ slot: borrowing SamplerSlot, _ candidates: inout Candidates,
-    _ rejection: Rejection
+    _ row: RowScan, _ statistics: RowStatistics, _ slot: borrowing SamplerSlot, _ position: Int,
+    _ candidates: inout Candidates, _ rejection: Rejection
   ) -> Int? {
     let maximum = statistics.maximum
     guard maximum.isFinite else { return nil }
     let params = slot.sampling.params
     let random = Philox(seed: slot.sampling.seed)
     let sequence = slot.sequence.index
-    let position = slot.tokenCount
     let floor = MinP.floor(params.minP, maximum: maximum)
     var kept: Int?
     if TopK.isActive(params.topK, vocabularySize: row.logits.count) {

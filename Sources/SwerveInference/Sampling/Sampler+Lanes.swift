@@ -27,6 +27,7 @@ extension Sampler {
   private struct LaneJob {
     var sampler: Unmanaged<Sampler>
     var tasks: UnsafeBufferPointer<Task>
+    var tokens: UnsafeBufferPointer<TokenID>
     var lanes: Int
     var logits: Tensor
     var work: Tensor
@@ -34,16 +35,19 @@ extension Sampler {
   }
 
   /// Runs a pass over every row; lane i takes rows i, i + lanes, … so that each lane owns its scratch.
-  func runLanes(_ tasks: [Task], logits: Tensor, work: Tensor, output: Output) {
+  func runLanes(_ tasks: [Task], _ tokens: [TokenID], logits: Tensor, work: Tensor, output: Output) {
     tasks.withUnsafeBufferPointer { tasks in
-      let lanes = min(laneCount, tasks.count)
-      var job = LaneJob(
-        sampler: .passUnretained(self), tasks: tasks, lanes: lanes, logits: logits, work: work, output: output)
-      withUnsafePointer(to: &job) { pointer in
-        device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
-          guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
-          let job = holder.assumingMemoryBound(to: LaneJob.self).pointee
-          for lane in begin..<end { job.sampler.takeUnretainedValue().run(job, lane: lane) }
+      tokens.withUnsafeBufferPointer { tokens in
+        let lanes = min(laneCount, tasks.count)
+        var job = LaneJob(
+          sampler: .passUnretained(self), tasks: tasks, tokens: tokens, lanes: lanes, logits: logits, work: work,
+          output: output)
+        withUnsafePointer(to: &job) { pointer in
+          device.runLanes(lanes, job: UnsafeRawPointer(pointer)) { context, begin, end, _ in
+            guard let holder = context?.assumingMemoryBound(to: UnsafeRawPointer.self).pointee else { return }
+            let job = holder.assumingMemoryBound(to: LaneJob.self).pointee
+            for lane in begin..<end { job.sampler.takeUnretainedValue().run(job, lane: lane) }
+          }
         }
       }
     }
@@ -51,7 +55,9 @@ extension Sampler {
 
   private func run(_ job: borrowing LaneJob, lane: Int) {
     for row in stride(from: lane, to: job.tasks.count, by: job.lanes) {
-      finish(job.tasks[row], row: row, logits: job.logits, work: job.work, lane: lane, output: job.output)
+      let task = job.tasks[row]
+      let drafted = DraftedTokens(rebasing: job.tokens[task.drafted])
+      finish(task, drafted, row: row, logits: job.logits, work: job.work, lane: lane, output: job.output)
     }
   }
 }

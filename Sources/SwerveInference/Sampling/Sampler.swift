@@ -5,11 +5,16 @@
 package import SwerveCore
 package import SwerveHardware
 
+/// Tokens that a row is sampled behind without their being known to be right.
+typealias DraftedTokens = UnsafeBufferPointer<TokenID>
+
 /// Chooses the tokens of a step, and reports log-probabilities.
 ///
 /// The order of stages: allowed ids → logit bias (−100 bans) → bad words → min_tokens mask → repetition, frequency and
 /// presence penalties → temperature → min-p → top-k → top-p → draw. Greedy rows take the argmax after the penalties, the
 /// lowest token among equals. Log-probabilities are those of the raw logits.
+///
+/// A row behind a draft is sampled as if the drafts before it had been chosen, and counts only when they were.
 ///
 /// State is kept by slot. Rows are independent and run on all threads of the device; a step allocates nothing, but for
 /// admissions and for lists of alternatives longer than any before.
@@ -21,15 +26,22 @@ package final class Sampler {
     package var result: Int
     /// The prompt token whose log-probability is wanted; nil = a token is chosen.
     package var promptToken: TokenID?
+    /// Drafted tokens between those the slot knows and the one to choose: a range of the step's tokens. A sequence's rows
+    /// are in one tile, in order; the first one has no drafts before it.
+    package var drafted = 0..<0
     /// Range reserved in `StepResult.alternatives`.
     package var firstAlternative = 0
     package var alternativeCount = 0
     package var wantsLogprobs: Bool
 
-    package init(slot: Int, result: Int, promptToken: TokenID? = nil, alternativeCount: Int, wantsLogprobs: Bool) {
+    package init(
+      slot: Int, result: Int, promptToken: TokenID? = nil, drafted: Range<Int> = 0..<0, alternativeCount: Int,
+      wantsLogprobs: Bool
+    ) {
       self.slot = slot
       self.result = result
       self.promptToken = promptToken
+      self.drafted = drafted
       self.alternativeCount = alternativeCount
       self.wantsLogprobs = wantsLogprobs
     }
@@ -113,29 +125,48 @@ package final class Sampler {
 
   /// Works off a tile of raw logits, f32 [tasks, vocabulary], of which nothing is known yet.
   ///
-  /// - Parameter work: as in `choose`.
-  package func run(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
+  /// - Parameters:
+  ///   - tokens: as in `choose`.
+  ///   - work: as in `choose`.
+  package func run(
+    _ tasks: [Task], tokens: [TokenID] = [], logits: Tensor, work: Tensor, result: inout StepResult
+  ) {
     guard !tasks.isEmpty else { return }
     let request = prepare(tasks)
     device.statistics(
       logits.first(tasks.count).columns(0..<vocabularySize), requests: request.requests, into: request.statistics)
-    choose(tasks, logits: logits, work: work, result: &result)
+    choose(tasks, tokens: tokens, logits: logits, work: work, result: &result)
   }
 
   /// Works off a tile whose logits and statistics are there as `prepare` asked for them.
   ///
-  /// - Parameter work: a second tile of the same shape, used where raw logits must survive the processing; the first one
-  ///   is overwritten otherwise.
-  package func choose(_ tasks: [Task], logits: Tensor, work: Tensor, result: inout StepResult) {
+  /// - Parameters:
+  ///   - tokens: the step's tokens, to which `Task.drafted` refers.
+  ///   - work: a second tile of the same shape, used where raw logits must survive the processing; the first one is
+  ///     overwritten otherwise.
+  package func choose(
+    _ tasks: [Task], tokens: [TokenID] = [], logits: Tensor, work: Tensor, result: inout StepResult
+  ) {
     result.samples.withUnsafeMutableBufferPointer { samples in
       result.promptLogprobs.withUnsafeMutableBufferPointer { prompts in
         result.alternatives.withUnsafeMutableBufferPointer { alternatives in
           let output = Output(samples: samples, prompts: prompts, alternatives: alternatives)
-          runLanes(tasks, logits: logits, work: work, output: output)
+          runLanes(tasks, tokens, logits: logits, work: work, output: output)
         }
       }
     }
-    for task in tasks where task.promptToken == nil { slots[task.slot]?.append(result.samples[task.result].token) }
+    accept(tasks, tokens, result.samples)
+  }
+
+  /// Notes the chosen tokens: of a row behind drafts only when each of them was chosen.
+  private func accept(_ tasks: [Task], _ tokens: [TokenID], _ samples: [Sample]) {
+    var holds = true
+    var last: TokenID?
+    for task in tasks where task.promptToken == nil {
+      holds = task.drafted.isEmpty || holds && tokens[task.drafted.upperBound - 1] == last
+      last = samples[task.result].token
+      if holds { slots[task.slot]?.append(samples[task.result].token) }
+    }
   }
 
   /// Where a tile's results go: reserved places, each written by one row.
@@ -145,7 +176,9 @@ package final class Sampler {
     var alternatives: UnsafeMutableBufferPointer<TokenLogprob>
   }
 
-  func finish(_ task: Task, row: Int, logits: Tensor, work: Tensor, lane: Int, output: Output) {
+  func finish(
+    _ task: Task, _ drafted: DraftedTokens, row: Int, logits: Tensor, work: Tensor, lane: Int, output: Output
+  ) {
     guard let slot = slots[task.slot] else { return }
     var candidates = candidates(lane)
     let statistics = direct.row(row)
@@ -153,9 +186,11 @@ package final class Sampler {
     if let token = task.promptToken {
       output.prompts[task.result].chosen = Logprobs.of(token, in: raw, statistics: statistics)
     } else {
-      let (ready, readyStatistics) = ready(task, row: row, slot, raw: raw, logits: logits, work: work, lane: lane)
+      let (ready, readyStatistics) = ready(
+        task, drafted, row: row, slot, raw: raw, logits: logits, work: work, lane: lane)
       let token = Choice.token(
-        ready, statistics: readyStatistics, slot: slot, candidates: &candidates, rejection: rejection(lane))
+        ready, statistics: readyStatistics, slot: slot, position: slot.tokenCount + drafted.count,
+        candidates: &candidates, rejection: rejection(lane))
       output.samples[task.result].token = token
       if task.wantsLogprobs {
         let chosen = Logprobs.of(token, in: raw, statistics: statistics)
@@ -181,7 +216,8 @@ package final class Sampler {
 
   /// A row through the stages before the choice, on a copy where the raw one is still needed.
   private func ready(
-    _ task: Task, row: Int, _ slot: borrowing SamplerSlot, raw: RowScan, logits: Tensor, work: Tensor, lane: Int
+    _ task: Task, _ drafted: DraftedTokens, row: Int, _ slot: borrowing SamplerSlot, raw: RowScan, logits: Tensor,
+    work: Tensor, lane: Int
   ) -> (RowScan, RowStatistics) {
     let request = choiceRequest(slot)
     let isReady = !slot.changesLogits && (!task.wantsLogprobs || request.factor == 1)
@@ -194,7 +230,7 @@ package final class Sampler {
     }
     if slot.changesLogits {
       Processors.apply(
-        slot, to: LogitsRow(start: line.float32, count: vocabularySize), scratch: floats(lane))
+        slot, drafted: drafted, to: LogitsRow(start: line.float32, count: vocabularySize), scratch: floats(lane))
     }
     withUnsafePointer(to: request) {
       device.statisticsHere(line, requests: $0, into: processed.table.from(row))

@@ -35,6 +35,12 @@ package struct TokenCounts: Sendable {
     if 2 * entries.count > table.count { grow() }
   }
 
+  /// Occurrences of a token among generated ones. Average O(1).
+  package func generated(_ token: TokenID) -> Int32 {
+    let place = table[find(token)]
+    return place < 0 ? 0 : entries[Int(place)].generated
+  }
+
   private func find(_ token: TokenID) -> Int {
     let mask = table.count - 1
     var place = Int(truncatingIfNeeded: UInt32(bitPattern: token.rawValue) &* 0x9E37_79B1) & mask

@@ -20,11 +20,13 @@ enum FakeModel {
     mix(mix(before, UInt64(truncatingIfNeeded: token.rawValue)), UInt64(position))
   }
 
-  /// The next token, drawn by (seed, choice, position). Terminators are masked until `minTokens` tokens exist.
+  /// The next token, drawn by (seed, choice, position). Terminators are masked until `minTokens` tokens exist. `topK`
+  /// leaves so many tokens: with few, a sequence says the same again and again.
   static func sample(_ state: UInt64, _ sampling: SamplingState, choice: Int32, generated: Int) -> TokenID {
     var draw = mix(mix(mix(state, sampling.seed), UInt64(choice)), UInt64(generated))
+    let topK = UInt64(max(sampling.params.topK, 0))
     while true {
-      let token = TokenID(draw % vocabulary)
+      let token = TokenID(draw % (topK == 0 ? vocabulary : topK))
       if generated >= sampling.params.minTokens || !sampling.terminators.contains(token) { return token }
       draw = mix(draw, 1)
     }

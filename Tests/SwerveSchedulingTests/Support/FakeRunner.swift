@@ -23,6 +23,7 @@ struct FakeRunner {
   var lastPlan: UInt64 = 0
   /// Tokens computed since start.
   var rows = 0
+  var acceptedDrafts = 0
   var salts: [RequestID: [UInt8]] = [:]
 
   init(_ configuration: SchedulerConfiguration) {
@@ -71,27 +72,34 @@ struct FakeRunner {
       }
       let context = Int(step.contextTokens)
       let end = context + Int(step.rowCount)
+      let drafts = Int(step.draftCount)
+      let known = end - drafts
       try require(Int(step.firstRow) == nextRow && Int(step.firstBlock) == nextBlock, "ranges are not contiguous")
-      try require(step.rowCount >= 1 && end <= slot.tokens.count, "\(step.rowCount) rows after \(context)")
+      try require(drafts >= 0 && known > context, "\(step.rowCount) rows, \(drafts) of them drafts")
+      try require(known <= slot.tokens.count, "\(step.rowCount) rows after \(context)")
+      try require(drafts == 0 || step.samples && context + 1 == known, "drafts behind a prompt")
+      let last = slot.promptTokens + min(slot.sampling.params.maxTokens ?? .max, 1 << 30)
+      try require(drafts == 0 || end < min(last, configuration.contextLimit), "drafts for tokens nobody wants")
       try require(slot.context == nil || slot.context == context, "context \(context) after \(slot.context ?? 0)")
       try require(Int(step.promptTokens) == slot.promptTokens, "prompt of \(step.promptTokens)")
       try require(Int(step.blockCount) == configuration.blocks(for: end), "\(step.blockCount) blocks")
-      let samples = end == slot.tokens.count && slot.sampling.params.maxTokens != 0
+      let samples = known == slot.tokens.count && slot.sampling.params.maxTokens != 0
       try require(step.samples == samples, "samples = \(step.samples)")
-      if !configuration.enableChunkedPrefill { try require(end == slot.tokens.count, "is computed in pieces") }
+      if !configuration.enableChunkedPrefill { try require(known == slot.tokens.count, "is computed in pieces") }
       if configuration.enableChunkedPrefill && configuration.longPrefillThreshold > 0 {
-        try require(Int(step.rowCount) <= configuration.longPrefillThreshold, "\(step.rowCount) rows are too many")
+        try require(known - context <= configuration.longPrefillThreshold, "\(step.rowCount) rows are too many")
       }
       nextRow = Int(step.firstRow + step.rowCount)
       nextBlock = Int(step.firstBlock + step.blockCount)
 
+      var sampled: [TokenID] = []
       var state = FakeModel.start(salt: salts[step.sequence.request] ?? [])
       for position in 0..<end {
         let block = plan.blocks[Int(step.firstBlock) + position / configuration.blockSize]
         let place = Int(block.rawValue) * configuration.blockSize + position % configuration.blockSize
         if position >= context {
           let token = plan.tokens[Int(step.firstRow) + position - context]
-          try require(token == slot.tokens[position], "row \(position) has token \(token)")
+          try require(position >= known || token == slot.tokens[position], "row \(position) has token \(token)")
           try require(written.insert(place).inserted, "block \(block.rawValue) is written twice")
           let owner = writtenBlocks.updateValue(step.sequence, forKey: block)
           try require(owner == nil || owner == step.sequence, "block \(block.rawValue) has two writers")
@@ -101,13 +109,24 @@ struct FakeRunner {
           try require(!written.contains(place), "reads block \(block.rawValue), written in this step")
         }
         state = FakeModel.mix(state, store[place])
+        if samples && position + 1 >= known {
+          let generated = position + 1 - slot.promptTokens
+          sampled.append(
+            FakeModel.sample(state, slot.sampling, choice: step.sequence.index, generated: generated))
+        }
       }
-      slot.context = end
-      if samples {
-        let generated = slot.tokens.count - slot.promptTokens
-        let token = FakeModel.sample(state, slot.sampling, choice: step.sequence.index, generated: generated)
-        slot.tokens.append(token)
+      slot.context = known
+      for (place, token) in sampled.enumerated() {
         result.samples.append(Sample(sequenceIndex: Int32(index), token: token))
+        // A sample behind drafts holds while each draft was the token sampled.
+        if place > 0 {
+          guard slot.context == known + place - 1,
+            plan.tokens[Int(step.firstSampledRow) + place] == sampled[place - 1]
+          else { continue }
+          slot.context = known + place
+          acceptedDrafts += 1
+        }
+        slot.tokens.append(token)
       }
       slots[step.slot] = slot
     }

@@ -4,9 +4,10 @@ import SwerveScheduling
 func tokens(_ values: some Sequence<Int>) -> [TokenID] { values.map { TokenID($0) } }
 
 func sampling(
-  maxTokens: Int? = 8, minTokens: Int = 0, terminators: [TokenID] = [], seed: UInt64 = 1
+  maxTokens: Int? = 8, minTokens: Int = 0, terminators: [TokenID] = [], seed: UInt64 = 1, topK: Int = 0
 ) -> SamplingState {
   var params = SamplingParams()
+  params.topK = topK
   params.maxTokens = maxTokens
   params.minTokens = minTokens
   return SamplingState(params: params, seed: seed, badWordTokens: [], terminators: terminators)
@@ -63,6 +64,7 @@ final class Harness {
   // `#expect` takes its subject apart and cannot hold a scheduler, which is not copyable: hence these.
   @discardableResult func cancel(_ id: UInt64) -> Bool { scheduler.cancel(request: RequestID(rawValue: id)) }
   @discardableResult func finish(_ sequence: SequenceID) -> Bool { scheduler.finish(sequence) }
+  func setRowCost(_ cost: Float) { scheduler.setRowCost(cost) }
   @discardableResult func resetPrefixCache() -> Bool { scheduler.resetPrefixCache() }
 
   func check() throws { if checks { try scheduler.checkInvariants() } }
