@@ -1,5 +1,6 @@
 import SwerveCore
 import SwerveEngine
+import SwerveInference
 import Testing
 
 #if canImport(Glibc)
