@@ -7,7 +7,8 @@ extension Scheduler {
   /// Those who wait for a prefix are passed over.
   mutating func admit(into plan: inout StepPlan, budget: inout Int) {
     var first: Int32?
-    while budget > 0, let slot = freeSlots.last, let lane = waiting.nextLane() {
+    while budget > 0, let slot = freeSlots.last, let lane = preferredLane ?? waiting.nextLane() {
+      preferredLane = nil
       guard mayGrow(lane), let position = admissible(in: lane, like: first) else {
         waiting.setAside(lane, in: &asideLanes)
         continue

@@ -62,8 +62,10 @@ extension Scheduler {
   }
 
   /// Where it is the turn of a class that may preempt and its next sequence does not fit: sends the last sequences of
-  /// lower classes back to the queue, if that makes it fit and leaves the others the blocks they need in this step.
+  /// lower classes back to the queue, if that makes it fit and leaves the others the blocks they need in this step. Never
+  /// those of a class that it is further ahead of than its lead, or that class would start over for ever.
   mutating func makeRoom() {
+    preferredLane = nil
     guard waiting.sharing == .classes, let lane = waiting.nextLane(), rule(of: lane).preempts, mayGrow(lane) else {
       return
     }
@@ -76,13 +78,15 @@ extension Scheduler {
     var victims = 0
     for slot in order.reversed() {
       if !lacksSlot && missing <= 0 { break }
-      guard running[Int(slot.rawValue)].key.rank > entry.key.rank else { return }
+      let victim = running[Int(slot.rawValue)].key
+      guard victim.rank > entry.key.rank, waiting.isWithinLead(lane, of: victim.lane) else { return }
       for position in 0..<tables.count(slot) where pool.referenceCount(of: tables[slot, position]) == 1 { missing -= 1 }
       lacksSlot = false
       victims += 1
     }
     if missing > 0 || lacksSlot { return }
     for _ in 0..<victims { preempt(order[order.count - 1]) }
+    preferredLane = lane
   }
 
   /// Blocks that running sequences take in this step.
@@ -161,13 +165,14 @@ extension Scheduler {
   mutating func admitUrgent(into plan: inout StepPlan, budget: inout Int) {
     guard waiting.sharing == .classes, let last = lastPrefill() else { return }
     let key = running[Int(last.rawValue)].key
-    while budget > 0, let slot = freeSlots.last, let lane = waiting.nextLane() {
+    while budget > 0, let slot = freeSlots.last, let lane = preferredLane ?? waiting.nextLane() {
       let place = RequestQueue.Place(lane: lane, position: 0)
       guard waiting[place].key.rank < key.rank, mayGrow(lane),
         waiting.lanes[Int(lane)].service <= waiting.lanes[Int(key.lane)].service,
         !awaitsSibling(waiting[place]), mayHold(waiting[place]),
         admit(at: place, to: slot, into: &plan, budget: &budget)
       else { return }
+      preferredLane = nil
     }
   }
 

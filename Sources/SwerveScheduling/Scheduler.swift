@@ -53,6 +53,8 @@ package struct Scheduler: ~Copyable {
   var pace = Pace()
   /// The moment of the step being planned, as `schedule(into:now:)` was told. Nanoseconds.
   var now: UInt64 = 0
+  /// The lane that room was made for in this step: the first to be admitted from, or its victims would take the room.
+  var preferredLane: Int32?
   /// Lanes that are not looked at again in this step.
   var asideLanes: [Int32] = []
 

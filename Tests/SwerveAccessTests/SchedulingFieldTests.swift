@@ -39,7 +39,8 @@ import Testing
     try await InProcess.run(FakeEngine(), configure) { server in
       let body: JSON = ["prompt": "Hi", "tenant": "acme"]
       for key in ["first", "second", "gateway"] {
-        #expect(try await server.post("/v1/completions", body, Self.bearer(key)).status == 200)
+        let answer = try await server.post("/v1/completions", body, Self.bearer(key))
+        #expect(answer.status == 200)
       }
       // printf %s first | sha256sum
       #expect(server.engine.requests.map(\.tenant) == ["key-a7937b64b8ca", "key-16367aacb67a", "acme"])

@@ -135,6 +135,12 @@ extension RequestQueue {
     return bestDue?.lane ?? bestShare?.lane
   }
 
+  /// Whether a lane was served at most the lead more than another, for their weights.
+  func isWithinLead(_ lane: Int32, of other: Int32) -> Bool {
+    let (limit, isFar) = lanes[Int(other)].service.addingReportingOverflow(UInt64(leadTokens) &* Self.unit)
+    return isFar || lanes[Int(lane)].service <= limit
+  }
+
   /// The top of the heap, put right. O(log lanes), amortised over what was charged since.
   private mutating func nextTenant() -> Int32? {
     while let top = heap.first {
