@@ -292,7 +292,7 @@ import Testing
     let plan = try StartPlan(storyConfiguration { $0.quantization = method })
     let weights = try #require(plan.report.memoryTable.first { $0.contains("  weights") })
     #expect(weights.contains("(\(method.rawValue)") == (method != .none))
-    #expect((plan.memoryPlan.weightBytes < plain.memoryPlan.weightBytes) == (method != .none))
+    #expect((plan.report.memory.weights < plain.report.memory.weights) == (method != .none))
   }
 
   /// Waits until nothing runs; fails after many steps' worth of time.
