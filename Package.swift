@@ -165,7 +165,8 @@ if !isInner {
         "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
     .testTarget(
-      name: "SwerveTiersTests", dependencies: ["SwerveTiers", "SwerveCore", "tiers-benchmark"], swiftSettings: swift),
+      name: "SwerveTiersTests", dependencies: ["SwerveTiers", "SwerveCore", "CAllocationCounter", "tiers-benchmark"],
+      swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
       name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
