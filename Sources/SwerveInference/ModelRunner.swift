@@ -114,8 +114,7 @@ package final class ModelRunner {
     for index in plan.sequences.indices where plan.sequences[index].samples {
       let step = plan.sequences[index]
       let slot = Int(step.slot.rawValue)
-      guard let state = sampler.slots[slot] else { preconditionFailure("a sampled sequence was never admitted") }
-      let alternatives = sampler.alternatives(state, isPrompt: false)
+      let (alternatives, wantsLogprobs) = demand(of: slot)
       // The sampler wants a sequence's rows in one tile.
       let drafts = Int(step.draftCount)
       if rows.count + 1 + drafts > head.tileRows { finishTile(plan.tokens, residual, into: &result) }
@@ -128,12 +127,18 @@ package final class ModelRunner {
         append(
           Sampler.Task(
             slot: slot, result: result.samples.count - 1, promptToken: nil,
-            drafted: firstDraft..<firstDraft + draft, alternativeCount: alternatives,
-            wantsLogprobs: state.sampling.params.logprobs != nil),
+            drafted: firstDraft..<firstDraft + draft, alternativeCount: alternatives, wantsLogprobs: wantsLogprobs),
           row: step.firstSampledRow + Int32(draft), plan.tokens, residual: residual, into: &result)
       }
     }
     finishTile(plan.tokens, residual, into: &result)
+  }
+
+  /// What a sequence wants of each sampled row. On its own so that its reference to the slot's storage has gone before a
+  /// full tile's tokens are noted there.
+  private func demand(of slot: Int) -> (alternatives: Int, logprobs: Bool) {
+    guard let state = sampler.slots[slot] else { preconditionFailure("a sampled sequence was never admitted") }
+    return (sampler.alternatives(state, isPrompt: false), state.sampling.params.logprobs != nil)
   }
 
   // MARK: Prompt rows

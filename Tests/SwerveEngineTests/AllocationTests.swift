@@ -94,7 +94,7 @@ import Testing
     }
     #expect(counts.filter { $0 > Self.threshold }.isEmpty, "allocations per step: \(counts)")
     let statistics = threads.board.statistics
-    #expect(statistics.runningRequests == 4)
+    #expect(statistics.runningRequests == 32)
     #expect(speculating ? statistics.acceptedTokens > 20 : statistics.drafts == 0, "\(statistics)")
   }
 
