@@ -46,7 +46,10 @@ import Testing
     let output = folder.path + "/story"
     #expect(await run("quantize", "story", "-o", output) == .success, "\(record.errors)")
     let before = record.output
-    let words = ["-q", "Once upon a time", "--max-tokens", "24", "--temperature", "0", "-c", "128"]
+    let words = [
+      "-q", "Once upon a time", "--max-tokens", "24", "--temperature", "0", "-c", "128", "--kv-cache-memory-bytes",
+      "16MiB",
+    ]
     let context = CommandContext(wiring: .standard, environment: [:], console: record.console())
     #expect(await SwerveMain.run(["complete"] + words, context: context) == .success)
     let embedded = record.output.dropFirst(before.count)

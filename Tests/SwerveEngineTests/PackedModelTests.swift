@@ -32,7 +32,9 @@ import Testing
     let asked = storyConfiguration { $0.quantization = quantization }
     var shares: [Double] = []
     let result = try PackedModel(asked).write(to: folder.path, overwrites: false) { shares.append($0) }
-    #expect(shares.last == 1 && shares == shares.sorted() && result.warnings.isEmpty)
+    #expect(shares.last == 1 && shares == shares.sorted())
+    // Groups of 128 do not fit all of this model's matrices, and that is said.
+    #expect(result.warnings.isEmpty == (quantization != .int4))
     #expect(!result.formats.isEmpty && result.formats.allSatisfy { $0.byteCount > 0 })
     let loaded = try await answers(asked)
     let mapped = try await answers(storyConfiguration { $0.modelFolder = folder.path })
