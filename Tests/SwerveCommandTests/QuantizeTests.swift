@@ -17,7 +17,7 @@ import Testing
 
   /// A tiny model of the inference tests.
   static let model =
-    #filePath.dropLast("SwerveCommandTests/QuantizeTests.swift".utf8.count)
+    String(#filePath.dropLast("SwerveCommandTests/QuantizeTests.swift".utf8.count))
     + "SwerveInferenceTests/Fixtures/models/qwen2"
 
   func run(_ arguments: String...) async -> ExitCode {
