@@ -1,4 +1,5 @@
 import Foundation
+import SwerveAccess
 import SwerveCommand
 import SwerveCore
 import Testing
