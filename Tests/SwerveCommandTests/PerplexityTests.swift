@@ -28,7 +28,9 @@ import Testing
 
   /// The embedded model over a short text: one window, and again in windows, against the engine's own numbers.
   @Test func aTextsPerplexityIsThatOfItsLogProbabilities() async throws {
-    let text = "Once upon a time there lived a king who had three sons, and the youngest was called Jack."
+    let text =
+      "Once upon a time there lived a king who had three sons, and the youngest was called Jack. One day the king fell ill, "
+      + "and all the doctors shook their heads."
     var configuration = EngineConfiguration()
     configuration.kvCacheBytes = 32 << 20
     configuration.maxModelLength = 256
@@ -45,6 +47,7 @@ import Testing
     }
     let whole = try await positions(tokens[...])
     #expect(whole.count == tokens.count - 1)
+    try #require(tokens.count > 25)
     let record = ConsoleRecord()
     let bench = PerplexityBench(bench: BenchSettings(), console: record.console())
     let result = try await bench.run(text, engine)
@@ -53,7 +56,7 @@ import Testing
     let perplexity = try #require(result["perplexity"]?.double)
     #expect(abs(perplexity - exp(expected / Double(whole.count))) < 1e-9 && perplexity > 1 && perplexity < 200)
     let bits = try #require(result["bits_per_byte"]?.double)
-    #expect(bits > 0.5 && bits < 4 && record.errors.contains("perplexity"))
+    #expect(bits > 0.1 && bits < 4 && record.errors.contains("perplexity"))
 
     var settings = BenchSettings()
     settings.contextTokens = 12
