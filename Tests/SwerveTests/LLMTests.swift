@@ -73,7 +73,8 @@ import Testing
 
   @Test(arguments: [
     ("max_model_length", JSON.int(1)), ("seed", "one"), ("tensor_parallel_size", 2), ("block_size", 17),
-    ("quantization", "awq"), ("quantization_config", JSON.object(["bits": 4])), ("kv_cache_dtype", "int4"), ("kv_cache_dtype", 8),
+    ("quantization", "awq"), ("quantization_config", JSON.object(["bits": 4])), ("kv_cache_dtype", "int4"),
+    ("kv_cache_dtype", 8),
     ("dtype", "int3"),
   ])
   func wrongArgumentsAreErrors(name: String, value: JSON) {
