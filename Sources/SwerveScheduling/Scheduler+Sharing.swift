@@ -17,6 +17,7 @@ extension Scheduler {
       }
     }
     schedule(into: &plan)
+    arrivals.trim(groups)
   }
 
   /// Tells how long the last step took: where classes were promised a time between tokens, the next ones are cut to it.
@@ -80,7 +81,13 @@ extension Scheduler {
       if !lacksSlot && missing <= 0 { break }
       let victim = running[Int(slot.rawValue)].key
       guard victim.rank > entry.key.rank, waiting.isWithinLead(lane, of: victim.lane) else { return }
-      for position in 0..<tables.count(slot) where pool.referenceCount(of: tables[slot, position]) == 1 { missing -= 1 }
+      // Blocks that the newcomer will hold itself do not become room.
+      for position in 0..<tables.count(slot)
+      where pool.referenceCount(of: tables[slot, position]) == 1
+        && !(position < hits.count && hits[position] == tables[slot, position])
+      {
+        missing -= 1
+      }
       lacksSlot = false
       victims += 1
     }
@@ -152,9 +159,10 @@ extension Scheduler {
   // MARK: Prompts
 
   /// While a class runs that was promised a time between tokens, prompts get the rows that fit it: at least a 32nd of the
-  /// token budget, so that nobody waits for ever.
+  /// token budget, so that nobody waits for ever. Where prompts are computed whole there is nothing to cut.
   mutating func limitPrefills(_ plan: borrowing StepPlan, _ budget: inout Int) {
-    guard waiting.sharing == .classes, let target = tokenTarget(above: .max, running: true),
+    guard waiting.sharing == .classes, configuration.enableChunkedPrefill,
+      let target = tokenTarget(above: .max, running: true),
       let rows = pace.rows(within: target)
     else { return }
     budget = min(budget, max(rows - plan.tokens.count, configuration.maxBatchedTokens / 32, 1))

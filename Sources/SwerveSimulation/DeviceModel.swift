@@ -15,6 +15,19 @@ package struct DeviceModel: Sendable, Hashable {
     for index in 0..<plan.sequences.count {
       context += UInt64(plan.sequences[index].contextTokens + plan.sequences[index].rowCount)
     }
-    return stepNanoseconds + UInt64(plan.tokens.count) * tokenNanoseconds + context * contextNanoseconds
+    return sum(
+      sum(stepNanoseconds, product(UInt64(plan.tokens.count), tokenNanoseconds)), product(context, contextNanoseconds))
+  }
+
+  // Numbers of a modelled device are anybody's: beyond 64 bits they stand still at the end.
+
+  private func product(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    let (value, overflow) = a.multipliedReportingOverflow(by: b)
+    return overflow ? .max : value
+  }
+
+  private func sum(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    let (value, overflow) = a.addingReportingOverflow(b)
+    return overflow ? .max : value
   }
 }

@@ -76,7 +76,8 @@ package struct Simulation: ~Copyable {
       let waiting = scheduler.statistics
       report.arrived(request)
       if waiting.waitingRequests >= limits.requests ?? .max
-        || waiting.waitingTokens + Int(request.promptTokens) > limits.tokens ?? .max
+        || waiting.waitingTokens > 0
+          && waiting.waitingTokens + Int(request.promptTokens) > limits.tokens ?? .max
       {
         report.refused(request)
       } else {
@@ -94,7 +95,8 @@ package struct Simulation: ~Copyable {
     scheduler.schedule(into: &plan, now: now, expired: &expired)
     for id in expired { report.expired(requests[Int(id.rawValue)]) }
     let cost = device.nanoseconds(of: plan)
-    now += cost
+    // A modelled clock may be set to run out; it then stands still at its end.
+    now = now.addingReportingOverflow(cost).overflow ? .max : now + cost
     result.removeAll()
     for index in 0..<plan.sequences.count where plan.sequences[index].samples {
       result.samples.append(Sample(sequenceIndex: Int32(index), token: TokenID(0)))

@@ -78,7 +78,7 @@ public struct ServiceClasses: Sendable, Hashable {
         case "max_share": number(value, 1e-6...1) { entry.maxShare = $0 }
         case "preempt": value.bool.map { entry.preempts = $0 } != nil
         case "tenants": words(value) { entry.tenants = $0 }
-        case "service_tiers": words(value) { entry.serviceTiers = $0 }
+        case "service_tiers": words(value) { entry.serviceTiers = $0 } && entry.serviceTiers.allSatisfy(tiers.contains)
         default: false
         }
       if !isRead {
@@ -93,8 +93,12 @@ public struct ServiceClasses: Sendable, Hashable {
   private static let forms = [
     "ttft_ms": "milliseconds greater than 0", "tpot_ms": "milliseconds greater than 0",
     "weight": "a number between 0.001 and 1000", "max_share": "a number greater than 0 and at most 1",
-    "preempt": "true or false", "tenants": "a list of names", "service_tiers": "a list of names",
+    "preempt": "true or false", "tenants": "a list of names",
+    "service_tiers": "a list of auto, default, flex and priority",
   ]
+
+  /// What requests may say.
+  private static let tiers: Set = ["auto", "default", "flex", "priority"]
 
   private static func number(_ value: JSON, _ range: ClosedRange<Double>, _ write: (Double) -> Void) -> Bool {
     guard let number = value.double, range.contains(number) else { return false }

@@ -13,6 +13,8 @@ final class MemoryFileSystem: BlockFileSystem {
     var files: [String: [UInt8]] = [:]
     var uses: [String: Int64] = [:]
     var open: [Int32: String] = [:]
+    /// What was opened for reading, which others may replace or remove meanwhile.
+    var reading: [Int32: [UInt8]] = [:]
     var nextDescriptor: Int32 = 3
     var time: Int64 = 1
     var seconds = 0.0
@@ -77,6 +79,7 @@ final class MemoryFileSystem: BlockFileSystem {
       let descriptor = state.nextDescriptor
       state.nextDescriptor += 1
       state.open[descriptor] = path
+      state.reading[descriptor] = bytes
       return .success(OpenedFile(descriptor: descriptor, byteCount: bytes.count, lastUse: state.uses[path] ?? 0))
     }
   }
@@ -95,8 +98,7 @@ final class MemoryFileSystem: BlockFileSystem {
     _ descriptor: Int32, into bytes: UnsafeMutableRawBufferPointer, at offset: Int
   ) throws(FileFailure) -> Int {
     try perform(.read) { state in
-      guard let path = state.open[descriptor] else { return .failure(FileFailure(code: EBADF)) }
-      let content = state.files[path] ?? []
+      guard let content = state.reading[descriptor] else { return .failure(FileFailure(code: EBADF)) }
       let count = min(bytes.count, max(content.count - offset, 0), state.longestTransfer)
       if count > 0 { bytes.copyBytes(from: content[offset..<(offset + count)]) }
       return .success(count)
@@ -129,7 +131,10 @@ final class MemoryFileSystem: BlockFileSystem {
   }
 
   func close(_ descriptor: Int32) throws(FileFailure) {
-    state.withLock { $0.open[descriptor] = nil }
+    state.withLock {
+      $0.open[descriptor] = nil
+      $0.reading[descriptor] = nil
+    }
     try perform(.close) { _ in .success(()) }
   }
 
