@@ -55,8 +55,8 @@ extension Scheduler {
     return running[Int(leader.rawValue)].sealedBlocks < reusableBlocks(group.prompt.count)
   }
 
-  /// Full blocks of a prompt that others can use: one token at least is always computed.
-  private func reusableBlocks(_ promptTokens: Int) -> Int { (promptTokens - 1) / configuration.blockSize }
+  /// Full blocks of so many known tokens that can come from others: one token at least is always computed.
+  func reusableBlocks(_ knownTokens: Int) -> Int { (knownTokens - 1) / configuration.blockSize }
 
   func readsCache(_ entry: RequestQueue.Entry, of group: SequenceGroup) -> Bool {
     if !configuration.enablePrefixCaching || group.skipPrefixCacheRead { return false }
@@ -72,7 +72,6 @@ extension Scheduler {
     let group = groups[entry.group]
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
-    let reads = readsCache(entry, of: group)
     let (needed, taken) = blocksToAdmit(entry)
     let cached = hits.count * configuration.blockSize
     if !configuration.enableChunkedPrefill && known - cached > budget { return false }
@@ -86,7 +85,7 @@ extension Scheduler {
     for _ in 0..<needed where !appendBlock(to: slot) {
       preconditionFailure("the pool has fewer free blocks than it counted")
     }
-    enter(entry, group, slot, cachedTokens: cached, reads: reads)
+    enter(entry, group, slot, cachedTokens: cached, reads: readsCache(entry, of: group))
     leaveQueue(entry, at: place, choices: group.choices)
     plan.admissions.append(
       Admission(
@@ -101,12 +100,7 @@ extension Scheduler {
   /// Looks an entry's prefix up (`hits`, `hitHash`) and answers how many blocks it needs on top, and how many free blocks
   /// go with those it revives.
   mutating func blocksToAdmit(_ entry: RequestQueue.Entry) -> (needed: Int, taken: Int) {
-    let group = groups[entry.group]
-    let output = entry.preempted?.generated ?? []
-    let known = group.prompt.count + output.count
-    let reads = readsCache(entry, of: group)
-    findPrefix(of: group, output, limit: reads ? (known - 1) / configuration.blockSize : 0)
-    let needed = configuration.blocks(for: known) - hits.count
+    let needed = configuration.blocks(for: findPrefix(of: entry)) - hits.count
     return (needed, needed + hits.count { pool.referenceCount(of: $0) == 0 })
   }
 
@@ -178,20 +172,25 @@ extension Scheduler {
     waiting.remove(at: place)
   }
 
-  /// Fills `hits` with the cached blocks of a sequence's first tokens, at most `limit`, and `hitHash` with the hash of
-  /// the last one.
-  mutating func findPrefix(of group: SequenceGroup, _ output: [TokenID], limit: Int) {
+  /// Fills `hits` with the cached blocks of an entry's known tokens, none where it does not read the cache, and `hitHash`
+  /// with the hash of the last one. Answers how many tokens are known.
+  mutating func findPrefix(of entry: RequestQueue.Entry) -> Int {
+    let group = groups[entry.group]
+    let output = entry.preempted?.generated ?? []
+    let known = group.prompt.count + output.count
+    let limit = readsCache(entry, of: group) ? reusableBlocks(known) : 0
     hits.removeAll(keepingCapacity: true)
     hitHash = group.saltHash
     while hits.count < limit {
       copyBlock(hits.count, prompt: group.prompt, output: output)
       let hash = cache.hash(after: hitHash, blockTokens.span)
       guard let block = cache.find(hash: hash, parent: hits.last, parentHash: hitHash, tokens: blockTokens.span) else {
-        return
+        break
       }
       hits.append(block)
       hitHash = hash
     }
+    return known
   }
 
   /// The tokens of a full block into `blockTokens`.

@@ -11,10 +11,9 @@ extension Scheduler {
     guard computesPrompt else { return false }
     let group = groups[entry.group]
     guard readsCache(entry, of: group) else { return false }
+    let known = findPrefix(of: entry)
     let output = entry.preempted?.generated ?? []
-    let known = group.prompt.count + output.count
-    let limit = (known - 1) / configuration.blockSize
-    findPrefix(of: group, output, limit: limit)
+    let limit = reusableBlocks(known)
     let left = known - hits.count * configuration.blockSize
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
@@ -37,12 +36,9 @@ extension Scheduler {
   private var computesPrompt: Bool { order.contains { running[Int($0.rawValue)].remainingTokens > 1 } }
 
   /// Whether a block of a running sequence's prompt has the tokens of the same block of prompt and output.
-  private func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID]) -> Bool {
+  private mutating func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID]) -> Bool {
+    copyBlock(block, prompt: prompt, output: output)
     let first = block * configuration.blockSize
-    for position in first..<first + configuration.blockSize {
-      let token = position < prompt.count ? prompt[position] : output[position - prompt.count]
-      if other[position] != token { return false }
-    }
-    return true
+    return other[first..<first + configuration.blockSize].elementsEqual(blockTokens)
   }
 }
