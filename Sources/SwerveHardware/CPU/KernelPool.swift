@@ -114,4 +114,4 @@ private func withOptionalPointer<Result>(
 }
 
 /// Scratch of one worker: `SWERVE_SCRATCH_BYTES` and `SWERVE_PANEL_BYTES`, macros with casts that Swift does not import.
-private let scratchBytes = 768 << 10
+private let scratchBytes = 1 << 20
