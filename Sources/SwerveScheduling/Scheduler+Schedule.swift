@@ -3,7 +3,8 @@ package import SwerveCore
 extension Scheduler {
   /// Decides the next step. The plan's storage is reused: the first call takes all the capacity a step can need.
   ///
-  /// A plan without sequences comes only from a scheduler without work; it may still carry releases. O(running
+  /// A plan without sequences comes only from a scheduler without work, or from one that only took a preempted beam search
+  /// back, all of whose tokens were cached; it may still carry releases. O(running
   /// sequences + blocks they hold) without admissions; an admission adds hashing its prompt up to the first block that
   /// is not cached.
   package mutating func schedule(into plan: inout StepPlan) {

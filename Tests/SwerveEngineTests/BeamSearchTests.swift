@@ -138,7 +138,7 @@ import Testing
     }
     let ends = Ends()
     let engine = try await Engine.start(storyConfiguration(), observer: ends)
-    let answer = try await engine.answer(search(4, InvarianceTests.prompts[0]))
+    let answer = try await engine.answer(search(4, InvarianceTests.prompts[0]) { $0.ignoreEos = true })
     try await idle(engine)
     await engine.stop()
     let lives = ends.lives.withLock { $0 }
