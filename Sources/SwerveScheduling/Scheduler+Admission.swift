@@ -131,6 +131,7 @@ extension Scheduler {
     sequence.cachedTokens = start.isForked ? group.cachedTokens : start.tokens
     sequence.paidTokens = start.tokens
     sequence.isBeam = group.beams != nil
+    sequence.isForking = sequence.isBeam || group.choices > 1
     sequence.lastToken = group.prompt[group.prompt.count - 1]
     generated[index] = []
     if let kept = entry.preempted {

@@ -24,10 +24,11 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
+      let isBeam = running[slot].isBeam
       var output = output(of: step, at: index)
       var accepted = 0
       if step.samples {
-        if hasSample && running[slot].isBeam {
+        if hasSample && isBeam {
           // What it goes on with is decided over all hypotheses: `continueBeams`.
         } else if hasSample {
           accepted = takeSamples(cursor, of: step, plan, result, last: &output, into: &outputs)
@@ -38,7 +39,7 @@ extension Scheduler {
       running[slot].computedTokens = step.contextTokens + step.rowCount - step.draftCount + Int32(accepted)
       if configuration.enablePrefixCaching { sealBlocks(step.slot) }
       if step.draftCount > 0 { releaseDraftBlocks(of: step.slot) }
-      if running[slot].isBeam { shareComputed(of: running[slot].group) }
+      if isBeam { shareComputed(of: running[slot].group) }
       if !step.samples && running[slot].remainingTokens == 0 { output.finish = .length }
       emit(output, step.slot, into: &outputs)
     }

@@ -44,11 +44,14 @@ extension Scheduler {
     while position < order.count && budget > 0 {
       let slot = order[position]
       let index = Int(slot.rawValue)
-      if running[index].isBeam {
+      let isForking = running[index].isForking
+      if isForking && running[index].isBeam {
         if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { break }
       } else if running[index].remainingTokens == 1 {
+        let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
-        while !takeWritableBlock(of: slot, into: &plan) {
+        while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
+          if !isForking && appendBlock(to: slot) { continue }
           // The victim is the last in order: this sequence, or one that has no place in the plan yet.
           let victim = order[order.count - 1]
           preempt(victim)
@@ -131,6 +134,7 @@ extension Scheduler {
       if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
       if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
     }
+    guard sequence.isForking else { return }
     if sequence.generatedTokens == 0 && end == Int(sequence.promptTokens) && sequence.maxNewTokens > 0 {
       admitRiders(behind: slot, into: &plan)
     }
