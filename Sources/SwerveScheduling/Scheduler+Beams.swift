@@ -190,7 +190,8 @@ extension Scheduler {
   /// Gives back all blocks and slots of a search.
   mutating func releaseBeams(_ group: Int32) {
     guard let beams = groups[group].beams else { return }
-    for slot in beams.members { release(slot) }
+    // The first one last: while a search is restored, only its table has the parents of blocks that became findable.
+    for slot in beams.members.reversed() { release(slot) }
     freeSlots.append(contentsOf: beams.spares)
     releases.append(contentsOf: beams.spares)
     groups[group].beams?.members = []
