@@ -30,6 +30,8 @@ package struct RunningSequence: Sendable {
   var preemptions: Int32 = 0
   /// Tokens charged to its lane: what is computed again after a preemption is free.
   var paidTokens: Int32 = 0
+  /// Whether the beginning of its first block of its own is copied in the step it was admitted in, which has not ended.
+  var awaitsCopy = false
   /// Whether an output already said that it was scheduled.
   var isAnnounced = false
 

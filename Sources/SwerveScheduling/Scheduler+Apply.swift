@@ -21,6 +21,7 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
+      running[slot].awaitsCopy = false
       var output = output(of: step, at: index)
       var accepted = 0
       if step.samples {
@@ -133,7 +134,7 @@ extension Scheduler {
       let hash = cache.hash(after: parentHash, content.span)
       let own = tables[slot, position]
       if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
-        pool.retain(other)
+        reviveBlock(other)
         tables[slot, position] = other
         pool.release(own, keeping: false)
       } else {

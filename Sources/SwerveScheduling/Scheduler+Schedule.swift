@@ -17,9 +17,12 @@ extension Scheduler {
     let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
     limitPrefills(plan, &budget)
     if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
-    schedulePrefills(into: &plan, budget: &budget)
     // Blocks were short: what came free belongs to those already here.
-    if !preemptedAny { admit(into: &plan, budget: &budget) }
+    if !scheduleShortPrompts(into: &plan, budget: &budget, admits: !preemptedAny) {
+      schedulePrefills(into: &plan, budget: &budget)
+      if !preemptedAny { admit(into: &plan, budget: &budget) }
+    }
+    releaseSources()
     plan.releases.append(contentsOf: releases)
     releases.removeAll(keepingCapacity: true)
   }
@@ -32,6 +35,7 @@ extension Scheduler {
     // Untouched capacity costs address space only; shared blocks appear in several tables.
     if plan.blocks.capacity < sequences * tables.stride { plan.blocks.reserveCapacity(sequences * tables.stride) }
     if plan.releases.capacity < 2 * sequences { plan.releases.reserveCapacity(2 * sequences) }
+    if plan.copies.capacity < sequences { plan.copies.reserveCapacity(sequences) }
   }
 
   /// Sequences that need one token, in order, each with the block it is written to, and their drafts. Answers whether any was preempted.
@@ -66,30 +70,9 @@ extension Scheduler {
     return preemptedAny
   }
 
-  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission.
-  private mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
-    for position in 0..<order.count {
-      if budget == 0 { return }
-      let index = Int(order[position].rawValue)
-      let remaining = Int(running[index].remainingTokens)
-      if remaining > 1 && running[index].plannedStep != stepID {
-        let rows = min(remaining, chunk(budget))
-        append(order[position], rows: rows, to: &plan)
-        budget -= rows
-      }
-    }
-  }
-
-  /// Longest piece of one prompt in what is left of the step.
-  func chunk(_ budget: Int) -> Int {
-    let threshold = configuration.longPrefillThreshold
-    return threshold > 0 && configuration.enableChunkedPrefill ? min(budget, threshold) : budget
-  }
-
   /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
   mutating func appendBlock(to slot: SlotID) -> Bool {
-    guard let block = pool.allocate() else { return false }
-    cache.remove(block)
+    guard let block = takeBlock() else { return false }
     tables.append(block, to: slot)
     return true
   }

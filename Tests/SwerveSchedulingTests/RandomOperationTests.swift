@@ -42,12 +42,14 @@ import Testing
     #expect(totals.expired > 20)
     #expect(totals.draftTokens > 5_000)
     #expect(totals.acceptedTokens > 1_000)
+    #expect(totals.copies > 2_000)
   }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
+  var copies = 0
 }
 
 /// One configuration and one history.
@@ -90,10 +92,13 @@ private final class Episode {
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
     numbers.groupsLengths = generator.chance(15)
+    numbers.evictsByCost = generator.chance(50)
+    numbers.attentionCostTokens = Int.random(in: 1...100, using: &generator)
+    numbers.adaptsLongPrefill = generator.chance(40)
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
     let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
-    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths
+    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)
@@ -146,6 +151,7 @@ private final class Episode {
     totals.steps += steps
     totals.draftTokens += harness.statistics.draftTokens
     totals.acceptedTokens += harness.statistics.acceptedTokens
+    totals.copies += harness.runner.copies
   }
 
   private func add(_ totals: inout Totals) throws {

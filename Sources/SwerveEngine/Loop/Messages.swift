@@ -20,6 +20,8 @@ package enum PublisherMessage: Sendable {
   case step(StepOutputs)
   /// The request was cancelled or failed; no more outputs will come.
   case drop(RequestID, RequestError?)
+  /// The same for every request there is.
+  case dropAll(RequestError)
   case stop
 }
 

@@ -24,6 +24,8 @@ struct FakeRunner {
   /// Tokens computed since start.
   var rows = 0
   var acceptedDrafts = 0
+  /// Blocks copied since start.
+  var copies = 0
   var salts: [RequestID: [UInt8]] = [:]
 
   init(_ configuration: SchedulerConfiguration) {
@@ -50,12 +52,20 @@ struct FakeRunner {
     }
     try require(plan.sequences.count <= configuration.maxSequences, "\(plan.sequences.count) sequences")
     try require(plan.tokens.count <= configuration.maxBatchedTokens, "\(plan.tokens.count) tokens exceed the budget")
-    try require(plan.copies.isEmpty, "copies blocks")
   }
 
   mutating func execute(_ plan: StepPlan, into result: inout StepResult) throws {
     result.removeAll()
     try begin(plan)
+    // Copies come before rows, in order.
+    for copy in plan.copies {
+      if copy.from == copy.to { throw RunnerFault(description: "step \(plan.id): a block is copied onto itself") }
+      let size = configuration.blockSize
+      for offset in 0..<size {
+        store[Int(copy.to.rawValue) * size + offset] = store[Int(copy.from.rawValue) * size + offset]
+      }
+      copies += 1
+    }
     var written = Set<Int>()
     var writtenBlocks: [BlockID: SequenceID] = [:]
     var nextRow = 0
