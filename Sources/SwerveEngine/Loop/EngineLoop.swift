@@ -55,12 +55,12 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     }
     messages.reserveCapacity(64)
     emptied.reserveCapacity(4)
+    let now = clock.now()
+    board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
 
   /// Steps until told to stop; parks only when there is nothing to run.
   package mutating func run() {
-    let now = clock.now()
-    board.update(statistics: statistics(now: now), taken: taken, now: now)
     while isRunning { step() }
   }
 
