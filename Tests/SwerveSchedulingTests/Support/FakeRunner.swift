@@ -52,20 +52,29 @@ struct FakeRunner {
     }
     try require(plan.sequences.count <= configuration.maxSequences, "\(plan.sequences.count) sequences")
     try require(plan.tokens.count <= configuration.maxBatchedTokens, "\(plan.tokens.count) tokens exceed the budget")
+    for copy in plan.copies {
+      let blocks = 0..<Int32(configuration.blockCount)
+      try require(
+        blocks.contains(copy.from.rawValue) && blocks.contains(copy.to.rawValue) && copy.from != copy.to,
+        "copies block \(copy.from.rawValue) to \(copy.to.rawValue)")
+    }
+  }
+
+  /// Copies blocks one after the other, as the plan says.
+  private mutating func copyBlocks(_ plan: StepPlan) {
+    for copy in plan.copies {
+      for offset in 0..<configuration.blockSize {
+        store[Int(copy.to.rawValue) * configuration.blockSize + offset] =
+          store[Int(copy.from.rawValue) * configuration.blockSize + offset]
+      }
+    }
+    copies += plan.copies.count
   }
 
   mutating func execute(_ plan: StepPlan, into result: inout StepResult) throws {
     result.removeAll()
     try begin(plan)
-    // Copies come before rows, in order.
-    for copy in plan.copies {
-      if copy.from == copy.to { throw RunnerFault(description: "step \(plan.id): a block is copied onto itself") }
-      let size = configuration.blockSize
-      for offset in 0..<size {
-        store[Int(copy.to.rawValue) * size + offset] = store[Int(copy.from.rawValue) * size + offset]
-      }
-      copies += 1
-    }
+    copyBlocks(plan)
     var written = Set<Int>()
     var writtenBlocks: [BlockID: SequenceID] = [:]
     var nextRow = 0
