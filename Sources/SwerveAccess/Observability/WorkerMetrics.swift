@@ -7,7 +7,7 @@ import SwerveCore
 struct WorkerMetrics: Sendable {
   private let registry: PrometheusRegistry
   private let parameters, kv, scratch: GaugeMetric
-  private let used, cached, free: GaugeMetric
+  private let used, cached, free, blockBytes: GaugeMetric
   private let running, parked, waiting, recovering: GaugeMetric
   private let bytesRead, stepSeconds: CounterMetric
 
@@ -33,6 +33,8 @@ struct WorkerMetrics: Sendable {
     used = blocks("used")
     cached = blocks("cached")
     free = blocks("free")
+    blockBytes = registry.gauge(
+      "swerve_kv_block_bytes", help: "Bytes of one KV block over all layers, by tier.", labels: [("tier", "device")])
     func sequences(_ state: String) -> GaugeMetric {
       registry.gauge(
         "swerve_sequences",
@@ -57,6 +59,7 @@ struct WorkerMetrics: Sendable {
     used.set(Int64(snapshot.blocksUsed))
     cached.set(Int64(snapshot.blocksCached))
     free.set(Int64(snapshot.blocksTotal - snapshot.blocksUsed - snapshot.blocksCached))
+    blockBytes.set(Int64(snapshot.kvBytes / max(snapshot.blocksTotal, 1)))
     running.set(Int64(snapshot.runningSequences))
     waiting.set(Int64(snapshot.waitingSequences))
     bytesRead.set(total: Double(snapshot.kvReadBytes))
