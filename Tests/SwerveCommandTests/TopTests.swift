@@ -1,5 +1,6 @@
 import SwerveCommand
 import SwerveCore
+import SwerveEngine
 import Synchronization
 import Testing
 
