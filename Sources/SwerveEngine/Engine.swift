@@ -106,6 +106,7 @@ package final class Engine: EngineClient {
       if let refusal = queueRefusal(counters, promptTokens: prepared.tokens.count) { return refusal }
       counters.submissions += 1
       counters.submittedTokens += prepared.tokens.count
+      board.noteSubmission()
       publisher.post(.register(record))
       inbox.post(.submit(waiting, search?.settings))
       return nil

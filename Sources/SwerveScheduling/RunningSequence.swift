@@ -34,6 +34,8 @@ package struct RunningSequence: Sendable {
   var isForking = false
   /// Whether it is a hypothesis of a beam search, whose tokens are chosen elsewhere.
   var isBeam = false
+  /// Whether the beginning of its first block of its own is copied in the step it was admitted in, which has not ended.
+  var awaitsCopy = false
   /// Whether an output already said that it was scheduled.
   var isAnnounced = false
 

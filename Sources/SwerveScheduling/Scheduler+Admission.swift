@@ -4,8 +4,9 @@ import SwerveCore
 extension Scheduler {
   /// Gives slots and blocks to waiting sequences, as long as tokens, slots and blocks last: from the lane whose turn it
   /// is, in its order. The first one that does not fit holds up those behind it: nobody is overtaken for being large.
-  /// Those who wait for a prefix are passed over.
-  mutating func admit(into plan: inout StepPlan, budget: inout Int) {
+  /// Those who wait for a prefix are passed over. `passing`: the running prompt that gives way to them, to none that is
+  /// less urgent.
+  mutating func admit(into plan: inout StepPlan, budget: inout Int, passing long: SchedulingKey? = nil) {
     var first: Int32?
     while budget > 0, let slot = freeSlots.last, let lane = preferredLane ?? waiting.nextLane() {
       preferredLane = nil
@@ -15,11 +16,11 @@ extension Scheduler {
       }
       let place = RequestQueue.Place(lane: lane, position: position)
       let length = waiting[place].key.promptTokens
-      guard mayHold(waiting[place]) else {
+      guard mayHold(waiting[place]), waiting[place].key.priority <= long?.priority ?? .max else {
         waiting.setAside(lane, in: &asideLanes)
         continue
       }
-      guard admit(at: place, to: slot, into: &plan, budget: &budget) else { break }
+      guard admit(at: place, to: slot, into: &plan, budget: &budget, isPassing: long != nil) else { break }
       if first == nil { first = length }
     }
     waiting.endSettingAside(&asideLanes)
@@ -59,7 +60,8 @@ extension Scheduler {
   }
 
   mutating func admit(
-    at place: RequestQueue.Place, to slot: SlotID, into plan: inout StepPlan, budget: inout Int
+    at place: RequestQueue.Place, to slot: SlotID, into plan: inout StepPlan, budget: inout Int,
+    isPassing: Bool = false
   ) -> Bool {
     let entry = waiting[place]
     let group = groups[entry.group]
@@ -67,27 +69,33 @@ extension Scheduler {
     let known = group.prompt.count + output.count
     if let beams = group.beams, freeSlots.count < Int(beams.width) { return false }
     let (_, taken) = blocksToAdmit(entry)
-    let cached = hitTokens
-    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
     if pool.freeCount - taken < reserve { return false }
+    let start = findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
+    let cached = hitTokens + (start?.tokens ?? 0)
+    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
 
     for block in hits {
-      pool.retain(block)
+      reviveBlock(block)
       tables.append(block, to: slot)
     }
+    if let start { holdSource(start.block) }
     for _ in hits.count..<configuration.blocks(for: known) where !appendBlock(to: slot) {
       preconditionFailure("the pool has fewer free blocks than it counted")
     }
+    if let start { copyStart(start, to: tables[slot, hits.count], in: &plan) }
     if let source = partialHit { plan.copies.append(BlockCopy(from: source, to: tables[slot, hits.count])) }
     enter(entry, group, slot, Start(tokens: Int32(cached), hash: hitHash, isForked: isForkHit))
+    running[Int(slot.rawValue)].awaitsCopy = start != nil || partialHit != nil
     leaveQueue(entry, at: place, choices: group.choices)
     plan.admissions.append(
       Admission(
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
     if group.beams != nil { enterBeams(entry, leader: slot, into: &plan) }
-    let rows = prefillRows(slot, budget)
+    var rows = prefillRows(slot, budget)
+    // Another long prompt, where a long one gives way: it is let in for the sake of those behind it.
+    if isPassing && known - cached > budget { rows = min(rows, max(configuration.maxBatchedTokens / 32, 1)) }
     if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows
     return true
@@ -216,10 +224,10 @@ extension Scheduler {
     return known
   }
 
-  /// The tokens of a full block into `blockTokens`.
-  mutating func copyBlock(_ index: Int, prompt: [TokenID], output: [TokenID]) {
+  /// The tokens of a block, or its first `count`, into `blockTokens`.
+  mutating func copyBlock(_ index: Int, count: Int? = nil, prompt: [TokenID], output: [TokenID]) {
     let first = index * configuration.blockSize
-    for offset in 0..<configuration.blockSize {
+    for offset in 0..<(count ?? configuration.blockSize) {
       let position = first + offset
       blockTokens[offset] = position < prompt.count ? prompt[position] : output[position - prompt.count]
     }

@@ -25,6 +25,7 @@ extension Scheduler {
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
       let isBeam = running[slot].isBeam
+      running[slot].awaitsCopy = false
       var output = output(of: step, at: index)
       var accepted = 0
       if step.samples {
@@ -140,7 +141,7 @@ extension Scheduler {
       let hash = cache.hash(after: parentHash, content.span)
       let own = tables[slot, position]
       if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
-        pool.retain(other)
+        reviveBlock(other)
         tables[slot, position] = other
         pool.release(own, keeping: false)
       } else {

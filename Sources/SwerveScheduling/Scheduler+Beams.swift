@@ -118,7 +118,7 @@ extension Scheduler {
         let old = tables[slot, position]
         pool.retain(block)
         tables[slot, position] = block
-        pool.release(old, keeping: cache.contains(old))
+        giveBack(old)
       }
       running[Int(slot.rawValue)].computedTokens = beams.sharedTokens
       running[Int(slot.rawValue)].sealedBlocks = first.sealedBlocks

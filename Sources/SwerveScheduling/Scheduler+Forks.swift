@@ -14,11 +14,10 @@ extension Scheduler {
     }
     let shared = tables[slot, position]
     if pool.referenceCount(of: shared) == 1 { return true }
-    guard let own = pool.allocate() else { return false }
-    cache.remove(own)
+    guard let own = takeBlock() else { return false }
     plan.copies.append(BlockCopy(from: shared, to: own))
     tables[slot, position] = own
-    pool.release(shared, keeping: cache.contains(shared))
+    giveBack(shared)
     return true
   }
 

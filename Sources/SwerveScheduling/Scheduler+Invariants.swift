@@ -10,9 +10,9 @@ extension Scheduler {
   /// `schedule` and `apply`). It changes nothing and traps on nothing. O(blocks × block size + sequences + waiting):
   /// for tests and idle time.
   package func checkInvariants() throws(InvariantViolation) {
-    let found =
-      pool.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
-      ?? evictionViolation() ?? queueViolation() ?? groupViolation()
+    let held = pool.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
+    let kept = held ?? evictionViolation() ?? heapViolation() ?? heldViolation()
+    let found = kept ?? queueViolation() ?? groupViolation()
     if let found { throw InvariantViolation(description: found) }
   }
 
@@ -146,6 +146,27 @@ extension Scheduler {
       guard let parentPlace = places[Int(parent.rawValue)] else { continue }
       guard let own = places[index], own < parentPlace else {
         return "cached block \(parent.rawValue) is evicted before block \(index), which follows it"
+      }
+    }
+    return nil
+  }
+
+  /// A free block is counted as kept where it is cached, and no block is held for copies between steps.
+  private func heldViolation() -> String? {
+    if !heldSources.isEmpty { return "\(heldSources.count) blocks are held for copies of no step" }
+    let free = (0..<pool.blockCount).count { pool.referenceCount(of: BlockID($0)) == 0 && cache.contains(BlockID($0)) }
+    return free == pool.keptCount ? nil : "\(free) free blocks are cached, \(pool.keptCount) are kept"
+  }
+
+  /// Where costs decide: what may be evicted is in the heap, and nothing else is.
+  private func heapViolation() -> String? {
+    guard let evictions else { return nil }
+    if let found = evictions.violation() { return found }
+    for index in 0..<pool.blockCount {
+      let block = BlockID(index)
+      let mayGo = pool.referenceCount(of: block) == 0 && cache.contains(block) && cache.childCount(of: block) == 0
+      if evictions.contains(block) != mayGo {
+        return "block \(index) \(mayGo ? "may" : "must not") be evicted and is \(mayGo ? "not " : "")in the heap"
       }
     }
     return nil

@@ -18,9 +18,12 @@ extension Scheduler {
     let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
     limitPrefills(plan, &budget)
     if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
-    schedulePrefills(into: &plan, budget: &budget)
     // Blocks were short: what came free belongs to those already here.
-    if !preemptedAny { admit(into: &plan, budget: &budget) }
+    if !scheduleShortPrompts(into: &plan, budget: &budget, admits: !preemptedAny) {
+      schedulePrefills(into: &plan, budget: &budget)
+      if !preemptedAny { admit(into: &plan, budget: &budget) }
+    }
+    releaseSources()
     plan.releases.append(contentsOf: releases)
     releases.removeAll(keepingCapacity: true)
   }
@@ -74,39 +77,9 @@ extension Scheduler {
     return preemptedAny
   }
 
-  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission.
-  private mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
-    var position = 0
-    // The order grows by choices that start behind a prompt.
-    while position < order.count && budget > 0 {
-      let slot = order[position]
-      let index = Int(slot.rawValue)
-      if running[index].remainingTokens > 1 && running[index].plannedStep != stepID {
-        let rows = prefillRows(slot, budget)
-        if rows > 0 { append(slot, rows: rows, to: &plan) }
-        budget -= rows
-      }
-      position += 1
-    }
-  }
-
-  /// Rows of a sequence whose tokens are not all computed, in what is left of the step.
-  func prefillRows(_ slot: SlotID, _ budget: Int) -> Int {
-    let sequence = running[Int(slot.rawValue)]
-    if sequence.isBeam { return beamRows(slot, budget) }
-    return min(Int(sequence.remainingTokens), chunk(budget))
-  }
-
-  /// Longest piece of one prompt in what is left of the step.
-  func chunk(_ budget: Int) -> Int {
-    let threshold = configuration.longPrefillThreshold
-    return threshold > 0 && configuration.enableChunkedPrefill ? min(budget, threshold) : budget
-  }
-
   /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
   mutating func appendBlock(to slot: SlotID) -> Bool {
-    guard let block = pool.allocate() else { return false }
-    cache.remove(block)
+    guard let block = takeBlock() else { return false }
     tables.append(block, to: slot)
     return true
   }

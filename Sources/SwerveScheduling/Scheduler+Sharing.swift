@@ -170,11 +170,15 @@ extension Scheduler {
   /// While a class runs that was promised a time between tokens, prompts get the rows that fit it: at least a 32nd of the
   /// token budget, so that nobody waits for ever. Where prompts are computed whole there is nothing to cut.
   mutating func limitPrefills(_ plan: borrowing StepPlan, _ budget: inout Int) {
-    guard waiting.sharing == .classes, configuration.enableChunkedPrefill,
-      let target = tokenTarget(above: .max, running: true),
-      let rows = pace.rows(within: target)
-    else { return }
+    guard configuration.enableChunkedPrefill, let rows = pacedRows else { return }
     budget = min(budget, max(rows - plan.tokens.count, configuration.maxBatchedTokens / 32, 1))
+  }
+
+  /// Rows of a step that keep the shortest time between tokens promised to a class that runs; nil where nothing was
+  /// promised or too little is known.
+  var pacedRows: Int? {
+    guard waiting.sharing == .classes, let target = tokenTarget(above: .max, running: true) else { return nil }
+    return pace.rows(within: target)
   }
 
   /// Admits sequences of classes above those whose prompts are under way, before the latter get the rest of the step: as

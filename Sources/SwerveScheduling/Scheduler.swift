@@ -27,6 +27,8 @@ package struct Scheduler: ~Copyable {
   package var pool: BlockPool
   package var tables: BlockTables
   package var cache: PrefixCache
+  /// What losing a free cached block costs; nil where age alone decides what is evicted.
+  package var evictions: EvictionHeap?
 
   /// [slots]
   package var running: [RunningSequence]
@@ -55,6 +57,10 @@ package struct Scheduler: ~Copyable {
   var now: UInt64 = 0
   /// The lane that room was made for in this step: the first to be admitted from, or its victims would take the room.
   var preferredLane: Int32?
+  /// Whether the last step let short prompts pass a long one.
+  var longPromptGaveWay = false
+  /// Blocks that the step being planned copies from, held for as long.
+  var heldSources: [BlockID] = []
   /// Lanes that are not looked at again in this step.
   var asideLanes: [Int32] = []
 
@@ -87,6 +93,7 @@ package struct Scheduler: ~Copyable {
     tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
     cache = PrefixCache(
       blockCount: configuration.blockCount, blockSize: configuration.blockSize, hashBits: configuration.blockHashBits)
+    if configuration.evictsByCost { evictions = EvictionHeap(blockCount: configuration.blockCount) }
     running = [RunningSequence](repeating: RunningSequence(), count: slots)
     generated = [[TokenID]](repeating: [], count: slots)
     terminators = [[TokenID]](repeating: [], count: slots)
@@ -100,6 +107,7 @@ package struct Scheduler: ~Copyable {
     releases.reserveCapacity(2 * slots)
     hits.reserveCapacity(configuration.maxBlocksPerSequence)
     asideLanes.reserveCapacity(64)
+    heldSources.reserveCapacity(slots)
   }
 
   // MARK: Requests
@@ -229,25 +237,18 @@ package struct Scheduler: ~Copyable {
     snapshot.oldestArrival = arrivals.oldest
     snapshot.blocksTotal = pool.blockCount
     snapshot.blocksUsed = pool.usedCount
+    snapshot.blocksCached = pool.keptCount
+    snapshot.runningSequences = order.count
+    snapshot.waitingSequences = waiting.count
     snapshot.blockSize = configuration.blockSize
     return snapshot
-  }
-
-  /// Forgets all cached prefixes that no running sequence holds. Answers whether none is left. O(free blocks)
-  @discardableResult
-  package mutating func resetPrefixCache() -> Bool {
-    var block = pool.freeBlock(after: nil)
-    while let free = block {
-      cache.remove(free)
-      block = pool.freeBlock(after: free)
-    }
-    return cache.count == 0
   }
 
   // MARK: Giving back
 
   /// Takes a running sequence's blocks and its slot.
   mutating func release(_ slot: SlotID) {
+    keepPartialBlock(of: slot)
     vacate(slot)
     freeSlots.append(slot)
     releases.append(slot)
@@ -255,7 +256,7 @@ package struct Scheduler: ~Copyable {
 
   /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and leaves its slot to the caller.
   mutating func vacate(_ slot: SlotID) {
-    while let block = tables.removeLast(slot) { pool.release(block, keeping: cache.contains(block)) }
+    while let block = tables.removeLast(slot) { giveBack(block) }
     let index = Int(slot.rawValue)
     let group = running[index].group
     running[index].isActive = false

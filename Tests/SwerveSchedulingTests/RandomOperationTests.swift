@@ -96,10 +96,13 @@ private final class Episode {
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
     numbers.groupsLengths = generator.chance(15)
+    numbers.evictsByCost = generator.chance(50)
+    numbers.attentionCostTokens = Int.random(in: 1...100, using: &generator)
+    numbers.adaptsLongPrefill = generator.chance(40)
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
     let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
-    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths
+    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)

@@ -68,13 +68,14 @@ import Testing
     try harness.drain()
     try harness.add(2, tokens(0..<8))
     try harness.step()
-    #expect(harness.shares == [[2, 4]])
-    #expect(harness.cached(2) == 4)
+    // One block whole, and three tokens of the next by copy.
+    #expect(harness.shares == [[2, 1]])
+    #expect(harness.cached(2) == 7)
     try harness.add(3, tokens(0..<9))
     try harness.step()
     #expect(harness.cached(3) == 8)
     #expect(harness.statistics.prefixQueriedTokens == 25)
-    #expect(harness.statistics.prefixHitTokens == 12)
+    #expect(harness.statistics.prefixHitTokens == 15)
     try harness.drain()
     #expect(harness.tokens(2) == harness.tokens(1))
   }

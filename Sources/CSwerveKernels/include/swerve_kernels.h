@@ -289,7 +289,7 @@ size_t swerve_row_count(const swerve_row *row, swerve_bound bound);
 double swerve_row_masses(const swerve_row *row, swerve_bound bound, float shift, double *masses);
 
 /* Walks the tokens of a piece that are before the bound and returns the first at which their masses exceed `left`, the
- * last of them where they do not; -1 where there are none. */
+ * last of them with a mass where they do not; -1 where none has one. */
 int64_t swerve_row_find(const swerve_row *row, swerve_bound bound, float shift, size_t piece, double left);
 
 /* ---- keys, values, attention ---------------------------------------------------------------------------------- */

@@ -18,6 +18,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
+  /// Keys and values of one block over all layers.
+  private let blockBytes: Int
   /// What drafts cost; kept only where there are some.
   private var rowCost: RowCost?
   /// Submitted requests taken from the inbox, and their prompt tokens.
@@ -29,6 +31,14 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
+  /// Steps that failed since the last one that did not.
+  private var failedSteps = 0
+  /// Why no step will run again; nil while the engine lives.
+  private var death: RequestError?
+
+  /// Steps that may fail one after the other before the engine counts as dead: a fault of one request ends with that
+  /// request, a fault of the device does not.
+  static var mostFailedSteps: Int { 16 }
 
   package init(
     scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
@@ -43,11 +53,14 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     self.board = board
     self.clock = clock
     self.totals = totals
+    blockBytes = totals.kvBytes / max(self.scheduler.configuration.blockCount, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
     }
     messages.reserveCapacity(64)
     emptied.reserveCapacity(4)
+    let now = clock.now()
+    board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
 
   /// Steps until told to stop; parks only when there is nothing to run.
@@ -57,6 +70,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
 
   /// One step: drain → schedule → execute, sample and apply → publish.
   package mutating func step() {
+    if death != nil { return drain(waits: true) }
     drain(waits: !scheduler.hasWork)
     var outputs = spareOutputs()
     outputs.start = clock.now()
@@ -84,7 +98,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
         searches[request] = nil
         publisher.post(.drop(request, nil))
       case .finish(let sequence): _ = scheduler.finish(sequence)
-      case .resetPrefixCache(let answer): answer(scheduler.resetPrefixCache())
+      case .resetPrefixCache(let answer): answer(death == nil && scheduler.resetPrefixCache())
       case .stop: isRunning = false
       }
     }
@@ -93,6 +107,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private mutating func add(_ request: WaitingRequest, _ search: BeamSettings?) {
     taken.requests += 1
     taken.tokens += request.promptTokens.count
+    if let death { return publisher.post(.drop(request.request, death)) }
     do {
       try scheduler.add(request)
       if let search, let maxTokens = scheduler.maxNewTokens(of: request.request) {
@@ -115,11 +130,24 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
       scheduler.apply(plan, result, into: &outputs)
       if !searches.isEmpty { continueSearches() }
+      if !plan.sequences.isEmpty { failedSteps = 0 }
     } catch {
       board.record(failure: "\(error)")
       result.removeAll()
       scheduler.fail(plan, into: &outputs)
+      failedSteps += 1
+      if failedSteps == Self.mostFailedSteps { die(of: error) }
     }
+  }
+
+  /// Gives up: whoever waits or comes is told why, and `health` says it.
+  private mutating func die(of error: any Error) {
+    let why = "\(failedSteps) steps failed one after the other, the last one with: \(error)"
+    let refusal = RequestError(.unavailable, "The engine has stopped: \(why)", retryAfter: 30)
+    death = refusal
+    board.record(failure: "The engine stops: \(why)")
+    board.set(.dead(why))
+    publisher.post(.dropAll(refusal))
   }
 
   /// Tells the scheduler what a row costs. Steps that compute prompts say little about decoding.
@@ -140,7 +168,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private mutating func publish(_ outputs: inout StepOutputs) {
     let now = clock.now()
     totals.steps += plan.sequences.isEmpty ? 0 : 1
+    totals.kvReadBytes += plan.blocks.count * blockBytes
     let duration = now.nanoseconds > outputs.start.nanoseconds ? now.nanoseconds - outputs.start.nanoseconds : 0
+    if !plan.sequences.isEmpty { totals.stepSeconds += Double(duration) * 1e-9 }
     scheduler.observeStep(rows: plan.tokens.count, nanoseconds: duration)
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
@@ -163,7 +193,11 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     var all = scheduler.statistics
     all.steps = totals.steps
     if let oldest = all.oldestArrival { all.oldestSeconds = now.seconds(since: EngineInstant(nanoseconds: oldest)) }
+    all.stepSeconds = totals.stepSeconds
+    all.kvReadBytes = totals.kvReadBytes
     all.weightBytes = totals.weightBytes
+    all.scratchBytes = totals.scratchBytes
+    all.device = totals.device
     all.kvBytes = totals.kvBytes
     all.loadSeconds = totals.loadSeconds
     return all

@@ -23,6 +23,8 @@ package enum PublisherMessage: Sendable {
   case winners(RequestID, [BeamWinner], preemptions: Int, now: EngineInstant)
   /// The request was cancelled or failed; no more outputs will come.
   case drop(RequestID, RequestError?)
+  /// The same for every request there is.
+  case dropAll(RequestError)
   case stop
 }
 

@@ -47,11 +47,15 @@ struct Publisher: ~Copyable {
     case .winners(let id, let winners, let preemptions, let now):
       publish(winners, of: id, preemptions: preemptions, now: now)
     case .drop(let id, let error): drop(id, error)
+    case .dropAll(let error): dropAll(error)
     case .stop:
-      let error = RequestError(.unavailable, "The server has stopped.", retryAfter: 1)
-      for id in Array(requests.keys) { drop(id, error) }
+      dropAll(RequestError(.unavailable, "The server has stopped.", retryAfter: 1))
       isRunning = false
     }
+  }
+
+  private mutating func dropAll(_ error: RequestError) {
+    for id in Array(requests.keys) { drop(id, error) }
   }
 
   private mutating func publish(_ step: borrowing StepOutputs) {
