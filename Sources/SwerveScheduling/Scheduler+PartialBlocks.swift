@@ -53,7 +53,8 @@ extension Scheduler {
     let position = Int(sequence.sealedBlocks)
     let count = Int(sequence.computedTokens) - position * configuration.blockSize
     // What was to be copied into it may never have been.
-    guard configuration.enablePrefixCaching, !sequence.awaitsCopy, (1..<configuration.blockSize).contains(count),
+    guard configuration.enablePrefixCaching, !sequence.awaitsCopy, !sequence.isBeam,
+      (1..<configuration.blockSize).contains(count),
       tables.count(slot) > position
     else { return }
     let block = tables[slot, position]

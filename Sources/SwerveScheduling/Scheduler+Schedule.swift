@@ -3,7 +3,8 @@ package import SwerveCore
 extension Scheduler {
   /// Decides the next step. The plan's storage is reused: the first call takes all the capacity a step can need.
   ///
-  /// A plan without sequences comes only from a scheduler without work; it may still carry releases. O(running
+  /// A plan without sequences comes only from a scheduler without work, or from one that only took a preempted beam search
+  /// back, all of whose tokens were cached; it may still carry releases. O(running
   /// sequences + blocks they hold) without admissions; an admission adds hashing its prompt up to the first block that
   /// is not cached.
   package mutating func schedule(into plan: inout StepPlan) {
@@ -46,11 +47,14 @@ extension Scheduler {
     while position < order.count && budget > 0 {
       let slot = order[position]
       let index = Int(slot.rawValue)
-      if running[index].remainingTokens == 1 {
+      let isForking = running[index].isForking
+      if isForking && running[index].isBeam {
+        if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { break }
+      } else if running[index].remainingTokens == 1 {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
-        while tables.count(slot) < needed {
-          if appendBlock(to: slot) { continue }
+        while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
+          if !isForking && appendBlock(to: slot) { continue }
           // The victim is the last in order: this sequence, or one that has no place in the plan yet.
           let victim = order[order.count - 1]
           preempt(victim)
@@ -63,7 +67,10 @@ extension Scheduler {
         if isPreempted { break }
         append(slot, rows: 1, to: &plan)
         budget -= 1
-        if allowance != nil { budget -= appendDrafts(to: slot, of: &plan, &allowance!) }
+        // Behind a prompt's last token stand choices that sample the same row.
+        if allowance != nil, plan.sequences[plan.sequences.count - 1].slot == slot {
+          budget -= appendDrafts(to: slot, of: &plan, &allowance!)
+        }
       }
       position += 1
     }
@@ -92,19 +99,25 @@ extension Scheduler {
         firstBlock: Int32(plan.blocks.count), blockCount: Int32(blockCount),
         samples: context + rows == Int(sequence.knownTokens) && sequence.maxNewTokens > 0))
     tables.copyPrefix(blockCount, of: slot, to: &plan.blocks)
-    if rows == 1 && context + 1 == Int(sequence.knownTokens) {
-      plan.tokens.append(sequence.lastToken)
-      return
-    }
-    let prompt = Int(sequence.promptTokens)
     let end = context + rows
-    if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
-    if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+    if rows == 1 && end == Int(sequence.knownTokens) {
+      plan.tokens.append(sequence.lastToken)
+    } else {
+      let prompt = Int(sequence.promptTokens)
+      if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
+      if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+    }
+    guard sequence.isForking else { return }
+    if sequence.generatedTokens == 0 && end == Int(sequence.promptTokens) && sequence.maxNewTokens > 0 {
+      admitRiders(behind: slot, into: &plan)
+    }
   }
 
-  /// Sends a running sequence back to its place in the queue, with its tokens and without blocks and slot.
+  /// Sends a running sequence, of a beam search all of them, back to its place in the queue, with its tokens and without
+  /// blocks and slot.
   mutating func preempt(_ slot: SlotID) {
     let sequence = running[Int(slot.rawValue)]
+    if sequence.isBeam { return preemptBeams(sequence.group) }
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
       preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens)

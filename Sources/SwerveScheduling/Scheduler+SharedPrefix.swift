@@ -8,7 +8,7 @@ extension Scheduler {
   /// The wait ends when those blocks are computed, or when the sequence that computes them leaves. O(running prompts),
   /// and a comparison of tokens for those at the same place in the same chain.
   mutating func awaitsPrefix(_ entry: RequestQueue.Entry) -> Bool {
-    guard computesPrompt else { return false }
+    guard computesPrompt, forkSource(of: entry) == nil else { return false }
     let group = groups[entry.group]
     guard readsCache(entry, of: group) else { return false }
     let known = findPrefix(of: entry)
@@ -36,7 +36,9 @@ extension Scheduler {
   private var computesPrompt: Bool { order.contains { running[Int($0.rawValue)].remainingTokens > 1 } }
 
   /// Whether a block of a running sequence's prompt has the tokens of the same block of prompt and output.
-  private mutating func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID]) -> Bool {
+  private mutating func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID])
+    -> Bool
+  {
     copyBlock(block, prompt: prompt, output: output)
     let first = block * configuration.blockSize
     return other[first..<first + configuration.blockSize].elementsEqual(blockTokens)

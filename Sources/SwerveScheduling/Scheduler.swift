@@ -72,9 +72,13 @@ package struct Scheduler: ~Copyable {
 
   /// [blockSize] tokens of the block being hashed.
   var blockTokens: [TokenID]
-  /// Blocks found by the look-up in progress, and the hash of each.
+  /// What the look-up in progress found (`findPrefix`): full blocks and the hash of the last one, all tokens, the block
+  /// of which a beginning is to be copied, and whether another choice of the request holds it all.
   var hits: [BlockID] = []
   var hitHash = BlockHash(low: 0, high: 0)
+  var hitTokens = 0
+  var partialHit: BlockID?
+  var isForkHit = false
 
   /// Allocates all that a step needs. Throws `invalidConfiguration`.
   package init(
@@ -142,11 +146,13 @@ package struct Scheduler: ~Copyable {
     guard waiting.rules.indices.contains(Int(request.serviceClass)) else {
       throw .unknownServiceClass(Int(request.serviceClass))
     }
+    if let width = request.beamWidth { try checkBeams(width, request) }
     let prompt = request.promptTokens.count
     // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
     var limit = configuration.contextLimit
     if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
-    let room = min(params.maxTokens ?? .max, limit - prompt)
+    var room = min(params.maxTokens ?? .max, limit - prompt)
+    if let width = request.beamWidth { room = min(room, longestBeams(width, promptTokens: prompt)) }
     var key = SchedulingKey(
       priority: request.priority, arrival: request.arrival, serial: nextSerial, choice: 0,
       promptTokens: Int32(prompt), rank: waiting.ranks[Int(request.serviceClass)])
@@ -159,9 +165,10 @@ package struct Scheduler: ~Copyable {
         wantsPromptLogprobs: request.wantsPromptLogprobs, saltHash: BlockHash(salt: request.prefixSalt),
         maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
         unfinished: Int32(request.n)))
+    groups[group].beams = request.beamWidth.map { BeamGroup(width: Int32($0)) }
     waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
     counters.waitingTokens += prompt
-    if !request.isContinuation { arrivals.append(arrival: request.arrival, serial: key.serial, group: group) }
+    arrivals.append(arrival: request.arrival, serial: key.serial, group: group)
   }
 
   /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was
@@ -192,11 +199,17 @@ package struct Scheduler: ~Copyable {
     return true
   }
 
-  /// Ends one sequence (a stop string was found in its text) and gives back its blocks and slot at once. Answers
+  /// Ends one sequence (a stop string was found in its text; a beam search ends with any of its sequences) and gives back
+  /// its blocks and slot at once. Answers
   /// whether it was running or preempted; a choice that has not started, or is finished, is not.
   @discardableResult
   package mutating func finish(_ sequence: SequenceID) -> Bool {
     guard let group = groups.index(of: sequence.request) else { return false }
+    if groups[group].beams != nil, groups[group].running > 0 {
+      releaseBeams(group)
+      finishedChoice(of: group)
+      return true
+    }
     if let slot = order.first(where: { running[Int($0.rawValue)].sequence == sequence }) {
       release(slot)
       finishedChoice(of: group)
@@ -233,9 +246,16 @@ package struct Scheduler: ~Copyable {
 
   // MARK: Giving back
 
-  /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and its slot.
+  /// Takes a running sequence's blocks and its slot.
   mutating func release(_ slot: SlotID) {
     keepPartialBlock(of: slot)
+    vacate(slot)
+    freeSlots.append(slot)
+    releases.append(slot)
+  }
+
+  /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and leaves its slot to the caller.
+  mutating func vacate(_ slot: SlotID) {
     while let block = tables.removeLast(slot) { giveBack(block) }
     let index = Int(slot.rawValue)
     let group = running[index].group
@@ -245,12 +265,9 @@ package struct Scheduler: ~Copyable {
     terminators[index] = []
     drafts?.release(slot)
     if let position = order.firstIndex(of: slot) { order.remove(at: position) }
-    freeSlots.append(slot)
-    releases.append(slot)
     waiting.stoppedRunning(running[index].key.lane)
     groups[group].running -= 1
     if groups[group].running == 0 { runningRequests -= 1 }
-    if groups[group].leader == slot { groups[group].leader = nil }
   }
 
   /// One choice less; the last one takes its group along.

@@ -316,16 +316,6 @@ import Testing
     #expect(weights.contains("(\(method.rawValue)") == (method != .none))
     #expect((plan.report.memory.weights < plain.report.memory.weights) == (method != .none))
   }
-
-  /// Waits until nothing runs; fails after many steps' worth of time.
-  private func idle(_ engine: Engine) async throws {
-    for _ in 0..<1000 {
-      let now = engine.statistics
-      if now.runningRequests + now.waitingRequests == 0 { return }
-      try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record("requests are still running: \(engine.statistics)")
-  }
 }
 
 extension Result where Failure == any Error {

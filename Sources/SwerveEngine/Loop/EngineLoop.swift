@@ -4,18 +4,18 @@ package import SwerveScheduling
 /// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
 /// leaves it, so nothing here is locked or `Sendable`.
 package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
-  private var scheduler: Scheduler
+  var scheduler: Scheduler
   private var executor: Executor
   private let inbox: Mailbox<InboxMessage>
   private let publisher: Mailbox<PublisherMessage>
   private let spares: Mailbox<StepOutputs>
   private let board: StatusBoard
-  private let clock: EngineClock
+  let clock: EngineClock
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
-  private var plan = StepPlan()
-  private var result = StepResult()
+  var plan = StepPlan()
+  var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
   /// Keys and values of one block over all layers.
@@ -24,6 +24,10 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var rowCost: RowCost?
   /// Submitted requests taken from the inbox, and their prompt tokens.
   private var taken = StatusBoard.Taken()
+  /// Beam searches under way.
+  var searches: [RequestID: BeamSearch] = [:]
+  /// Searches that this step decided, for the publisher, which hears of the step first.
+  var decided: [PublisherMessage] = []
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
@@ -71,10 +75,15 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     var outputs = spareOutputs()
     outputs.start = clock.now()
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
-    for request in expired { publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter))) }
+    for request in expired {
+      searches[request] = nil
+      publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
+    }
     execute(into: &outputs.outputs)
     measure(since: outputs.start)
     publish(&outputs)
+    for message in decided { publisher.post(message) }
+    decided.removeAll(keepingCapacity: true)
   }
 
   // MARK: In
@@ -83,9 +92,10 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     inbox.take(into: &messages, waits: waits)
     for message in messages {
       switch message {
-      case .submit(let request): add(request)
+      case .submit(let request, let search): add(request, search)
       case .cancel(let request):
         _ = scheduler.cancel(request: request)
+        searches[request] = nil
         publisher.post(.drop(request, nil))
       case .finish(let sequence): _ = scheduler.finish(sequence)
       case .resetPrefixCache(let answer): answer(death == nil && scheduler.resetPrefixCache())
@@ -94,12 +104,18 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     }
   }
 
-  private mutating func add(_ request: WaitingRequest) {
+  private mutating func add(_ request: WaitingRequest, _ search: BeamSettings?) {
     taken.requests += 1
     taken.tokens += request.promptTokens.count
     if let death { return publisher.post(.drop(request.request, death)) }
     do {
       try scheduler.add(request)
+      if let search, let maxTokens = scheduler.maxNewTokens(of: request.request) {
+        searches[request.request] = BeamSearch(search, promptTokens: request.promptTokens, maxTokens: maxTokens)
+      }
+    } catch SchedulingError.beamsTooWide(let width, let limit) {
+      let error = SchedulingError.beamsTooWide(width: width, limit: limit)
+      publisher.post(.drop(request.request, .badRequest("\(error)", param: "n")))
     } catch {
       publisher.post(.drop(request.request, .badRequest("\(error)", param: "prompt")))
     }
@@ -114,6 +130,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
       scheduler.apply(plan, result, into: &outputs)
       if !plan.sequences.isEmpty { failedSteps = 0 }
+      if !searches.isEmpty { continueSearches() }
     } catch {
       board.record(failure: "\(error)")
       result.removeAll()
