@@ -71,7 +71,10 @@ extension Scheduler {
     let (_, taken) = blocksToAdmit(entry)
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
     if pool.freeCount - taken < reserve { return false }
-    let start = findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
+    // Hypotheses that come back share what they have in common by blocks; a fork brings its beginning along.
+    let start =
+      group.beams != nil || isForkHit
+      ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
     let cached = hitTokens + (start?.tokens ?? 0)
     if !configuration.enableChunkedPrefill && known - cached > budget { return false }
 
@@ -83,8 +86,8 @@ extension Scheduler {
     for _ in hits.count..<configuration.blocks(for: known) where !appendBlock(to: slot) {
       preconditionFailure("the pool has fewer free blocks than it counted")
     }
-    if let start { copyStart(start, to: tables[slot, hits.count], in: &plan) }
     if let source = partialHit { plan.copies.append(BlockCopy(from: source, to: tables[slot, hits.count])) }
+    if let start { copyStart(start, to: tables[slot, hits.count], in: &plan) }
     enter(entry, group, slot, Start(tokens: Int32(cached), hash: hitHash, isForked: isForkHit))
     running[Int(slot.rawValue)].awaitsCopy = start != nil || partialHit != nil
     leaveQueue(entry, at: place, choices: group.choices)

@@ -24,8 +24,8 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
-      let isBeam = running[slot].isBeam
       running[slot].awaitsCopy = false
+      let isBeam = running[slot].isBeam
       var output = output(of: step, at: index)
       var accepted = 0
       if step.samples {

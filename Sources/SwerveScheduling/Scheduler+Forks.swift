@@ -15,6 +15,7 @@ extension Scheduler {
     let shared = tables[slot, position]
     if pool.referenceCount(of: shared) == 1 { return true }
     guard let own = takeBlock() else { return false }
+    running[Int(slot.rawValue)].awaitsCopy = true
     plan.copies.append(BlockCopy(from: shared, to: own))
     tables[slot, position] = own
     giveBack(shared)
@@ -54,6 +55,7 @@ extension Scheduler {
     // The blocks are computed with the leader's row, and become findable with its.
     running[Int(slot.rawValue)].sealedBlocks = first.sealedBlocks
     running[Int(slot.rawValue)].plannedStep = stepID
+    running[Int(slot.rawValue)].awaitsCopy = true
     leaveQueue(entry, at: place, choices: group.choices)
     let sequence = running[Int(slot.rawValue)].sequence
     plan.admissions.append(

@@ -14,8 +14,7 @@ extension Scheduler {
   /// leaves `free` blocks that the admission does not need.
   mutating func findStart(of entry: RequestQueue.Entry, known: Int, spareBlocks free: Int) -> BlockStart? {
     let group = groups[entry.group]
-    // A fork takes the other choice's block, and of a search all beams follow the blocks that they share.
-    guard readsCache(entry, of: group), !isForkHit, entry.preempted?.beams.isEmpty ?? true else { return nil }
+    guard readsCache(entry, of: group) else { return nil }
     let first = hits.count * configuration.blockSize
     // One token at least is computed.
     let limit = min(configuration.blockSize, known - 1 - first)
@@ -54,7 +53,8 @@ extension Scheduler {
     let position = Int(sequence.sealedBlocks)
     let count = Int(sequence.computedTokens) - position * configuration.blockSize
     // What was to be copied into it may never have been.
-    guard configuration.enablePrefixCaching, !sequence.awaitsCopy, !sequence.isBeam, (1..<configuration.blockSize).contains(count),
+    guard configuration.enablePrefixCaching, !sequence.awaitsCopy, !sequence.isBeam,
+      (1..<configuration.blockSize).contains(count),
       tables.count(slot) > position
     else { return }
     let block = tables[slot, position]

@@ -16,10 +16,10 @@ extension Scheduler {
     _ slot: SlotID, into plan: inout StepPlan, budget: inout Int, atMost limit: Int
   ) {
     let index = Int(slot.rawValue)
-    guard running[index].remainingTokens > 1 && running[index].plannedStep != stepID else { return }
+    let remaining = Int(running[index].remainingTokens)
+    guard remaining > 1 && running[index].plannedStep != stepID else { return }
     let rows = min(prefillRows(slot, budget), limit)
-    if rows < 1 { return }
-    append(slot, rows: rows, to: &plan)
+    if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows
   }
 
@@ -49,18 +49,20 @@ extension Scheduler {
     let key = running[Int(long.rawValue)].key
     let rows = budget
     let before = plan.sequences.count
-    for position in 0..<order.count {
+    var position = 0
+    while position < order.count && budget > 0 {
       let index = Int(order[position].rawValue)
       if running[index].remainingTokens <= rows && running[index].key.priority <= key.priority {
         schedulePrefill(order[position], into: &plan, budget: &budget, atMost: budget)
       }
+      position += 1
     }
     if admits { admit(into: &plan, budget: &budget, passing: key) }
     let cost = cost(of: plan, from: before)
     if cost == 0 { return false }
     longPromptGaveWay = true
-    for position in 0..<order.count where budget > 0 {
-      let slot = order[position]
+    // Hypotheses move together: they are not cut, and have their turn in the next step.
+    for slot in order where budget > 0 && !running[Int(slot.rawValue)].isBeam {
       let context = Double(running[Int(slot.rawValue)].computedTokens)
       let share = Int(cost / (1 + context / Double(configuration.attentionCostTokens)))
       let left = budget
@@ -72,7 +74,7 @@ extension Scheduler {
 
   /// The first sequence whose prompt does not end within so many rows.
   private func firstLongPrompt(_ rows: Int) -> SlotID? {
-    order.first { Int(running[Int($0.rawValue)].remainingTokens) > rows }
+    order.first { !running[Int($0.rawValue)].isBeam && Int(running[Int($0.rawValue)].remainingTokens) > rows }
   }
 
   /// What the rows planned so far cost, in rows at the beginning of a prompt.

@@ -32,7 +32,8 @@ import Testing
 
     mutating func next() -> [TokenID] {
       let base = known.randomElement(using: &generator) ?? []
-      let shared = Int.random(in: 0...base.count, using: &generator)
+      // Half of them go on where another one ended, the others part from it anywhere.
+      let shared = Bool.random(using: &generator) ? base.count : Int.random(in: 0...base.count, using: &generator)
       let own = Int.random(in: 1...12, using: &generator)
       return Array(base.prefix(min(shared, 90)))
         + (0..<own).map { _ in
@@ -99,7 +100,7 @@ import Testing
     let found = try await compare(Self.count, seed: 1) {
       $0.kvBlocks = 60; $0.kvCacheBytes = nil
     }
-    #expect(found.cached > 10 * Self.count && found.copied > Self.count, "\(found)")
+    #expect(found.cached > 5 * Self.count && found.copied > Self.count, "\(found)")
   }
 
   @Test(arguments: KVType.allCases)

@@ -129,8 +129,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     do {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
       scheduler.apply(plan, result, into: &outputs)
-      if !searches.isEmpty { continueSearches() }
       if !plan.sequences.isEmpty { failedSteps = 0 }
+      if !searches.isEmpty { continueSearches() }
     } catch {
       board.record(failure: "\(error)")
       result.removeAll()
