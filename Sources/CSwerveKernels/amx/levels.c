@@ -4,6 +4,7 @@
 #include "../avx512/levels.h"
 
 #if SWERVE_X86
+#include "configuration.h"
 
 #pragma clang attribute push( \
   __attribute__((target("amx-tile,amx-bf16,avx512f,avx512bw,avx512vl,avx512dq,fma,f16c,avx512vbmi"))), \
@@ -18,24 +19,6 @@ typedef struct {
 } room;
 
 _Static_assert(sizeof(room) <= SWERVE_LEVEL_SCRATCH, "the scratch of levels");
-
-typedef struct {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t column_bytes[16];
-  uint8_t rows[16];
-} configuration;
-
-static void configure(size_t rows) {
-  _Alignas(64) configuration c = {.palette = 1};
-  const uint8_t first = (uint8_t)swerve_min(ROWS, rows), second = (uint8_t)(rows > ROWS ? rows - ROWS : first);
-  /* Sums 0 ... 3, rows 4 and 5, weights 6 and 7, as in multiply.h. */
-  const uint8_t of[8] = {first, first, second, second, first, second, 16, 16};
-  for (int tile = 0; tile < 8; tile++) {
-    c.column_bytes[tile] = 64;
-    c.rows[tile] = of[tile];
-  }
-  _tile_loadconfig(&c);
-}
 
 /* 32 inputs of 16 outputs. */
 INLINE void unpack8(char *out, const char *levels, const byte_tables *tables) {
@@ -166,7 +149,8 @@ void swerve_amx_multiply_levels(const swerve_levels *s) {
     swerve_multiply_levels(s);
     return;
   }
-  configure(s->rows);
+  const int rows = (int)s->rows;
+  swerve_amx_configure(rows < ROWS ? rows : ROWS, rows > ROWS ? rows - ROWS : 0, 16);
   const bool two = s->rows > ROWS;
   const size_t step = two ? 2 : 4;
   for (size_t block = 0; block < s->blocks; block += step) {

@@ -2,18 +2,11 @@
 #include "../inner.h"
 
 #if SWERVE_X86
-#include <immintrin.h>
+#include "configuration.h"
 
 #pragma clang attribute push(__attribute__((target("amx-tile,amx-bf16,amx-int8,avx512f"))), apply_to = function)
 
 #define TILE_FUNCTION static inline __attribute__((always_inline))
-
-/* What LDTILECFG reads. */
-typedef struct {
-  uint8_t palette, start_row, reserved[14];
-  uint16_t column_bytes[16];
-  uint8_t rows[16];
-} configuration;
 
 /* Configured last: LDTILECFG costs tens of cycles. */
 typedef struct {
@@ -24,18 +17,7 @@ typedef struct {
 TILE_FUNCTION void configure(unit *u, int rows0, int rows1, int depth) {
   if (u->rows0 == rows0 && u->rows1 == rows1 && u->depth == depth) return;
   *u = (unit){rows0, rows1, depth, u->bytes};
-  const uint8_t second = (uint8_t)(rows1 ? rows1 : rows0);
-  _Alignas(64) configuration c = {.palette = 1};
-  for (int tile = 0; tile < 4; tile++) {
-    c.column_bytes[tile] = 64;
-    c.rows[tile] = tile < 2 ? (uint8_t)rows0 : second;
-  }
-  c.column_bytes[4] = c.column_bytes[5] = (uint16_t)(depth * 4);
-  c.rows[4] = (uint8_t)rows0;
-  c.rows[5] = second;
-  c.column_bytes[6] = c.column_bytes[7] = 64;
-  c.rows[6] = c.rows[7] = (uint8_t)depth;
-  _tile_loadconfig(&c);
+  swerve_amx_configure(rows0, rows1, depth);
 }
 
 TILE_FUNCTION void fetch(const char *w, size_t stride) {
