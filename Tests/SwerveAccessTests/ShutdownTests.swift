@@ -2,7 +2,7 @@ import SwerveAccess
 import SwerveCore
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct ShutdownTests {
+@Suite(.timeLimit(.minutes(10))) struct ShutdownTests {
   @Test func drainingRefusesNewWorkAndFinishesOld() async throws {
     let engine = FakeEngine(hold: .after(events: 2))
     try await LiveServer.run(engine, { $0.drainTimeout = 60 }) { server in

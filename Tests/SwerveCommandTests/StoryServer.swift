@@ -26,6 +26,8 @@ struct StoryServer: Sendable {
     settings.servedModelNames = ["story"]
     settings.statisticsInterval = 0
     settings.drainTimeout = 0.2
+    settings.keepAliveTimeout = 300
+    settings.enablesAdminEndpoints = true
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let (ports, found) = AsyncStream.makeStream(of: Int.self)
     let server = Server(

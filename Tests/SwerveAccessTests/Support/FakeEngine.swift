@@ -70,7 +70,7 @@ final class FakeEngine: EngineClient {
       return state.lastWaiter
     }
     let limit = Task { [weak self] in
-      do { try await Task.sleep(for: .seconds(60)) } catch { return }
+      do { try await Task.sleep(for: .seconds(300)) } catch { return }
       self?.giveUp(id)
     }
     await withCheckedContinuation { continuation in

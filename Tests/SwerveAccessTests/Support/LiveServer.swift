@@ -79,6 +79,8 @@ extension ServerConfiguration {
     configuration.fingerprint = "swerve-test"
     configuration.statisticsInterval = 0
     configuration.drainTimeout = 0.2
+    // Tests share their threads with many others, and a client may be late with its first byte.
+    configuration.keepAliveTimeout = 300
     return configuration
   }
 }
