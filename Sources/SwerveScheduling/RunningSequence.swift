@@ -30,6 +30,12 @@ package struct RunningSequence: Sendable {
   var preemptions: Int32 = 0
   /// Tokens charged to its lane: what is computed again after a preemption is free.
   var paidTokens: Int32 = 0
+  /// Its blocks below the device, while it loads them.
+  var read: TierRead?
+  /// Whether its blocks are not what computing them would have given: nobody else may have them.
+  var isPrivate = false
+  /// Whether it ever read such blocks.
+  var hasReadLossy = false
   /// Whether an output already said that it was scheduled.
   var isAnnounced = false
 

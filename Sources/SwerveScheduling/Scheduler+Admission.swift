@@ -34,7 +34,9 @@ extension Scheduler {
     // The window bounds what a step may spend, and how far a request can be passed.
     while position < min(entries.count, 64) {
       let entry = entries[position]
-      if !awaitsSibling(entry) && !awaitsPrefix(entry) {
+      if !awaitsSibling(entry) && !awaitsTier(RequestQueue.Place(lane: lane, position: position))
+        && !awaitsPrefix(entry)
+      {
         guard configuration.groupsLengths, let length else { return position }
         if let first = found, entries[first].key.priority != entry.key.priority { return first }
         if Self.lengthGroup(entry.key.promptTokens) == Self.lengthGroup(length) { return position }
@@ -74,7 +76,10 @@ extension Scheduler {
     let known = group.prompt.count + output.count
     let (needed, taken) = blocksToAdmit(entry)
     let cached = hits.count * configuration.blockSize
-    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
+    let loads = min(loadableBlocks(entry, known: known), budget - 1)
+    if !configuration.enableChunkedPrefill && known - cached - loads * configuration.blockSize > budget - loads {
+      return false
+    }
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
     if pool.freeCount - taken < reserve { return false }
 
@@ -91,7 +96,8 @@ extension Scheduler {
       Admission(
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
-    let rows = min(known - cached, chunk(budget))
+    if continueLoading(slot, &budget) { return true }
+    let rows = min(Int(running[Int(slot.rawValue)].remainingTokens), chunk(budget))
     append(slot, rows: rows, to: &plan)
     budget -= rows
     return true
@@ -124,6 +130,7 @@ extension Scheduler {
     sequence.cachedTokens = Int32(cachedTokens)
     sequence.paidTokens = Int32(cachedTokens)
     sequence.lastToken = group.prompt[group.prompt.count - 1]
+    sequence.read = entry.read
     generated[index] = []
     if let kept = entry.preempted {
       sequence.generatedTokens = Int32(kept.generated.count)
@@ -131,6 +138,7 @@ extension Scheduler {
       sequence.preemptions = kept.preemptions
       sequence.isAnnounced = kept.isAnnounced
       sequence.paidTokens = kept.paidTokens
+      sequence.hasReadLossy = kept.hasReadLossy
       if let last = kept.generated.last { sequence.lastToken = last }
       generated[index] = kept.generated
     }
@@ -166,6 +174,8 @@ extension Scheduler {
       groups[entry.group].nextChoice = entry.key.choice + 1
       if entry.key.choice + 1 < choices {
         waiting[place].key.choice += 1
+        waiting[place].read = nil
+        waiting[place].restarts = 0
         return
       }
     }

@@ -71,9 +71,9 @@ extension Scheduler {
     for position in 0..<order.count {
       if budget == 0 { return }
       let index = Int(order[position].rawValue)
-      let remaining = Int(running[index].remainingTokens)
-      if remaining > 1 && running[index].plannedStep != stepID {
-        let rows = min(remaining, chunk(budget))
+      if running[index].remainingTokens > 1 && running[index].plannedStep != stepID {
+        if continueLoading(order[position], &budget) { continue }
+        let rows = min(Int(running[index].remainingTokens), chunk(budget))
         append(order[position], rows: rows, to: &plan)
         budget -= rows
       }
@@ -122,9 +122,12 @@ extension Scheduler {
   /// Sends a running sequence back to its place in the queue, with its tokens and without blocks and slot.
   mutating func preempt(_ slot: SlotID) {
     let sequence = running[Int(slot.rawValue)]
+    let isSwapped = swapsOut(slot)
+    if isSwapped { swapOut(slot) }
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
-      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens)
+      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,
+      isSwapped: isSwapped, hasReadLossy: sequence.hasReadLossy)
     // In this order: a lane without anything waiting or running may be forgotten.
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
     release(slot)

@@ -13,6 +13,7 @@ struct Outcome: Equatable, Sendable {
 struct Answer: Equatable, Sendable {
   var prompt: [TokenID] = []
   var cachedTokens = 0
+  var hasReadLossy = false
   var promptLogprobs: [PositionLogprobs?]?
   var choices: [Outcome] = []
 }
@@ -25,6 +26,7 @@ extension Engine {
       case .started(let info):
         answer.prompt = info.promptTokens
         answer.cachedTokens = info.cachedTokens
+        answer.hasReadLossy = info.hasReadLossy
         answer.promptLogprobs = info.promptLogprobs
       case .delta(let delta):
         answer.choices[delta.index].tokens += delta.tokens
@@ -35,6 +37,7 @@ extension Engine {
         }
         if let finish = delta.finish {
           answer.choices[delta.index].finish = finish
+          answer.hasReadLossy = answer.hasReadLossy || delta.hasReadLossy
           answer.choices[delta.index].stopReason = delta.stopReason
         }
       }

@@ -21,6 +21,12 @@ package struct EngineStatistics: Sendable, Hashable {
   package var prefixQueriedTokens = 0
   package var prefixHitTokens = 0
   package var preemptions = 0
+  /// Preemptions of sequences whose blocks were copied below the device instead of being recomputed.
+  package var swappedPreemptions = 0
+  /// Sequences that read keys and values of a lower precision.
+  package var lossySequences = 0
+  /// Blocks below the device; nil without.
+  package var tiers: TierStatistics?
   /// Sequences' steps with drafts, tokens drafted in them, and tokens gained: drafts that were sampled and used.
   package var drafts = 0
   package var draftTokens = 0

@@ -11,6 +11,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private let spares: Mailbox<StepOutputs>
   private let board: StatusBoard
   private let clock: EngineClock
+  /// Blocks below the device; nil without.
+  private let tiers: BlockTiers?
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
@@ -25,11 +27,13 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
+  /// Whether the last step had nothing to compute although there was work.
+  private var isWaitingForBlocks = false
 
   package init(
     scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
-    totals: EngineStatistics
+    totals: EngineStatistics, tiers: BlockTiers? = nil
   ) {
     self.scheduler = scheduler
     self.executor = executor
@@ -39,6 +43,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     self.board = board
     self.clock = clock
     self.totals = totals
+    self.tiers = tiers
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
     }
@@ -49,24 +54,43 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   /// Steps until told to stop; parks only when there is nothing to run.
   package mutating func run() {
     while isRunning { step() }
+    tiers?.close()
   }
 
-  /// One step: drain → schedule → execute, sample and apply → publish.
+  /// One step: drain → schedule → execute, sample and apply → publish; around the plan, blocks move between tiers.
   package mutating func step() {
-    drain(waits: !scheduler.hasWork)
+    drain()
     var outputs = spareOutputs()
     outputs.start = clock.now()
+    if let tiers {
+      scheduler.collectReads(now: outputs.start.nanoseconds)
+      tiers.advance(&scheduler)
+    }
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
     for request in expired { publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter))) }
+    tiers?.move(&scheduler, &executor)
     execute(into: &outputs.outputs)
+    tiers?.keep(&scheduler, &executor)
     measure(since: outputs.start)
     publish(&outputs)
   }
 
   // MARK: In
 
-  private mutating func drain(waits: Bool) {
-    inbox.take(into: &messages, waits: waits)
+  /// Takes the messages that are there. Waits for the first when there is nothing to run: not for ever while blocks move,
+  /// and hardly at all while sequences wait for theirs.
+  private mutating func drain() {
+    if scheduler.hasWork {
+      if tiers != nil && isWaitingForBlocks {
+        inbox.take(into: &messages, within: 0.001)
+      } else {
+        inbox.take(into: &messages, waits: false)
+      }
+    } else if tiers?.hasPending == true {
+      inbox.take(into: &messages, within: 0.005)
+    } else {
+      inbox.take(into: &messages, waits: true)
+    }
     for message in messages {
       switch message {
       case .submit(let request): add(request)
@@ -74,7 +98,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
         _ = scheduler.cancel(request: request)
         publisher.post(.drop(request, nil))
       case .finish(let sequence): _ = scheduler.finish(sequence)
-      case .resetPrefixCache(let answer): answer(scheduler.resetPrefixCache())
+      case .resetPrefixCache(let answer):
+        let isEmpty = scheduler.resetPrefixCache()
+        if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
       case .stop: isRunning = false
       }
     }
@@ -125,8 +151,13 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     totals.steps += plan.sequences.isEmpty ? 0 : 1
     let duration = now.nanoseconds > outputs.start.nanoseconds ? now.nanoseconds - outputs.start.nanoseconds : 0
     scheduler.observeStep(rows: plan.tokens.count, nanoseconds: duration)
+    if let tiers, plan.sequences.contains(where: { $0.rowCount - $0.draftCount > 1 }) {
+      tiers.observe(promptRows: plan.tokens.count, seconds: Double(duration) * 1e-9)
+    }
+    isWaitingForBlocks = plan.sequences.isEmpty && scheduler.hasWork
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
+    if let changed = tiers?.takeStatistics() { totals.tiers = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -145,6 +176,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private func statistics(now: EngineInstant) -> EngineStatistics {
     var all = scheduler.statistics
     all.steps = totals.steps
+    all.tiers = totals.tiers
     if let oldest = all.oldestArrival { all.oldestSeconds = now.seconds(since: EngineInstant(nanoseconds: oldest)) }
     all.weightBytes = totals.weightBytes
     all.kvBytes = totals.kvBytes

@@ -81,7 +81,7 @@ struct Publisher: ~Copyable {
       return
     }
 
-    let delta: ChoiceDelta
+    var delta: ChoiceDelta
     if let token = output.token {
       start(place, output)
       recordToken(place, index, now: step.now)
@@ -95,6 +95,7 @@ struct Publisher: ~Copyable {
     } else {
       return
     }
+    if delta.finish != nil { delta.hasReadLossy = output.hasReadLossy }
     send(delta, index: index, to: place, id: id, now: step.now)
   }
 
@@ -105,11 +106,11 @@ struct Publisher: ~Copyable {
     requests.values[place].hasStarted = true
     requests.values[place].cachedTokens = Int(output.cachedTokens)
     let record = requests.values[place]
-    record.stream.yield(
-      .started(
-        PromptInfo(
-          promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
-          promptLogprobs: record.promptLogprobs)))
+    var info = PromptInfo(
+      promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
+      promptLogprobs: record.promptLogprobs)
+    info.hasReadLossy = output.hasReadLossy
+    record.stream.yield(.started(info))
   }
 
   private mutating func recordToken(

@@ -10,6 +10,10 @@ package protocol StepExecutor: ~Copyable {
   /// Computes the plan's rows, writes their keys and values, samples where the plan says so. Throwing fails the
   /// sequences of this step and leaves the executor usable.
   mutating func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws
+  /// Copies a block out of the device, all layers one after another. Between steps only.
+  mutating func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer)
+  /// Copies a block in that `pack` copied out. Between steps only.
+  mutating func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID)
 }
 
 /// The plan runs in this process, on the calling thread and the device's kernel pool.
@@ -20,5 +24,13 @@ package struct InlineExecutor: StepExecutor, ~Copyable {
 
   package mutating func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     try runner.execute(plan, into: &result)
+  }
+
+  package mutating func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
+    runner.store.cache.pack(block, into: bytes)
+  }
+
+  package mutating func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
+    runner.store.cache.unpack(bytes, into: block)
   }
 }

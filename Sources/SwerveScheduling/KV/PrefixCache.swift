@@ -55,6 +55,11 @@ package struct PrefixCache: ~Copyable {
     return parent == Self.none ? nil : BlockID(rawValue: parent)
   }
 
+  /// The tokens of a cached block.
+  package func tokens(of block: BlockID) -> [TokenID] {
+    Array(tokens[Int(block.rawValue) * blockSize..<(Int(block.rawValue) + 1) * blockSize])
+  }
+
   /// The hash of the block that follows `hash` and holds `tokens`.
   package func hash(after hash: BlockHash, _ tokens: Span<TokenID>) -> BlockHash {
     let full = hash.chained(tokens)
