@@ -98,7 +98,8 @@ var targets: [Target] = [
   .testTarget(
     name: "SwerveEngineTests",
     dependencies: [
-      "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveHardware", "SwerveCore", "TierTestSupport",
+      "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
+      "TierTestSupport",
       "CAllocationCounter",
     ], swiftSettings: swift),
 ]

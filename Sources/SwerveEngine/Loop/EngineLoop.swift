@@ -54,7 +54,15 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   /// Steps until told to stop; parks only when there is nothing to run.
   package mutating func run() {
     while isRunning { step() }
-    tiers?.close()
+  }
+
+  /// Ends what moves blocks; nothing is stepped afterwards. Waits for disks, some seconds at most.
+  package mutating func close() {
+    guard let tiers else { return }
+    tiers.close()
+    totals.tiers = tiers.statistics
+    let now = clock.now()
+    board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
 
   /// One step: drain → schedule → execute, sample and apply → publish; around the plan, blocks move between tiers.

@@ -2,8 +2,8 @@ package import SwerveCore
 package import SwerveHardware
 import SwerveInference
 import SwerveScheduling
-import SwerveTiers
 package import SwerveText
+import SwerveTiers
 
 /// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
 package struct EngineThreads: Sendable {
@@ -72,6 +72,7 @@ package struct EngineThreads: Sendable {
       ready(.success(loaded))
       loop.run()
       publisher.post(.stop)
+      loop.close()
     } catch let error as EngineStartError {
       ready(.failure(error))
     } catch {

@@ -1,6 +1,7 @@
 package import SwerveCore
 import SwerveHardware
 package import SwerveInference
+import SwerveTiers
 
 /// What a start would do, from the configuration files alone: no weight is read and no memory taken. `--dry-run` prints
 /// its table.
@@ -50,7 +51,8 @@ package struct StartPlan: Sendable {
     var tiers = try TierPlan(configuration)
     try tiers?.check(memory, beside: memoryPlan.fixedBytes)
     var sized = configuration
-    if case .bytes(let bytes) = try TierPlan.specification(configuration).device { sized.kvCacheBytes = bytes }
+    let device = try TierPlan.specification(configuration).device
+    if case .bytes(let bytes) = device { sized.kvCacheBytes = bytes }
     sizing = try MemorySizing.decide(
       sized,
       .init(

@@ -114,7 +114,7 @@ package struct TierPlan: Sendable {
     return PrecisionConversion(layout: packed, precision: precision)
   }
 
-  private func packedLayout(_ layout: KVLayout, tier: String) throws(EngineStartError) -> PackedLayout? {
+  private func packedLayout(_ layout: KVLayout, tier: String) throws(EngineStartError) -> SwerveTiers.PackedLayout? {
     let type: ElementType
     switch layout.type {
     case .float32: type = .float32
@@ -123,7 +123,7 @@ package struct TierPlan: Sendable {
     case .int8, .fp8E4M3, .fp8E5M2: return nil
     }
     do {
-      let packed = try PackedLayout(
+      let packed = try SwerveTiers.PackedLayout(
         layerCount: layout.layerCount, headCount: layout.headCount, headDimension: layout.headDim,
         blockTokens: layout.blockTokens, elementType: type)
       return packed.byteCount(.exact) == layout.blockBytes ? packed : nil

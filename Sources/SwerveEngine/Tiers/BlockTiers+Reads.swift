@@ -43,7 +43,7 @@ extension BlockTiers {
     while budget > 0, reads[index].end == nil {
       if reads[index].next >= reads[index].order.limit {
         set(end: reads[index].order.limit, of: index)
-      } else if heldCount >= heldLimit {
+      } else if heldCount >= (reads[index].order.isSwapped ? heldLimit : max(1, heldLimit / 2)) {
         reads[index].isBlocked = true
         break
       } else {

@@ -27,7 +27,8 @@ package final class BlockTiers {
   let sharesPrefixes: Bool
   let clock: @Sendable () -> Double
   let onNotice: @Sendable (String) -> Void
-  /// Most host places that reads hold at a time: the rest stays for copies out.
+  /// Most host places that reads hold at a time: the rest stays for copies out. Those of new requests hold half, so that
+  /// preempted sequences, which are older, always get on.
   let heldLimit: Int
   /// Sets blocks of private sequences of two processes apart.
   let nonce = ShortDigest.random()
@@ -166,7 +167,8 @@ package final class BlockTiers {
     }
   }
 
-  /// Writes what waits to be written and ends the lane's threads: at most so many seconds.
+  /// Writes what waits to be written, ends the lane's threads and gives the folder back: at most so many seconds. Nothing
+  /// may be moved afterwards.
   package func close(within seconds: Double = 10) {
     guard let lane else { return }
     let deadline = clock() + seconds
@@ -176,8 +178,10 @@ package final class BlockTiers {
       if files?.healthState == .off { break }
       pause(milliseconds: 1)
     }
-    _ = lane.shutDown(.drain, within: max(0.1, deadline - clock()))
+    // A thread that is stuck in the disk may still write: then the folder stays ours until the process ends.
+    let hasEnded = lane.shutDown(.drain, within: max(0.1, deadline - clock()))
     finishTransfers()
+    if hasEnded { files?.close() }
   }
 
   /// What does not add up between steps, or nil. O(places + files): for tests and idle time.

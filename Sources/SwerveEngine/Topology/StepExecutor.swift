@@ -2,6 +2,7 @@
 // everything in this process. Others (threads, shared memory, MPI) take the same plan. This room must not schedule.
 
 package import SwerveCore
+import SwerveHardware
 package import SwerveInference
 
 /// Runs step plans over a topology. Plans arrive in order and are executed in order; the executor takes no decision of

@@ -110,7 +110,12 @@ extension Scheduler {
     guard let rules = configuration.tiers else { return false }
     let entry = waiting[place]
     guard readsTiers(entry) else { return false }
-    guard let read = entry.read else { return (tiers?.openReads ?? 0) < rules.maxReads }
+    guard var read = entry.read else { return (tiers?.openReads ?? 0) < rules.maxReads }
+    if read.considered == 0 {
+      // Patience begins when there is something to be impatient for.
+      read.considered = max(now, 1)
+      waiting[place].read = read
+    }
     if read.isOpen && !(read.isStalled && read.ready > read.first) && isPatient(read, rules) { return true }
     // What the device had when the blocks behind it were asked for may be gone: ask again, from there on.
     _ = findPrefix(of: entry)
@@ -122,7 +127,8 @@ extension Scheduler {
   }
 
   private func isPatient(_ read: TierRead, _ rules: TierRules) -> Bool {
-    now <= read.progressed || now - read.progressed <= rules.patience
+    let since = max(read.progressed, read.considered)
+    return now <= since || now - since <= rules.patience
   }
 
   // MARK: Loading
@@ -179,6 +185,7 @@ extension Scheduler {
         if target == nil { counters.prefixHitTokens += configuration.blockSize }
       }
     }
+    running[index].read?.progressed = now
     running[index].paidTokens = max(running[index].paidTokens, running[index].computedTokens)
   }
 

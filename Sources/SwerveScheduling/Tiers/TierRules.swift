@@ -37,8 +37,10 @@ struct TierRead: Sendable, Hashable {
   var isOpen = true
   /// Whether more comes only when what is ready was loaded.
   var isStalled = false
-  /// When `ready` last grew. Nanoseconds
+  /// When `ready` last grew, or the sequence last loaded what was ready. Nanoseconds
   var progressed: UInt64
+  /// When the sequence could first have been admitted without it; 0 = not yet. Nanoseconds
+  var considered: UInt64 = 0
 }
 
 /// What the scheduler keeps about all reads, and what bringing a block back costs.

@@ -1,5 +1,6 @@
 import SwerveCore
 import SwerveEngine
+import SwerveInference
 import Testing
 
 /// A pool far too small: sequences give up their blocks again and again, and have the same tokens in every mode.

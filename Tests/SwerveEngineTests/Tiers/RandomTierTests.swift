@@ -1,4 +1,5 @@
 import SwerveCore
+import SwerveEngine
 import SwerveScheduling
 import Testing
 import TierTestSupport
