@@ -42,7 +42,7 @@ import Testing
     for _ in 0..<2 { metrics.update(from: snapshot) }
     let page = registry.render(.text)
     let own = #"model_name="m",engine="0""#
-    for (name, labels, value) in [
+    let samples: [(String, String, String)] = [
       ("swerve_kv_blocks", #",worker="0",tier="host",state="cached""#, "5.0"),
       ("swerve_kv_blocks", #",worker="0",tier="host",state="pinned""#, "1.0"),
       ("swerve_kv_blocks", #",worker="0",tier="host",state="free""#, "4.0"),
@@ -70,7 +70,8 @@ import Testing
       ("vllm:prompt_tokens_by_source_total", #",source="external_kv_transfer""#, "480.0"),
       ("vllm:external_prefix_cache_queries_total", "", "900.0"), ("vllm:external_prefix_cache_hits_total", "", "480.0"),
       ("vllm:cpu_cache_usage_perc", "", "0.6"),
-    ] {
+    ]
+    for (name, labels, value) in samples {
       #expect(page.contains("\(name){\(own)\(labels)} \(value)\n"), "\(name)\(labels)")
     }
   }
