@@ -3,7 +3,8 @@ package import SwerveCore
 extension Scheduler {
   /// Decides the next step. The plan's storage is reused: the first call takes all the capacity a step can need.
   ///
-  /// A plan without sequences comes only from a scheduler without work; it may still carry releases. O(running
+  /// A plan without sequences comes only from a scheduler without work, or from one that only took a preempted beam search
+  /// back, all of whose tokens were cached; it may still carry releases. O(running
   /// sequences + blocks they hold) without admissions; an admission adds hashing its prompt up to the first block that
   /// is not cached.
   package mutating func schedule(into plan: inout StepPlan) {
@@ -17,9 +18,12 @@ extension Scheduler {
     let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
     limitPrefills(plan, &budget)
     if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
-    schedulePrefills(into: &plan, budget: &budget)
     // Blocks were short: what came free belongs to those already here.
-    if !preemptedAny { admit(into: &plan, budget: &budget) }
+    if !scheduleShortPrompts(into: &plan, budget: &budget, admits: !preemptedAny) {
+      schedulePrefills(into: &plan, budget: &budget)
+      if !preemptedAny { admit(into: &plan, budget: &budget) }
+    }
+    releaseSources()
     plan.releases.append(contentsOf: releases)
     releases.removeAll(keepingCapacity: true)
   }
@@ -32,6 +36,7 @@ extension Scheduler {
     // Untouched capacity costs address space only; shared blocks appear in several tables.
     if plan.blocks.capacity < sequences * tables.stride { plan.blocks.reserveCapacity(sequences * tables.stride) }
     if plan.releases.capacity < 2 * sequences { plan.releases.reserveCapacity(2 * sequences) }
+    if plan.copies.capacity < sequences { plan.copies.reserveCapacity(sequences) }
   }
 
   /// Sequences that need one token, in order, each with the block it is written to, and their drafts. Answers whether any was preempted.
@@ -42,11 +47,14 @@ extension Scheduler {
     while position < order.count && budget > 0 {
       let slot = order[position]
       let index = Int(slot.rawValue)
-      if running[index].remainingTokens == 1 {
+      let isForking = running[index].isForking
+      if isForking && running[index].isBeam {
+        if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { break }
+      } else if running[index].remainingTokens == 1 {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
-        while tables.count(slot) < needed {
-          if appendBlock(to: slot) { continue }
+        while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
+          if !isForking && appendBlock(to: slot) { continue }
           // The victim is the last in order: this sequence, or one that has no place in the plan yet.
           let victim = order[order.count - 1]
           preempt(victim)
@@ -59,37 +67,19 @@ extension Scheduler {
         if isPreempted { break }
         append(slot, rows: 1, to: &plan)
         budget -= 1
-        if allowance != nil { budget -= appendDrafts(to: slot, of: &plan, &allowance!) }
+        // Behind a prompt's last token stand choices that sample the same row.
+        if allowance != nil, plan.sequences[plan.sequences.count - 1].slot == slot {
+          budget -= appendDrafts(to: slot, of: &plan, &allowance!)
+        }
       }
       position += 1
     }
     return preemptedAny
   }
 
-  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission.
-  private mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
-    for position in 0..<order.count {
-      if budget == 0 { return }
-      let index = Int(order[position].rawValue)
-      if running[index].remainingTokens > 1 && running[index].plannedStep != stepID {
-        if continueLoading(order[position], &budget) { continue }
-        let rows = min(Int(running[index].remainingTokens), chunk(budget))
-        append(order[position], rows: rows, to: &plan)
-        budget -= rows
-      }
-    }
-  }
-
-  /// Longest piece of one prompt in what is left of the step.
-  func chunk(_ budget: Int) -> Int {
-    let threshold = configuration.longPrefillThreshold
-    return threshold > 0 && configuration.enableChunkedPrefill ? min(budget, threshold) : budget
-  }
-
   /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
   mutating func appendBlock(to slot: SlotID) -> Bool {
-    guard let block = pool.allocate() else { return false }
-    cache.remove(block)
+    guard let block = takeBlock() else { return false }
     tables.append(block, to: slot)
     return true
   }
@@ -109,19 +99,25 @@ extension Scheduler {
         firstBlock: Int32(plan.blocks.count), blockCount: Int32(blockCount),
         samples: context + rows == Int(sequence.knownTokens) && sequence.maxNewTokens > 0))
     tables.copyPrefix(blockCount, of: slot, to: &plan.blocks)
-    if rows == 1 && context + 1 == Int(sequence.knownTokens) {
-      plan.tokens.append(sequence.lastToken)
-      return
-    }
-    let prompt = Int(sequence.promptTokens)
     let end = context + rows
-    if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
-    if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+    if rows == 1 && end == Int(sequence.knownTokens) {
+      plan.tokens.append(sequence.lastToken)
+    } else {
+      let prompt = Int(sequence.promptTokens)
+      if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
+      if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+    }
+    guard sequence.isForking else { return }
+    if sequence.generatedTokens == 0 && end == Int(sequence.promptTokens) && sequence.maxNewTokens > 0 {
+      admitRiders(behind: slot, into: &plan)
+    }
   }
 
-  /// Sends a running sequence back to its place in the queue, with its tokens and without blocks and slot.
+  /// Sends a running sequence, of a beam search all of them, back to its place in the queue, with its tokens and without
+  /// blocks and slot.
   mutating func preempt(_ slot: SlotID) {
     let sequence = running[Int(slot.rawValue)]
+    if sequence.isBeam { return preemptBeams(sequence.group) }
     let isSwapped = swapsOut(slot)
     if isSwapped { swapOut(slot) }
     let kept = RequestQueue.Preempted(

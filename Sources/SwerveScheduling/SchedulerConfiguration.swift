@@ -15,6 +15,13 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var maxModelLength: Int
   /// Whether full blocks are kept and found again by their tokens.
   package var enablePrefixCaching = true
+  /// Whether what a block costs to compute again decides, beside its age, which cached block is evicted; else age alone.
+  package var evictsByCost = false
+  /// Tokens of context at which attention to them costs as much as the rest of a token does. ≥ 1. Decides what is evicted
+  /// and how long prompts share a step, never what is computed.
+  package var attentionCostTokens = 8_192
+  /// Whether prompts that take several steps let those that end in one pass, every other step.
+  package var adaptsLongPrefill = false
   /// Whether a prompt may be computed in pieces. Without, a prompt is scheduled whole or not at all.
   package var enableChunkedPrefill = true
   /// Longest piece of one prompt per step, in tokens; 0 = the token budget. Ignored without chunked prefill.
@@ -69,6 +76,9 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     }
     if longPrefillThreshold < 0 {
       found.append("The scheduler's longPrefillThreshold must not be negative, not \(longPrefillThreshold).")
+    }
+    if attentionCostTokens < 1 {
+      found.append("The scheduler's attentionCostTokens must be at least 1, not \(attentionCostTokens).")
     }
     if !(0..<1).contains(watermark) {
       found.append("The scheduler's watermark must be at least 0 and less than 1, not \(watermark).")

@@ -11,10 +11,12 @@ import Testing
     getenv("SWERVE_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
 
   #if DEBUG
-    private static let operations = 100_000
+    private static let shortRun = 100_000
   #else
-    private static let operations = 400_000
+    private static let shortRun = 400_000
   #endif
+  /// `SWERVE_LONG=1` takes minutes.
+  private static let operations = getenv("SWERVE_LONG") == nil ? shortRun : 4_000_000
 
   @Test func `every request gives the tokens it gives alone, whatever happens around it`() throws {
     print("random operations: SWERVE_TEST_SEED=\(Self.seed)")
@@ -42,12 +44,15 @@ import Testing
     #expect(totals.expired > 20)
     #expect(totals.draftTokens > 5_000)
     #expect(totals.acceptedTokens > 1_000)
+    #expect(totals.searches > 1_000 && totals.searchesEnded > 500)
+    #expect(totals.copies > 2_000)
   }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
+  var searches = 0, searchesEnded = 0, copies = 0
 }
 
 /// One configuration and one history.
@@ -61,6 +66,7 @@ private final class Episode {
     var deadline: Int
     /// Steps it can take when it is alone.
     var cost: Int
+    var isSearch = false
     /// Choices ended from outside: what they produced is a beginning of the reference.
     var truncated: Set<Int32> = []
     var ended: Set<Int32> = []
@@ -90,10 +96,13 @@ private final class Episode {
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
     numbers.groupsLengths = generator.chance(15)
+    numbers.evictsByCost = generator.chance(50)
+    numbers.attentionCostTokens = Int.random(in: 1...100, using: &generator)
+    numbers.adaptsLongPrefill = generator.chance(40)
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
     let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
-    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths
+    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)
@@ -125,7 +134,8 @@ private final class Episode {
     for _ in 0..<operations {
       totals.operations += 1
       switch Int.random(in: 0..<100, using: &generator) {
-      case 0..<18: try add(&totals)
+      case 0..<15: try add(&totals)
+      case 15..<18: try addSearch(&totals)
       case 18..<21: cancelAny()
       case 21..<24: finishAny()
       case 24:
@@ -146,6 +156,33 @@ private final class Episode {
     totals.steps += steps
     totals.draftTokens += harness.statistics.draftTokens
     totals.acceptedTokens += harness.statistics.acceptedTokens
+    totals.copies += harness.runner.copies
+  }
+
+  private func addSearch(_ totals: inout Totals) throws {
+    let id = nextID
+    nextID += 1
+    let base = prefixes.randomElement(using: &generator) ?? []
+    let prompt = Array(base.prefix(Int.random(in: 1...max(base.count, 1), using: &generator)))
+    let width = Int.random(in: 1...5, using: &generator)
+    let maxTokens = generator.chance(20) ? nil : Int.random(in: 1...16, using: &generator)
+    do {
+      try harness.addSearch(
+        id, prompt, width: width, maxTokens: maxTokens, arrival: harness.now, salt: generator.chance(20) ? [9] : [],
+        skip: generator.chance(10), tenant: UInt64.random(in: 0..<4, using: &generator),
+        serviceClass: Int32.random(in: 0..<Int32(max(numbers.serviceRules.count, 1)), using: &generator),
+        priority: Int.random(in: 0..<3, using: &generator), seed: generator.next())
+    } catch is SchedulingError {
+      return
+    }
+    totals.searches += 1
+    let output = harness.searches[id]?.maxTokens ?? 0
+    // Waits until its slots are free together.
+    let wait = numbers.maxSequences * (3 * numbers.maxModelLength + 2)
+    let cost = width * (prompt.count + 2 * output + 2) + wait
+    live[id] = Live(
+      prompt: prompt, salt: [], sampling: sampling(), n: 1,
+      deadline: isOrdered ? steps + 2 * costOfAll() + 2 * cost + 10 : .max, cost: cost, isSearch: true)
   }
 
   private func add(_ totals: inout Totals) throws {
@@ -200,7 +237,13 @@ private final class Episode {
   private func finishAny() {
     guard let id = randomID(), let request = live[id] else { return }
     let choice = Int32.random(in: 0..<request.n, using: &generator)
-    if harness.finish(sequence(id, choice)) { end(id, choice, truncated: true) }
+    guard harness.finish(sequence(id, choice)) else { return }
+    if request.isSearch {
+      harness.searches[id] = nil
+      live[id] = nil
+    } else {
+      end(id, choice, truncated: true)
+    }
   }
 
   private func end(_ id: UInt64, _ choice: Int32, truncated: Bool) {
@@ -233,7 +276,13 @@ private final class Episode {
     }
     for request in harness.expired where live.removeValue(forKey: request.rawValue) != nil { totals.expired += 1 }
     harness.expired = []
+    for id in harness.endedSearches where live.removeValue(forKey: id) != nil { totals.searchesEnded += 1 }
+    harness.endedSearches = []
     for output in harness.outputs where output.finish != nil {
+      if live[output.sequence.request.rawValue]?.isSearch == true {
+        live[output.sequence.request.rawValue] = nil
+        continue
+      }
       end(output.sequence.request.rawValue, output.sequence.index, truncated: output.finish == .error)
     }
     try verifyEnded(&totals)

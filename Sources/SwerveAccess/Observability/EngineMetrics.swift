@@ -11,6 +11,7 @@ package struct EngineMetrics: Sendable {
   private let statistics: StatisticsMetrics
   private let speculation: SpeculationMetrics
   private let tiers: TierMetrics
+  private let workers: WorkerMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -29,6 +30,7 @@ package struct EngineMetrics: Sendable {
     statistics = StatisticsMetrics(factory, cacheConfiguration: cacheConfiguration)
     speculation = SpeculationMetrics(factory)
     tiers = TierMetrics(factory)
+    workers = WorkerMetrics(registry: registry)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -55,6 +57,7 @@ package struct EngineMetrics: Sendable {
     statistics.update(from: snapshot)
     speculation.update(from: snapshot)
     tiers.update(from: snapshot)
+    workers.update(from: snapshot)
     process.update()
   }
 
@@ -89,10 +92,10 @@ struct MetricFactory: Sendable {
 /// Families read from the engine's snapshot.
 struct StatisticsMetrics: Sendable {
   private let running, waiting, waitingForCapacity, kvUsage, queueTokens, queueOldest: GaugeMetric
-  private let weightBytes, kvBytes, loadSeconds, blocks: GaugeMetric
+  private let weightBytes, kvBytes, loadSeconds: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
   private let externalTokens: CounterMetric
-  private let queries, hits, preemptions, steps: CounterMetric
+  private let queries, hits, copied, preemptions, steps: CounterMetric
 
   init(_ make: MetricFactory, cacheConfiguration: [(String, String)]) {
     running = make.gauge("vllm:num_requests_running", "Requests in execution.")
@@ -125,6 +128,8 @@ struct StatisticsMetrics: Sendable {
     }
     queries = make.counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.")
     hits = make.counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.")
+    copied = make.counter(
+      "swerve_prefix_copied_tokens", "Prompt tokens whose keys and values were copied from a block that begins alike.")
     for name in ["vllm:mm_cache_queries", "vllm:mm_cache_hits"] {
       _ = make.counter(name, "Items asked of the multi-modal input cache.")
     }
@@ -132,7 +137,6 @@ struct StatisticsMetrics: Sendable {
     steps = make.counter("swerve_steps", "Engine steps run.")
     weightBytes = make.gauge("swerve_weights_bytes", "Bytes of weights.")
     kvBytes = make.gauge("swerve_kv_cache_bytes", "Bytes of the KV pool.")
-    blocks = make.gauge("swerve_kv_blocks", "Blocks of the KV pool.")
     loadSeconds = make.gauge("swerve_weights_load_seconds", "Seconds it took to load the weights.")
   }
 
@@ -153,11 +157,11 @@ struct StatisticsMetrics: Sendable {
     cachedOnDevice.set(total: Double(snapshot.prefixHitTokens))
     queries.set(total: Double(snapshot.prefixQueriedTokens))
     hits.set(total: Double(snapshot.prefixHitTokens))
+    copied.set(total: Double(snapshot.copiedTokens))
     preemptions.set(total: Double(snapshot.preemptions))
     steps.set(total: Double(snapshot.steps))
     weightBytes.set(Int64(snapshot.weightBytes))
     kvBytes.set(Int64(snapshot.kvBytes))
-    blocks.set(Int64(snapshot.blocksTotal))
     loadSeconds.set(snapshot.loadSeconds)
   }
 }

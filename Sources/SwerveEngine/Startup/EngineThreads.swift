@@ -71,6 +71,7 @@ package struct EngineThreads: Sendable {
       var loop = try makeLoop(&loaded, onProgress: onProgress)
       ready(.success(loaded))
       loop.run()
+      board.set(.dead("it was told to stop."))
       publisher.post(.stop)
       loop.close()
     } catch let error as EngineStartError {
@@ -90,6 +91,8 @@ package struct EngineThreads: Sendable {
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
+    totals.scratchBytes = plan.memoryPlan.fixedBytes - plan.memoryPlan.weightBytes
+    totals.device = device.name
     totals.loadSeconds = clock.now().seconds(since: begin)
     loaded.deviceDetail =
       "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.runner.type.rawValue)"
@@ -196,6 +199,8 @@ package struct EngineThreads: Sendable {
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
     scheduler.tiers = plan.tiers?.rules
+    scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
+    scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler
   }
 }

@@ -44,7 +44,8 @@ package final class LocalAttention: AttentionPort {
 
   package func begin(_ plan: borrowing StepPlan) -> StepHandle {
     sequences.removeAll(keepingCapacity: true)
-    for index in plan.sequences.indices {
+    // Who only samples attends to nothing.
+    for index in plan.sequences.indices where plan.sequences[index].rowCount > 0 {
       let step = plan.sequences[index]
       sequences.append(
         AttentionSequence(

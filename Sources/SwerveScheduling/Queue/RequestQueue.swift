@@ -31,6 +31,10 @@ struct RequestQueue {
     var isAnnounced: Bool
     /// Tokens that were paid for: computing them again is free.
     var paidTokens: Int32
+    /// Output tokens of all hypotheses of a beam search, as long as one another; `generated` are those of the first.
+    var beams: [[TokenID]] = []
+    /// Leading full blocks that all hypotheses have in common.
+    var sharedBlocks: Int32 = 0
     /// Whether its blocks were copied below the device, to be brought back.
     var isSwapped = false
     var hasReadLossy = false

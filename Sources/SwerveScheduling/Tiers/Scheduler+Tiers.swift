@@ -73,22 +73,30 @@ extension Scheduler {
   package mutating func update(_ report: ReadReport) {
     if let slot = order.first(where: { running[Int($0.rawValue)].read?.id == report.id }) {
       let index = Int(slot.rawValue)
-      if let read = running[index].read { running[index].read = updated(read, report) }
+      if let read = running[index].read {
+        running[index].read = updated(read, report, isExact: running[index].isForking)
+      }
       return
     }
     guard let group = groups.index(of: report.sequence.request) else { return }
     var key = groups[group].key
     key.choice = report.sequence.index
     guard let place = waiting.place(of: key), let read = waiting[place].read, read.id == report.id else { return }
-    waiting[place].read = updated(read, report)
+    waiting[place].read = updated(read, report, isExact: groups[group].choices > 1 || groups[group].beams != nil)
   }
 
-  private mutating func updated(_ old: TierRead, _ report: ReadReport) -> TierRead {
+  /// `isExact`: the sequence shares its blocks with others of its request, and so takes nothing of a lower precision.
+  private mutating func updated(_ old: TierRead, _ report: ReadReport, isExact: Bool) -> TierRead {
     var read = old
     if report.ready > Int(read.ready) { read.progressed = now }
     read.ready = Int32(report.ready)
     read.end = report.end.map { Int32($0) } ?? .max
     read.lossyFrom = report.lossyFrom.map { Int32($0) } ?? .max
+    if isExact {
+      read.end = min(read.end, read.lossyFrom)
+      read.ready = min(read.ready, read.end)
+      read.lossyFrom = .max
+    }
     read.isStalled = report.isStalled
     if read.isOpen && read.ready >= read.end {
       read.isOpen = false
@@ -152,12 +160,14 @@ extension Scheduler {
       load(slot, count)
       budget -= count
       position = running[index].computedTokens / size
-      if position < min(read.ready, limit) || budget == 0 { return true }
-      if position < limit && read.isOpen && isPatient(read, rules) && configuration.enableChunkedPrefill { return true }
+      let rest = running[index].read ?? read
+      if position < min(rest.ready, limit) { return true }
+      let mayWait = budget == 0 || isPatient(rest, rules) && configuration.enableChunkedPrefill
+      if position < limit && rest.isOpen && mayWait { return true }
     }
     end(read)
     running[index].read = nil
-    return false
+    return budget == 0
   }
 
   /// Fills the sequence's next blocks from below: their tokens count as computed. A block that the device has by now is
@@ -172,9 +182,6 @@ extension Scheduler {
         running[index].isPrivate = true
         if !running[index].hasReadLossy { counters.lossySequences += 1 }
         running[index].hasReadLossy = true
-        if let group = groups.group(at: running[index].group), group.leader == slot {
-          groups[running[index].group].leader = nil
-        }
       }
       running[index].computedTokens += Int32(configuration.blockSize)
       var target: BlockID? = tables[slot, Int(position)]
@@ -182,6 +189,7 @@ extension Scheduler {
       tiers?.orders.loads.append(BlockLoad(read: read.id, position: position, block: target, isHit: isHit))
       if isHit {
         running[index].cachedTokens += Int32(configuration.blockSize)
+        groups[running[index].group].cachedTokens = running[index].cachedTokens
         if target == nil { counters.prefixHitTokens += configuration.blockSize }
       }
     }
@@ -192,11 +200,12 @@ extension Scheduler {
   // MARK: Preemption
 
   /// Whether a sequence that is preempted has its blocks copied below and brought back, by the rules and what both ways
-  /// were measured to cost.
+  /// were measured to cost. Choices of one request share blocks, and one that comes back goes on from another: they are
+  /// computed again.
   func swapsOut(_ slot: SlotID) -> Bool {
     let sequence = running[Int(slot.rawValue)]
     let full = Int(sequence.computedTokens) / configuration.blockSize
-    guard let rules = configuration.tiers, full > 0, !sequence.isPrivate else { return false }
+    guard let rules = configuration.tiers, full > 0, !sequence.isPrivate, !sequence.isForking else { return false }
     switch rules.preemption {
     case .recompute: return false
     case .swap: return true
@@ -225,7 +234,11 @@ extension Scheduler {
   func tierViolation() -> String? {
     guard let tiers else { return nil }
     var open = 0
-    for slot in order where running[Int(slot.rawValue)].read?.isOpen == true { open += 1 }
+    for slot in order {
+      guard let read = running[Int(slot.rawValue)].read else { continue }
+      if running[Int(slot.rawValue)].remainingTokens == 1 { return "slot \(slot.rawValue) reads and needs no block" }
+      if read.isOpen { open += 1 }
+    }
     for (_, place) in waiting.places where waiting[place].read?.isOpen == true { open += 1 }
     return open == tiers.openReads ? nil : "\(open) reads are open, \(tiers.openReads) counted"
   }
