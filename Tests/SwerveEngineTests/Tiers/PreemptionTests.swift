@@ -18,12 +18,14 @@ import Testing
     }
   }
 
-  private func run(_ change: (inout EngineConfiguration) -> Void) async throws -> ([[Outcome]], EngineStatistics) {
+  private func run(
+    _ requests: [GenerationRequest]? = nil, _ change: (inout EngineConfiguration) -> Void
+  ) async throws -> ([[Outcome]], EngineStatistics) {
     let engine = try await Engine.start(
       storyConfiguration {
         $0.dtype = .bfloat16; $0.maxModelLength = 256; change(&$0)
       })
-    let answers = try await engine.answers(requests())
+    let answers = try await engine.answers(requests ?? self.requests())
     await engine.stop()
     return (answers.map(\.choices), engine.statistics)
   }
@@ -53,6 +55,34 @@ import Testing
     if !sharesPrefixes { #expect(tiers.deviceToHostBytes == tiers.swapOutBytes) }
     if sharesPrefixes { #expect(tiers.deviceToHostBytes > 0) }
     #expect(statistics.lossySequences == 0)
+  }
+
+  /// Choices and hypotheses share blocks and are computed again; what runs beside them is swapped.
+  @Test(arguments: [true, false])
+  func requestsThatShareBlocksRunBesideSwappedOnes(sharesPrefixes: Bool) async throws {
+    let mixed = requests().enumerated().map { index, request in
+      var request = request
+      if index % 5 == 1 { request.params.n = 3 }
+      if index % 8 == 3 {
+        request.params.n = 2
+        request.params.useBeamSearch = true
+        request.params.temperature = 0
+        request.params.repetitionPenalty = 1
+      }
+      return request
+    }
+    let (unbounded, _) = try await run(mixed) { $0.enablePrefixCaching = false }
+    let (bounded, statistics) = try await run(mixed) {
+      $0.kvBlocks = 32
+      $0.kvCacheBytes = nil
+      $0.maxBatchedTokens = 128
+      $0.enablePrefixCaching = sharesPrefixes
+      $0.kvOffloadingBytes = 64 << 20
+      $0.preemptionMode = .swap
+    }
+    #expect(bounded == unbounded)
+    #expect(statistics.swappedPreemptions > 0 && statistics.tiers?.swapInBytes ?? 0 > 0)
+    #expect(statistics.preemptions > statistics.swappedPreemptions)
   }
 
   @Test func aHostTierOfAFewBlocksIsNoHarm() async throws {

@@ -22,6 +22,9 @@ import TierTestSupport
     var prompt: [TokenID]
     var seed: UInt64
     var count: Int
+    var choices: Int
+    /// Choices that have not ended.
+    var open: Int
   }
 
   @Test(arguments: [(PreemptionMode.swap, true), (.swap, false), (.auto, true), (.recompute, true)])
@@ -43,10 +46,13 @@ import TierTestSupport
 
     func compare() throws {
       for id in harness.finished {
-        guard let request = requests.removeValue(forKey: id.rawValue) else { continue }
-        let expected = CellModel.reference(request.prompt, seed: request.seed, count: request.count)
-        try #require(harness.produced[id] == expected, "request \(id.rawValue)")
+        guard let request = requests[id.request.rawValue] else { continue }
+        let seed = CellModel.seed(request.seed, choice: Int(id.index))
+        let expected = CellModel.reference(request.prompt, seed: seed, count: request.count)
+        try #require(harness.produced[id] == expected, "request \(id.request.rawValue), choice \(id.index)")
         harness.produced[id] = nil
+        requests[id.request.rawValue]?.open -= 1
+        if request.open == 1 { requests[id.request.rawValue] = nil }
         checked += 1
       }
       harness.finished.removeAll()
@@ -61,9 +67,11 @@ import TierTestSupport
         for _ in 0..<Int.random(in: 0...4, using: &random) {
           prompt.append(TokenID(Int.random(in: 0..<50, using: &random)))
         }
+        let choices = Int.random(in: 0..<5, using: &random) == 0 ? Int.random(in: 2...4, using: &random) : 1
         let request = Request(
-          prompt: prompt, seed: UInt64.random(in: 0..<4, using: &random), count: Int.random(in: 1...15, using: &random))
-        try harness.add(nextID, request.prompt, seed: request.seed, maxTokens: request.count)
+          prompt: prompt, seed: UInt64.random(in: 0..<4, using: &random), count: Int.random(in: 1...15, using: &random),
+          choices: choices, open: choices)
+        try harness.add(nextID, request.prompt, choices: choices, seed: request.seed, maxTokens: request.count)
         requests[nextID] = request
         nextID += 1
       case 300..<320:

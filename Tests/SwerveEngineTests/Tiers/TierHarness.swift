@@ -19,7 +19,10 @@ enum CellModel {
 
   static func token(_ state: UInt64, seed: UInt64) -> TokenID { TokenID(Int(mix(state, seed) % 7)) }
 
-  /// What a request gives alone.
+  /// What each choice of a request samples with.
+  static func seed(_ seed: UInt64, choice: Int) -> UInt64 { seed &+ 1000 &* UInt64(choice) }
+
+  /// What a sequence gives alone.
   static func reference(_ prompt: [TokenID], seed: UInt64, count: Int) -> [TokenID] {
     var state: UInt64 = 7
     for token in prompt { state = mix(state, cell(state, token)) }
@@ -48,7 +51,14 @@ struct CellExecutor: StepExecutor {
 
   mutating func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     for slot in plan.releases { seeds[slot] = nil }
-    for admission in plan.admissions { seeds[admission.slot] = admission.sampling.seed }
+    for admission in plan.admissions {
+      seeds[admission.slot] = CellModel.seed(admission.sampling.seed, choice: Int(admission.sequence.index))
+    }
+    for copy in plan.copies {
+      for offset in 0..<blockSize {
+        cells[Int(copy.to.rawValue) * blockSize + offset] = cells[Int(copy.from.rawValue) * blockSize + offset]
+      }
+    }
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
       var state: UInt64 = 7
@@ -95,8 +105,8 @@ final class TierHarness {
   private(set) var steps = 0
   /// Most rows of a step.
   private(set) var mostRows = 0
-  var produced: [RequestID: [TokenID]] = [:]
-  var finished: Set<RequestID> = []
+  var produced: [SequenceID: [TokenID]] = [:]
+  var finished: Set<SequenceID> = []
 
   init(_ configuration: SchedulerConfiguration, hostBlocks: Int, disk: MemoryFileSystem) throws {
     scheduler = try Scheduler(configuration: configuration)
@@ -124,12 +134,12 @@ final class TierHarness {
       sharesPrefixes: configuration.enablePrefixCaching)
   }
 
-  func add(_ id: UInt64, _ prompt: [TokenID], seed: UInt64, maxTokens: Int) throws {
+  func add(_ id: UInt64, _ prompt: [TokenID], choices: Int, seed: UInt64, maxTokens: Int) throws {
     var params = SamplingParams()
     params.maxTokens = maxTokens
     try scheduler.add(
       WaitingRequest(
-        request: RequestID(rawValue: id), promptTokens: prompt,
+        request: RequestID(rawValue: id), promptTokens: prompt, n: choices,
         sampling: SamplingState(params: params, seed: seed, badWordTokens: [], terminators: []), arrival: now))
   }
 
@@ -152,8 +162,8 @@ final class TierHarness {
     tiers.keep(&scheduler, &executor)
     tiers.observe(promptRows: 16, seconds: 0.001)
     for output in outputs {
-      if let token = output.token { produced[output.sequence.request, default: []].append(token) }
-      if output.finish != nil { finished.insert(output.sequence.request) }
+      if let token = output.token { produced[output.sequence, default: []].append(token) }
+      if output.finish != nil { finished.insert(output.sequence) }
     }
     // The lane's threads need a moment now and then.
     if plan.sequences.isEmpty && hasWork { tiers.breathe() }
