@@ -90,14 +90,14 @@ struct Publisher: ~Copyable {
 
     var delta: ChoiceDelta
     if let token = output.token {
-      start(place, preemptions: Int(output.preemptions))
+      start(place, preemptions: Int(output.preemptions), hasReadLossy: output.hasReadLossy)
       recordToken(place, index, now: step.now)
       let sample = output.sampleIndex >= 0 ? step.samples[Int(output.sampleIndex)] : nil
       delta = requests.values[place].choices[index].append(
         token, logprobs: logprobs(of: sample, in: step, params: requests.values[place].params), finish: output.finish)
       if delta.finish == .stop && output.finish == nil { inbox.post(.finish(output.sequence)) }
     } else if let finish = output.finish {
-      start(place, preemptions: Int(output.preemptions))
+      start(place, preemptions: Int(output.preemptions), hasReadLossy: output.hasReadLossy)
       delta = requests.values[place].choices[index].finish(finish)
     } else {
       return
@@ -107,7 +107,9 @@ struct Publisher: ~Copyable {
   }
 
   /// The `started` event goes out with the first output, when the prompt was computed.
-  mutating func start(_ place: Dictionary<RequestID, RequestRecord>.Index, preemptions: Int) {
+  mutating func start(
+    _ place: Dictionary<RequestID, RequestRecord>.Index, preemptions: Int, hasReadLossy: Bool = false
+  ) {
     requests.values[place].preemptions = max(requests.values[place].preemptions, preemptions)
     if requests.values[place].hasStarted { return }
     requests.values[place].hasStarted = true
@@ -115,7 +117,7 @@ struct Publisher: ~Copyable {
     var info = PromptInfo(
       promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
       promptLogprobs: record.promptLogprobs)
-    info.hasReadLossy = output.hasReadLossy
+    info.hasReadLossy = hasReadLossy
     record.stream.yield(.started(info))
   }
 
