@@ -43,15 +43,10 @@ import Testing
     let page = registry.render(.text)
     let own = #"model_name="m",engine="0""#
     let samples: [(String, String, String)] = [
-      ("swerve_kv_blocks", #",worker="0",tier="host",state="cached""#, "5.0"),
-      ("swerve_kv_blocks", #",worker="0",tier="host",state="pinned""#, "1.0"),
-      ("swerve_kv_blocks", #",worker="0",tier="host",state="free""#, "4.0"),
-      ("swerve_kv_blocks", #",worker="0",tier="nvme",state="cached""#, "40.0"),
       ("swerve_kv_tier_state", #",tier="nvme",state="read-only""#, "1.0"),
       ("swerve_kv_tier_state", #",tier="nvme",state="healthy""#, "0.0"),
       ("swerve_kv_spill_bytes_total", #",from="device",to="host""#, "1048576.0"),
       ("swerve_kv_spill_bytes_total", #",from="host",to="nvme""#, "524288.0"),
-      ("swerve_kv_bytes_read_total", #",tier="nvme""#, "262144.0"),
       ("swerve:kv_tier_moves_bytes_total", #",from="host",to="device""#, "131072.0"),
       ("swerve:kv_tier_used_bytes", #",tier="host""#, "24576.0"),
       ("swerve:kv_tier_hits_total", #",tier="nvme""#, "160.0"),
@@ -71,6 +66,14 @@ import Testing
       ("vllm:external_prefix_cache_queries_total", "", "900.0"), ("vllm:external_prefix_cache_hits_total", "", "480.0"),
       ("vllm:cpu_cache_usage_perc", "", "0.6"),
     ]
+    for line in [
+      #"swerve_kv_blocks{worker="g0.0",tier="host",state="cached"} 5.0"#,
+      #"swerve_kv_blocks{worker="g0.0",tier="host",state="used"} 1.0"#,
+      #"swerve_kv_blocks{worker="g0.0",tier="host",state="free"} 4.0"#,
+      #"swerve_kv_blocks{worker="g0.0",tier="nvme",state="cached"} 40.0"#,
+      #"swerve_kv_block_bytes{tier="host"} 4096.0"#, #"swerve_kv_block_bytes{tier="nvme"} 5000.0"#,
+      #"swerve_kv_bytes_read_total{tier="nvme"} 262144.0"#, #"swerve_kv_bytes_read_total{tier="host"} 131072.0"#,
+    ] { #expect(page.contains(line + "\n"), "\(line)") }
     for (name, labels, value) in samples {
       #expect(page.contains("\(name){\(own)\(labels)} \(value)\n"), "\(name)\(labels)")
     }

@@ -85,16 +85,17 @@ struct TierMetrics: Sendable {
 
   private func set(blocks tiers: TierStatistics) {
     func blocks(_ tier: String, _ state: String, _ count: Int) {
-      make.gauge(
-        "swerve_kv_blocks", "Blocks of the KV pool.", [("worker", "0"), ("tier", tier), ("state", state)]
-      ).set(Int64(count))
+      make.registry.blocks(on: tier, state: state).set(Int64(count))
     }
     blocks("host", "cached", tiers.hostBlocksUsed - tiers.hostBlocksPinned)
-    blocks("host", "pinned", tiers.hostBlocksPinned)
+    blocks("host", "used", tiers.hostBlocksPinned)
     blocks("host", "free", tiers.hostBlocks - tiers.hostBlocksUsed)
+    make.registry.blockBytes(on: "host").set(Int64(tiers.hostBlockBytes))
     used("host", bytes: tiers.hostBlocksUsed * tiers.hostBlockBytes)
     guard let fileState = tiers.fileState else { return }
     blocks("nvme", "cached", tiers.fileBlocks)
+    // They may be of several precisions: their mean.
+    if tiers.fileBlocks > 0 { make.registry.blockBytes(on: "nvme").set(Int64(tiers.fileBytes / tiers.fileBlocks)) }
     used("nvme", bytes: tiers.fileBytes)
     for state in ["healthy", "read-only", "off"] {
       make.gauge("swerve_kv_tier_state", "1 for the state a tier is in.", [("tier", "nvme"), ("state", state)])
@@ -118,8 +119,7 @@ struct TierMetrics: Sendable {
         .set(total: Double(bytes))
     }
     for (tier, bytes) in [("host", tiers.hostToDeviceBytes), ("nvme", tiers.fileToHostBytes)] {
-      make.counter("swerve_kv_bytes_read", "Bytes of KV blocks read from a tier.", [("tier", tier)])
-        .set(total: Double(bytes))
+      make.registry.bytesRead(from: tier).set(total: Double(bytes))
     }
     for (tier, source) in [("host", TierStatistics.Source.host), ("nvme", .files)] {
       make.counter("swerve:kv_tier_hits", "Prompt tokens found on a tier.", [("tier", tier)])
