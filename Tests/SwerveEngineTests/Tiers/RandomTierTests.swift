@@ -81,9 +81,9 @@ import TierTestSupport
       case 320..<324: harness.resetPrefixCache()
       case 324..<327:
         // A file is damaged, cut or lost.
-        guard let path = harness.disk.blockPaths.randomElement(using: &random), var bytes = harness.disk[path] else {
-          continue
-        }
+        guard let path = harness.disk.blockPaths.randomElement(using: &random), var bytes = harness.disk[path],
+          !bytes.isEmpty
+        else { continue }
         switch Int.random(in: 0..<3, using: &random) {
         case 0: bytes[Int.random(in: 0..<bytes.count, using: &random)] ^= 4
         case 1: bytes.removeLast(bytes.count / 2)
