@@ -35,7 +35,8 @@ import TierTestSupport
     configuration.enablePrefixCaching = sharesPrefixes
     configuration.tiers = TierRules()
     configuration.tiers?.preemption = mode
-    configuration.tiers?.patience = 200
+    // In steps. One mode gives up on slow files, others wait for them.
+    configuration.tiers?.patience = mode == .auto ? 200 : 1_000_000
     let harness = try TierHarness(configuration, hostBlocks: 24, disk: MemoryFileSystem())
     let prefixes = (0..<6).map { _ in
       (0..<Int.random(in: 8...40, using: &random)).map { _ in TokenID(Int.random(in: 0..<50, using: &random)) }
@@ -111,7 +112,8 @@ import TierTestSupport
     #expect(harness.statistics.preemptions > 0)
     #expect(statistics.hostToFileBytes > 0)
     if sharesPrefixes {
-      #expect(statistics.hitTokens[0] > 0 && statistics.hitTokens[1] > 0 && statistics.fileToHostBytes > 0)
+      #expect(statistics.hitTokens[0] > 0)
+      if mode != .auto { #expect(statistics.hitTokens[1] > 0 && statistics.fileToHostBytes > 0) }
     }
     if mode == .swap { #expect(harness.statistics.swappedPreemptions > 0 && statistics.swapInBytes > 0) }
     if mode == .recompute { #expect(harness.statistics.swappedPreemptions == 0 && statistics.swapInBytes == 0) }
