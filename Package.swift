@@ -19,8 +19,11 @@ let swift: [SwiftSetting] = [
 let kernels: [CSetting] = isPortable ? [.define("SWERVE_PORTABLE")] : []
 
 var packages: [Package.Dependency] = [
-  .package(url: "https://github.com/apple/swift-collections", from: "1.6.0")
+  .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+  .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
 ]
+
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 
 var targets: [Target] = [
   // C: kernels, the operating system's odds and ends, the embedded model's bytes.
@@ -41,6 +44,9 @@ var targets: [Target] = [
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
   .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
+  // KV blocks below the device.
+  .target(name: "SwerveTiers", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
+
   // Layer 2 over a modelled device.
   .target(name: "SwerveSimulation", dependencies: ["SwerveCore", "SwerveScheduling"], swiftSettings: swift),
 
@@ -48,8 +54,8 @@ var targets: [Target] = [
   .target(
     name: "SwerveEngine",
     dependencies: [
-      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "CSwervePlatform",
-      "CSwerveStoryModel",
+      "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
+      "CSwervePlatform", "CSwerveStoryModel",
     ], swiftSettings: swift),
 
   .executableTarget(
@@ -63,7 +69,12 @@ var targets: [Target] = [
     ],
     path: "Benchmarks/counts", exclude: ["check.py", "thresholds.json"], swiftSettings: swift),
 
+  .executableTarget(
+    name: "tiers-benchmark", dependencies: ["SwerveTiers", "SwerveCore"], path: "Benchmarks/tiers",
+    swiftSettings: swift),
+
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
+  .target(name: "TierTestSupport", dependencies: ["SwerveTiers"], path: "Tests/TierTestSupport", swiftSettings: swift),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
     name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
@@ -76,12 +87,21 @@ var targets: [Target] = [
     name: "SwerveSchedulingTests", dependencies: ["SwerveScheduling", "SwerveCore", "CAllocationCounter"],
     swiftSettings: swift),
   .testTarget(
+    name: "SwerveTiersTests",
+    dependencies: ["SwerveTiers", "SwerveCore", "TierTestSupport", "CAllocationCounter", "tiers-benchmark"],
+    swiftSettings: swift),
+  .testTarget(
     name: "SwerveSimulationTests", dependencies: ["SwerveSimulation", "SwerveScheduling", "SwerveCore"],
     swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveEngineTests", dependencies: ["SwerveEngine", "SwerveCore", "CAllocationCounter"], swiftSettings: swift),
+    name: "SwerveEngineTests",
+    dependencies: [
+      "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
+      "TierTestSupport",
+      "CAllocationCounter",
+    ], swiftSettings: swift),
 ]
 
 var products: [Product] = []
@@ -95,7 +115,6 @@ if !isInner {
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
     .package(url: "https://github.com/apple/swift-nio-extras", from: "1.34.0"),
-    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
@@ -105,7 +124,6 @@ if !isInner {
   let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
   let http1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
   let posix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
-  let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
   let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
   targets += [
     // Layer 1: from bytes to requests, from tokens to bytes.
@@ -120,11 +138,6 @@ if !isInner {
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Metrics", package: "swift-metrics"),
       ], swiftSettings: swift),
-    // KV blocks below the device. Outside the inner rooms only for its cipher.
-    .target(name: "SwerveTiers", dependencies: ["SwerveCore", crypto], swiftSettings: swift),
-    .executableTarget(
-      name: "tiers-benchmark", dependencies: ["SwerveTiers", "SwerveCore"], path: "Benchmarks/tiers",
-      swiftSettings: swift),
     // From a model's name to a folder on this machine.
     .target(
       name: "SwerveHub",
@@ -164,9 +177,6 @@ if !isInner {
       dependencies: [
         "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
-    .testTarget(
-      name: "SwerveTiersTests", dependencies: ["SwerveTiers", "SwerveCore", "CAllocationCounter", "tiers-benchmark"],
-      swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
       name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveEngine", "SwerveCore", log],

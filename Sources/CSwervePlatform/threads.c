@@ -2,6 +2,8 @@
 #include "swerve_platform.h"
 
 #include <pthread.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 void swerve_thread_set_name(const char *name) {
@@ -10,4 +12,37 @@ void swerve_thread_set_name(const char *name) {
 #ifdef __linux__
   pthread_setname_np(pthread_self(), kept);
 #endif
+}
+
+typedef struct {
+  char name[16];
+  void (*body)(void *);
+  void *context;
+} thread_start;
+
+static void *run(void *argument) {
+  thread_start start = *(thread_start *)argument;
+  free(argument);
+  swerve_thread_set_name(start.name);
+  start.body(start.context);
+  return NULL;
+}
+
+int swerve_thread_start(const char *name, size_t stack_bytes, void (*body)(void *), void *context) {
+  thread_start *start = calloc(1, sizeof *start);
+  if (!start) return ENOMEM;
+  strncpy(start->name, name, sizeof start->name - 1);
+  start->body = body;
+  start->context = context;
+  pthread_attr_t attributes;
+  int code = pthread_attr_init(&attributes);
+  if (code == 0) {
+    pthread_attr_setstacksize(&attributes, stack_bytes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_t thread;
+    code = pthread_create(&thread, &attributes, run, start);
+    pthread_attr_destroy(&attributes);
+  }
+  if (code) free(start);
+  return code;
 }

@@ -36,6 +36,12 @@ package struct RunningSequence: Sendable {
   var isForking = false
   /// Whether it is a hypothesis of a beam search, whose tokens are chosen elsewhere.
   var isBeam = false
+  /// Its blocks below the device, while it loads them.
+  var read: TierRead?
+  /// Whether its blocks are not what computing them would have given: nobody else may have them.
+  var isPrivate = false
+  /// Whether it ever read such blocks.
+  var hasReadLossy = false
   /// Whether an output already said that it was scheduled.
   var isAnnounced = false
 

@@ -35,7 +35,9 @@ extension Scheduler {
     // The window bounds what a step may spend, and how far a request can be passed.
     while position < min(entries.count, 64) {
       let entry = entries[position]
-      if !awaitsSibling(entry) && !awaitsPrefix(entry) {
+      if !awaitsSibling(entry) && !awaitsTier(RequestQueue.Place(lane: lane, position: position))
+        && !awaitsPrefix(entry)
+      {
         guard configuration.groupsLengths, let length else { return position }
         if let first = found, entries[first].key.priority != entry.key.priority { return first }
         if Self.lengthGroup(entry.key.promptTokens) == Self.lengthGroup(length) { return position }
@@ -71,12 +73,17 @@ extension Scheduler {
     let (_, taken) = blocksToAdmit(entry)
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
     if pool.freeCount - taken < reserve { return false }
-    // Hypotheses that come back share what they have in common by blocks; a fork brings its beginning along.
+    let loadable = loadableBlocks(entry, known: known)
+    // Hypotheses that come back share what they have in common by blocks; a fork brings its beginning along; and whole
+    // blocks that can be loaded are worth more than the beginning of one.
     let start =
-      group.beams != nil || isForkHit
+      group.beams != nil || isForkHit || loadable > 0
       ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
     let cached = hitTokens + (start?.tokens ?? 0)
-    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
+    let loads = min(loadable, budget - 1)
+    if !configuration.enableChunkedPrefill && known - cached - loads * configuration.blockSize > budget - loads {
+      return false
+    }
 
     for block in hits {
       reviveBlock(block)
@@ -96,9 +103,12 @@ extension Scheduler {
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
     if group.beams != nil { enterBeams(entry, leader: slot, into: &plan) }
+    if continueLoading(slot, &budget) { return true }
     var rows = prefillRows(slot, budget)
     // Another long prompt, where a long one gives way: it is let in for the sake of those behind it.
-    if isPassing && known - cached > budget { rows = min(rows, max(configuration.maxBatchedTokens / 32, 1)) }
+    if isPassing && Int(running[Int(slot.rawValue)].remainingTokens) > budget {
+      rows = min(rows, max(configuration.maxBatchedTokens / 32, 1))
+    }
     if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows
     return true
@@ -144,6 +154,7 @@ extension Scheduler {
     sequence.isBeam = group.beams != nil
     sequence.isForking = sequence.isBeam || group.choices > 1
     sequence.lastToken = group.prompt[group.prompt.count - 1]
+    sequence.read = entry.read
     generated[index] = []
     if let kept = entry.preempted {
       sequence.generatedTokens = Int32(kept.generated.count)
@@ -151,6 +162,7 @@ extension Scheduler {
       sequence.preemptions = kept.preemptions
       sequence.isAnnounced = kept.isAnnounced
       sequence.paidTokens = kept.paidTokens
+      sequence.hasReadLossy = kept.hasReadLossy
       if let last = kept.generated.last { sequence.lastToken = last }
       generated[index] = kept.generated
     }
@@ -191,6 +203,8 @@ extension Scheduler {
       groups[entry.group].nextChoice = entry.key.choice + 1
       if entry.key.choice + 1 < choices {
         waiting[place].key.choice += 1
+        waiting[place].read = nil
+        waiting[place].restarts = 0
         return
       }
     }

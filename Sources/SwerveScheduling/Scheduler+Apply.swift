@@ -38,7 +38,7 @@ extension Scheduler {
         }
       }
       running[slot].computedTokens = step.contextTokens + step.rowCount - step.draftCount + Int32(accepted)
-      if configuration.enablePrefixCaching { sealBlocks(step.slot) }
+      if configuration.enablePrefixCaching && !running[slot].isPrivate { sealBlocks(step.slot) }
       if step.draftCount > 0 { releaseDraftBlocks(of: step.slot) }
       if isBeam { shareComputed(of: running[slot].group) }
       if !step.samples && running[slot].remainingTokens == 0 { output.finish = .length }
@@ -77,7 +77,8 @@ extension Scheduler {
     running[slot].isAnnounced = true
     return SequenceOutput(
       sequence: step.sequence, sequenceIndex: Int32(index), isFirstScheduled: isFirst,
-      cachedTokens: running[slot].cachedTokens, preemptions: running[slot].preemptions)
+      cachedTokens: running[slot].cachedTokens, preemptions: running[slot].preemptions,
+      hasReadLossy: running[slot].hasReadLossy)
   }
 
   private mutating func emit(_ output: SequenceOutput, _ slot: SlotID, into outputs: inout [SequenceOutput]) {
@@ -127,28 +128,42 @@ extension Scheduler {
     return before + 1 >= running[slot].maxNewTokens ? .length : nil
   }
 
-  /// Makes blocks that are now full findable. Where another sequence computed the same content first, its block takes
-  /// the place of ours: keys and values do not depend on the batch, so they are equal, and one copy is enough.
+  /// Makes blocks that are now full findable.
   private mutating func sealBlocks(_ slot: SlotID) {
     let index = Int(slot.rawValue)
     let full = running[index].computedTokens / Int32(configuration.blockSize)
     while running[index].sealedBlocks < full {
       let position = Int(running[index].sealedBlocks)
-      copyBlock(position, prompt: groups[running[index].group].prompt, output: generated[index])
-      let content = blockTokens
-      let parentHash = running[index].chainHash
-      let parent = position == 0 ? nil : tables[slot, position - 1]
-      let hash = cache.hash(after: parentHash, content.span)
-      let own = tables[slot, position]
-      if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
-        reviveBlock(other)
-        tables[slot, position] = other
-        pool.release(own, keeping: false)
-      } else {
-        cache.insert(own, hash: hash, parent: parent, parentHash: parentHash, tokens: content.span)
+      if sealNext(slot), tiers != nil {
+        tiers?.orders.sealed.append(
+          SealedBlock(
+            block: tables[slot, position], parent: position == 0 ? nil : tables[slot, position - 1],
+            salt: groups[running[index].group].salt))
       }
-      running[index].chainHash = hash
-      running[index].sealedBlocks += 1
     }
+  }
+
+  /// Makes the sequence's next full block findable. Where another sequence computed the same content first, its block takes
+  /// the place of ours: keys and values do not depend on the batch, so they are equal, and one copy is enough. Answers
+  /// whether ours stayed.
+  mutating func sealNext(_ slot: SlotID) -> Bool {
+    let index = Int(slot.rawValue)
+    let position = Int(running[index].sealedBlocks)
+    copyBlock(position, prompt: groups[running[index].group].prompt, output: generated[index])
+    let content = blockTokens
+    let parentHash = running[index].chainHash
+    let parent = position == 0 ? nil : tables[slot, position - 1]
+    let hash = cache.hash(after: parentHash, content.span)
+    let own = tables[slot, position]
+    running[index].chainHash = hash
+    running[index].sealedBlocks += 1
+    if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
+      reviveBlock(other)
+      tables[slot, position] = other
+      pool.release(own, keeping: false)
+      return false
+    }
+    cache.insert(own, hash: hash, parent: parent, parentHash: parentHash, tokens: content.span)
+    return true
   }
 }

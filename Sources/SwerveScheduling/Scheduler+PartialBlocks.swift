@@ -54,6 +54,7 @@ extension Scheduler {
     let count = Int(sequence.computedTokens) - position * configuration.blockSize
     // What was to be copied into it may never have been.
     guard configuration.enablePrefixCaching, !sequence.awaitsCopy, !sequence.isBeam,
+      !sequence.isPrivate,
       (1..<configuration.blockSize).contains(count),
       tables.count(slot) > position
     else { return }

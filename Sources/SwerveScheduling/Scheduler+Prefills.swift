@@ -18,6 +18,7 @@ extension Scheduler {
     let index = Int(slot.rawValue)
     let remaining = Int(running[index].remainingTokens)
     guard remaining > 1 && running[index].plannedStep != stepID else { return }
+    if continueLoading(slot, &budget) { return }
     let rows = min(prefillRows(slot, budget), limit)
     if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows

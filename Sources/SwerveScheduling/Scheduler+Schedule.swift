@@ -118,9 +118,12 @@ extension Scheduler {
   mutating func preempt(_ slot: SlotID) {
     let sequence = running[Int(slot.rawValue)]
     if sequence.isBeam { return preemptBeams(sequence.group) }
+    let isSwapped = swapsOut(slot)
+    if isSwapped { swapOut(slot) }
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
-      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens)
+      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,
+      isSwapped: isSwapped, hasReadLossy: sequence.hasReadLossy)
     // In this order: a lane without anything waiting or running may be forgotten.
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
     release(slot)

@@ -17,7 +17,9 @@ extension Scheduler {
     let left = known - hits.count * configuration.blockSize
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
-      guard sequence.remainingTokens > 1, Int(sequence.sealedBlocks) == hits.count, sequence.chainHash == hitHash else {
+      guard sequence.remainingTokens > 1, !sequence.isPrivate, Int(sequence.sealedBlocks) == hits.count,
+        sequence.chainHash == hitHash
+      else {
         continue
       }
       let other = groups[sequence.group].prompt

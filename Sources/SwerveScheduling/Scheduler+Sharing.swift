@@ -78,7 +78,11 @@ extension Scheduler {
       return
     }
     let entry = waiting[RequestQueue.Place(lane: lane, position: 0)]
-    if awaitsSibling(entry) || awaitsPrefix(entry) || !mayHold(entry) { return }
+    if awaitsSibling(entry) || awaitsTier(RequestQueue.Place(lane: lane, position: 0)) || awaitsPrefix(entry)
+      || !mayHold(entry)
+    {
+      return
+    }
     let needed = blocksToAdmit(entry).taken + configuration.watermarkBlocks + growth()
     var missing = needed - pool.freeCount
     var missingSlots = Int(groups[entry.group].beams?.width ?? 1) - freeSlots.count
@@ -190,7 +194,7 @@ extension Scheduler {
       let place = RequestQueue.Place(lane: lane, position: 0)
       guard waiting[place].key.rank < key.rank, mayGrow(lane),
         waiting.lanes[Int(lane)].service <= waiting.lanes[Int(key.lane)].service,
-        !awaitsSibling(waiting[place]), !awaitsPrefix(waiting[place]), mayHold(waiting[place]),
+        !awaitsSibling(waiting[place]), !awaitsTier(place), !awaitsPrefix(waiting[place]), mayHold(waiting[place]),
         admit(at: place, to: slot, into: &plan, budget: &budget)
       else { return }
       preferredLane = nil

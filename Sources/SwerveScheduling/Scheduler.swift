@@ -45,6 +45,8 @@ package struct Scheduler: ~Copyable {
 
   /// Guesses for running sequences; nil without speculation.
   var drafts: Drafts?
+  /// Blocks below the device; nil without.
+  var tiers: TierState?
 
   var groups = SequenceGroups()
   var waiting: RequestQueue
@@ -101,6 +103,7 @@ package struct Scheduler: ~Copyable {
     waiting = RequestQueue(
       policy: policy, rules: configuration.serviceRules, leadTokens: 4 * configuration.maxBatchedTokens)
     drafts = configuration.speculation.map { Drafts($0, slots: slots) }
+    tiers = configuration.tiers.map { _ in TierState() }
     counters.draftLimit = configuration.speculation?.tokens ?? 0
     blockTokens = [TokenID](repeating: 0, count: configuration.blockSize)
     order.reserveCapacity(slots)
@@ -162,7 +165,8 @@ package struct Scheduler: ~Copyable {
       SequenceGroup(
         request: request.request, prompt: request.promptTokens, sampling: request.sampling, key: key,
         choices: Int32(request.n), skipPrefixCacheRead: request.skipPrefixCacheRead,
-        wantsPromptLogprobs: request.wantsPromptLogprobs, saltHash: BlockHash(salt: request.prefixSalt),
+        wantsPromptLogprobs: request.wantsPromptLogprobs, salt: request.prefixSalt,
+        saltHash: BlockHash(salt: request.prefixSalt),
         maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
         unfinished: Int32(request.n)))
     groups[group].beams = request.beamWidth.map { BeamGroup(width: Int32($0)) }
@@ -183,7 +187,7 @@ package struct Scheduler: ~Copyable {
     if started < choices {
       var entryKey = key
       entryKey.choice = started
-      if let place = waiting.place(of: entryKey) { waiting.remove(at: place) }
+      if let place = waiting.place(of: entryKey) { dropEntry(at: place) }
       // Forgets the unstarted ones; the last of the started ones then takes the group along.
       groups[group].unfinished -= choices - started
       groups[group].nextChoice = choices
@@ -219,9 +223,15 @@ package struct Scheduler: ~Copyable {
     var key = groups[group].key
     key.choice = sequence.index
     guard let place = waiting.place(of: key) else { return false }
-    waiting.remove(at: place)
+    dropEntry(at: place)
     finishedChoice(of: group)
     return true
+  }
+
+  /// An entry leaves the queue for good.
+  private mutating func dropEntry(at place: RequestQueue.Place) {
+    end(waiting[place].read)
+    waiting.remove(at: place)
   }
 
   // MARK: State
@@ -244,6 +254,9 @@ package struct Scheduler: ~Copyable {
     return snapshot
   }
 
+  /// Whether blocks are kept below the device.
+  package var hasTiers: Bool { tiers != nil }
+
   // MARK: Giving back
 
   /// Takes a running sequence's blocks and its slot.
@@ -264,6 +277,8 @@ package struct Scheduler: ~Copyable {
     generated[index] = []
     terminators[index] = []
     drafts?.release(slot)
+    end(running[index].read)
+    running[index].read = nil
     if let position = order.firstIndex(of: slot) { order.remove(at: position) }
     waiting.stoppedRunning(running[index].key.lane)
     groups[group].running -= 1

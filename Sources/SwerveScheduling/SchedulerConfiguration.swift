@@ -36,6 +36,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var groupsLengths = false
   /// Guess tokens and verify several in one step; nil = one token a step.
   package var speculation: SpeculationConfiguration?
+  /// How blocks below the device are used; nil = there are none.
+  package var tiers: TierRules?
   /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
   /// that a collision does no harm.
   package var blockHashBits = 128
@@ -84,6 +86,7 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     if serviceRules.count > 64 { found.append("There can be at most 64 service classes, not \(serviceRules.count).") }
     for (index, rule) in serviceRules.enumerated() { found += rule.problems(index) }
     found += speculation?.problems() ?? []
+    found += tiers?.problems() ?? []
     if !(1...128).contains(blockHashBits) {
       found.append("The scheduler's blockHashBits must be between 1 and 128, not \(blockHashBits).")
     }

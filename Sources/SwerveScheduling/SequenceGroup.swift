@@ -9,6 +9,8 @@ struct SequenceGroup {
   let choices: Int32
   let skipPrefixCacheRead: Bool
   let wantsPromptLogprobs: Bool
+  /// What separates its prefixes from others'.
+  let salt: [UInt8]
   /// Start of the chain of block hashes.
   let saltHash: BlockHash
   let maxNewTokens: Int32

@@ -18,4 +18,6 @@ package struct SequenceOutput: Sendable, Hashable {
   package var cachedTokens: Int32
   /// How often the sequence was preempted so far.
   package var preemptions: Int32
+  /// Whether it read keys and values that went through a lower precision.
+  package var hasReadLossy = false
 }

@@ -21,7 +21,7 @@ import Testing
       "SwerveCore", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Metrics", "CoreMetrics", "Logging", "NIOCore",
       "NIOHTTP1", "NIOHTTPTypes", "NIOPosix", "NIOConcurrencyHelpers", "Crypto", "ServiceLifecycle",
     ],
-    "SwerveTiers": ["SwerveCore", "Crypto"],
+    "SwerveTiers": ["SwerveCore", "Crypto", "CSwervePlatform"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
@@ -31,6 +31,7 @@ import Testing
       "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
+    "TierTestSupport": ["SwerveTiers"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",

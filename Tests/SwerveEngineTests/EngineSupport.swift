@@ -14,6 +14,7 @@ struct Outcome: Equatable, Sendable {
 struct Answer: Equatable, Sendable {
   var prompt: [TokenID] = []
   var cachedTokens = 0
+  var hasReadLossy = false
   var promptLogprobs: [PositionLogprobs?]?
   var choices: [Outcome] = []
 }
@@ -26,6 +27,7 @@ extension Engine {
       case .started(let info):
         answer.prompt = info.promptTokens
         answer.cachedTokens = info.cachedTokens
+        answer.hasReadLossy = info.hasReadLossy
         answer.promptLogprobs = info.promptLogprobs
       case .delta(let delta):
         answer.choices[delta.index].tokens += delta.tokens
@@ -36,6 +38,7 @@ extension Engine {
         }
         if let finish = delta.finish {
           answer.choices[delta.index].finish = finish
+          answer.hasReadLossy = answer.hasReadLossy || delta.hasReadLossy
           answer.choices[delta.index].stopReason = delta.stopReason
         }
       }

@@ -17,6 +17,9 @@ private struct FaultyExecutor: StepExecutor {
       result.samples.append(Sample(sequenceIndex: Int32(index), token: 1))
     }
   }
+
+  mutating func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {}
+  mutating func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {}
 }
 
 @Suite struct HealthTests {

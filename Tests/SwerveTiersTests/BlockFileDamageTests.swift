@@ -1,5 +1,6 @@
 import SwerveTiers
 import Testing
+import TierTestSupport
 
 /// What happens to a block file that is not as it was written: always a miss, never data, and never a second time.
 @Suite struct BlockFileDamageTests {

@@ -13,7 +13,7 @@ import Testing
       usual.next(tokens: tokens),
     ]
     func with(
-      _ type: ElementType = .bfloat16, layers: Int = 2, salt: [UInt8] = []
+      _ type: KVType = .bfloat16, layers: Int = 2, salt: [UInt8] = []
     ) -> BlockIdentity {
       BlockIdentity(
         scope: BlockScope(

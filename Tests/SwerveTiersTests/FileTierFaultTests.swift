@@ -1,6 +1,7 @@
 import Glibc
 import SwerveTiers
 import Testing
+import TierTestSupport
 
 /// A disk that is full, broken or slow: the tier stops writing, then stops, and never fails its callers.
 @Suite struct FileTierFaultTests {

@@ -4,6 +4,7 @@ import SwerveCore
 import SwerveTiers
 import Synchronization
 import Testing
+import TierTestSupport
 
 @Suite struct FileTierTests {
   private func tier(

@@ -1,6 +1,7 @@
 import Foundation
 import SwerveTiers
 import Testing
+import TierTestSupport
 
 @Suite struct KeyTests {
   private let key = content(3, count: 32)

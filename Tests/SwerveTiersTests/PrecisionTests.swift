@@ -1,6 +1,7 @@
 import SwerveCore
 import SwerveTiers
 import Testing
+import TierTestSupport
 
 @Suite struct PrecisionTests {
   private static func layout(_ type: ElementType, heads: Int = 2, dimension: Int = 6, tokens: Int = 32) throws

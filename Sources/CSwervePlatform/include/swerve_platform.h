@@ -11,6 +11,9 @@
 /* Names the calling thread (at most 15 characters are kept). */
 void swerve_thread_set_name(const char *name);
 
+/* Runs body(context) on a detached thread of that name with a stack of `stack_bytes`. 0, or errno's number. */
+int swerve_thread_start(const char *name, size_t stack_bytes, void (*body)(void *context), void *context);
+
 /* ---- CPUs ----------------------------------------------------------------------------------------------------- */
 
 /* CPUs this process may run on, by affinity: writes up to `capacity` of their numbers in ascending order and returns

@@ -8,6 +8,7 @@ struct CollectedChoice: Sendable {
   var finish: FinishReason?
   var stopReason: StopReason?
   var cumulativeLogprob: Float?
+  var hasReadLossy = false
 
   mutating func append(_ delta: ChoiceDelta) {
     text += delta.text
@@ -17,6 +18,7 @@ struct CollectedChoice: Sendable {
     guard let finish = delta.finish else { return }
     self.finish = finish
     stopReason = delta.stopReason
+    hasReadLossy = delta.hasReadLossy
   }
 
   /// Mean log-probability per token; a choice without tokens ranks last.
@@ -43,6 +45,11 @@ struct CollectedAnswer: Sendable {
 
   var isComplete: Bool { choices.allSatisfy { $0.allSatisfy { $0.finish != nil } } }
   var hasOutput: Bool { choices.contains { $0.contains { !$0.tokens.isEmpty } } }
+
+  /// Whether anything of it rests on keys and values of a lower precision.
+  var hasReadLossy: Bool {
+    infos.contains { $0?.hasReadLossy == true } || choices.contains { $0.contains(where: \.hasReadLossy) }
+  }
 
   var usage: Usage {
     var usage = Usage()

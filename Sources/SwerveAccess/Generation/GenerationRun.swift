@@ -167,6 +167,36 @@ extension GenerationRun {
     }
     return early
   }
+
+  /// Waits until every prompt's first output has come, or one will not come. Answers all events so far.
+  func started(prompts: Int, after events: [RunEvent]) async throws(RunFailure) -> [RunEvent] {
+    var all = events
+    while true {
+      var begun = Set<Int>()
+      for event in all {
+        switch event {
+        case .output(let prompt, .started), .ended(let prompt): begun.insert(prompt)
+        case .failed, .disconnected, .shutdown, .deadline: return all
+        default: continue
+        }
+      }
+      if begun.count >= prompts { return all }
+      let more = await mailbox.receive()
+      if more.isEmpty { throw .disconnected }
+      all += more
+    }
+  }
+}
+
+extension RunEvent {
+  /// Whether it says that keys and values of a lower precision were read.
+  var hasReadLossy: Bool {
+    switch self {
+    case .output(_, .started(let info)): info.hasReadLossy
+    case .output(_, .delta(let delta)): delta.hasReadLossy
+    default: false
+    }
+  }
 }
 
 extension RequestError {

@@ -9,7 +9,10 @@ enum StreamedAnswer {
   static func response(
     _ stream: EventStream<some ChunkWriter>, of run: GenerationRun, prompts: Int, exchange: Exchange, log: RequestLog
   ) async throws(RunFailure) -> Response {
-    let early = try await run.accepted(prompts: prompts)
+    let accepted = try await run.accepted(prompts: prompts)
+    // Headers go first: where they may have to tell of lossy blocks, they wait for what the first tokens say.
+    let mayReadLossy = exchange.engine.model.mayReadLossy
+    let early = mayReadLossy ? try await run.started(prompts: prompts, after: accepted) : accepted
     let interval = exchange.configuration.keepAliveInterval
     if interval > 0 { run.setKeepAlive(.seconds(interval)) }
     let record = exchange.record
@@ -46,6 +49,7 @@ enum StreamedAnswer {
       headers: [
         .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache", .connection: "keep-alive",
         .xAccelBuffering: "no",
-      ], body: body)
+      ], body: body
+    ).telling(lossyKV: mayReadLossy && early.contains(where: \.hasReadLossy))
   }
 }

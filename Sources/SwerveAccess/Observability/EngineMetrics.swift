@@ -10,6 +10,7 @@ package struct EngineMetrics: Sendable {
   let requests: RequestMetrics
   private let statistics: StatisticsMetrics
   private let speculation: SpeculationMetrics
+  private let tiers: TierMetrics
   private let workers: WorkerMetrics
   private let modelName: String
 
@@ -28,6 +29,7 @@ package struct EngineMetrics: Sendable {
     let factory = MetricFactory(registry: registry, labels: labels, customBounds: customBounds)
     statistics = StatisticsMetrics(factory, cacheConfiguration: cacheConfiguration)
     speculation = SpeculationMetrics(factory)
+    tiers = TierMetrics(factory)
     workers = WorkerMetrics(registry: registry)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
@@ -41,9 +43,7 @@ package struct EngineMetrics: Sendable {
     registry.alias("vllm:time_per_output_token_seconds", of: "vllm:inter_token_latency_seconds")
     registry.alias("vllm:gpu_prefix_cache_queries", of: "vllm:prefix_cache_queries")
     registry.alias("vllm:gpu_prefix_cache_hits", of: "vllm:prefix_cache_hits")
-    for name in ["vllm:cpu_cache_usage_perc", "vllm:num_requests_swapped"] {
-      _ = registry.gauge(name, help: "Kept for older dashboards; always 0.", labels: labels)
-    }
+    _ = registry.gauge("vllm:num_requests_swapped", help: "Kept for older dashboards; always 0.", labels: labels)
   }
 
   /// What the engine reports to.
@@ -56,6 +56,7 @@ package struct EngineMetrics: Sendable {
   package func update(from snapshot: EngineStatistics) {
     statistics.update(from: snapshot)
     speculation.update(from: snapshot)
+    tiers.update(from: snapshot)
     workers.update(from: snapshot)
     process.update()
   }
@@ -93,6 +94,7 @@ struct StatisticsMetrics: Sendable {
   private let running, waiting, waitingForCapacity, kvUsage, queueTokens, queueOldest: GaugeMetric
   private let weightBytes, kvBytes, loadSeconds: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
+  private let externalTokens: CounterMetric
   private let queries, hits, copied, preemptions, steps: CounterMetric
 
   init(_ make: MetricFactory, cacheConfiguration: [(String, String)]) {
@@ -117,20 +119,17 @@ struct StatisticsMetrics: Sendable {
     let sourceHelp = "Prompt tokens by where their keys and values came from."
     computedTokens = make.counter("vllm:prompt_tokens_by_source", sourceHelp, [("source", "local_compute")])
     hitTokens = make.counter("vllm:prompt_tokens_by_source", sourceHelp, [("source", "local_cache_hit")])
-    _ = make.counter("vllm:prompt_tokens_by_source", sourceHelp, [("source", "external_kv_transfer")])
+    externalTokens = make.counter("vllm:prompt_tokens_by_source", sourceHelp, [("source", "external_kv_transfer")])
     cachedTokens = make.counter("vllm:prompt_tokens_cached", "Prompt tokens found in a cache.")
     let tierHelp = "Prompt tokens found in a cache, by tier."
     cachedOnDevice = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "device")])
-    for source in ["host", "disk", "p2p", "external_unspecified"] {
+    for source in ["p2p", "external_unspecified"] {
       _ = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", source)])
     }
     queries = make.counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.")
     hits = make.counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.")
     copied = make.counter(
       "swerve_prefix_copied_tokens", "Prompt tokens whose keys and values were copied from a block that begins alike.")
-    for name in ["vllm:external_prefix_cache_queries", "vllm:external_prefix_cache_hits"] {
-      _ = make.counter(name, "Tokens asked of caches outside this process.")
-    }
     for name in ["vllm:mm_cache_queries", "vllm:mm_cache_hits"] {
       _ = make.counter(name, "Items asked of the multi-modal input cache.")
     }
@@ -150,9 +149,11 @@ struct StatisticsMetrics: Sendable {
     queueOldest.set(snapshot.oldestSeconds)
     promptTokens.set(total: Double(snapshot.promptTokens))
     generationTokens.set(total: Double(snapshot.generationTokens))
-    computedTokens.set(total: Double(snapshot.promptTokens - snapshot.prefixHitTokens))
+    let below = snapshot.tiers?.hitTokens.reduce(0, +) ?? 0
+    computedTokens.set(total: Double(snapshot.promptTokens - snapshot.prefixHitTokens - below))
+    externalTokens.set(total: Double(below))
     hitTokens.set(total: Double(snapshot.prefixHitTokens))
-    cachedTokens.set(total: Double(snapshot.prefixHitTokens))
+    cachedTokens.set(total: Double(snapshot.prefixHitTokens + below))
     cachedOnDevice.set(total: Double(snapshot.prefixHitTokens))
     queries.set(total: Double(snapshot.prefixQueriedTokens))
     hits.set(total: Double(snapshot.prefixHitTokens))

@@ -64,6 +64,15 @@ package final class HistogramMetric: RecorderHandler, TimerHandler, Sendable {
   /// Timers of the facade are exposed in seconds.
   package func recordNanoseconds(_ duration: Int64) { observe(Double(duration) / 1e9) }
 
+  /// Takes over observations that are counted elsewhere, for the same bounds.
+  func set(counts: [Int], sum: Double) {
+    state.withLock { state in
+      guard counts.count == state.counts.count else { return }
+      state.counts = counts
+      state.sum = sum
+    }
+  }
+
   /// Other bounds, as long as nothing was observed.
   func rebound(_ bounds: [Double]) {
     state.withLock { state in

@@ -2,8 +2,8 @@ import SwerveCore
 
 /// What each worker holds and does: memory by kind, KV blocks by tier, sequences by state. `swerve top` shows them.
 ///
-/// One worker exists, `g0.0`, with both roles; its one tier is its device. A family for what does not exist (lower tiers,
-/// links) is left out, so that views show no rows for it.
+/// One worker exists, `g0.0`, with both roles. Series for what does not exist (lower tiers, links) are left out, so that views
+/// show no rows for it.
 struct WorkerMetrics: Sendable {
   private let registry: PrometheusRegistry
   private let parameters, kv, scratch: GaugeMetric
@@ -11,7 +11,7 @@ struct WorkerMetrics: Sendable {
   private let running, parked, waiting, recovering: GaugeMetric
   private let bytesRead, stepSeconds: CounterMetric
 
-  private static let worker = [("worker", "g0.0")]
+  static let worker = [("worker", "g0.0")]
   private static let role = worker + [("role", "unified")]
 
   init(registry: PrometheusRegistry) {
@@ -24,17 +24,10 @@ struct WorkerMetrics: Sendable {
     parameters = memory("parameters")
     kv = memory("kv")
     scratch = memory("scratch")
-    func blocks(_ state: String) -> GaugeMetric {
-      registry.gauge(
-        "swerve_kv_blocks",
-        help: "KV blocks by tier and state: used by sequences, cached for the next one that begins alike, free.",
-        labels: Self.worker + [("tier", "device"), ("state", state)])
-    }
-    used = blocks("used")
-    cached = blocks("cached")
-    free = blocks("free")
-    blockBytes = registry.gauge(
-      "swerve_kv_block_bytes", help: "Bytes of one KV block over all layers, by tier.", labels: [("tier", "device")])
+    used = registry.blocks(on: "device", state: "used")
+    cached = registry.blocks(on: "device", state: "cached")
+    free = registry.blocks(on: "device", state: "free")
+    blockBytes = registry.blockBytes(on: "device")
     func sequences(_ state: String) -> GaugeMetric {
       registry.gauge(
         "swerve_sequences",
@@ -45,9 +38,7 @@ struct WorkerMetrics: Sendable {
     parked = sequences("parked")
     waiting = sequences("waiting")
     recovering = sequences("recovering")
-    bytesRead = registry.counter(
-      "swerve_kv_bytes_read", help: "Bytes of keys and values of the sequences of each step, by tier.",
-      labels: [("tier", "device")])
+    bytesRead = registry.bytesRead(from: "device")
     stepSeconds = registry.counter(
       "swerve_step_seconds", help: "Seconds that workers spent in steps.", labels: Self.worker)
   }
@@ -69,5 +60,26 @@ struct WorkerMetrics: Sendable {
       "swerve_worker_info", help: "Always 1; the labels say where a worker runs.",
       labels: Self.role + [("device", snapshot.device)]
     ).set(1.0)
+  }
+}
+
+/// Families that have a series for each tier.
+extension PrometheusRegistry {
+  func blocks(on tier: String, state: String) -> GaugeMetric {
+    gauge(
+      "swerve_kv_blocks",
+      help: "KV blocks by tier and state: used by sequences, cached for the next one that begins alike, free.",
+      labels: WorkerMetrics.worker + [("tier", tier), ("state", state)])
+  }
+
+  func blockBytes(on tier: String) -> GaugeMetric {
+    gauge("swerve_kv_block_bytes", help: "Bytes of one KV block over all layers, by tier.", labels: [("tier", tier)])
+  }
+
+  func bytesRead(from tier: String) -> CounterMetric {
+    counter(
+      "swerve_kv_bytes_read",
+      help: "Bytes of keys and values read from a tier: by each step from the device, by copies from others.",
+      labels: [("tier", tier)])
   }
 }

@@ -25,13 +25,14 @@ enum Completions {
     }
     var answer = try await run.collect(prompts: asked.prompts.count, choices: asked.params.n)
     log.finished(answer)
+    let isLossy = answer.hasReadLossy
     answer.keepBest(asked.n)
     var echoes: [PromptEcho?] = []
     for info in answer.infos {
       if let echo, let info { echoes.append(await echo.echo(of: info)) } else { echoes.append(nil) }
     }
     let form = CompletionAnswer(shape: shape, promptLogprobs: asked.options.promptLogprobs)
-    return .json(form.write(answer, echoes: echoes))
+    return Response.json(form.write(answer, echoes: echoes)).telling(lossyKV: isLossy)
   }
 }
 
@@ -62,7 +63,16 @@ enum ChatCompletions {
     let form = ChatAnswer(
       shape: shape, role: configuration.responseRole, echoedText: asked.echoedText,
       promptLogprobs: asked.options.promptLogprobs, returnsPromptText: asked.returnsPromptText)
-    return .json(form.write(answer))
+    return Response.json(form.write(answer)).telling(lossyKV: answer.hasReadLossy)
+  }
+}
+
+extension Response {
+  /// With the header that tells of keys and values of a lower precision, where some were read.
+  func telling(lossyKV isLossy: Bool) -> Response {
+    var response = self
+    if isLossy { response.headers[.xSwerveLossyKV] = "true" }
+    return response
   }
 }
 

@@ -6,4 +6,6 @@ extension HTTPField.Name {
   static let apiKey = Self("api-key")!
   static let xRequestID = Self("X-Request-Id")!
   static let xAccelBuffering = Self("X-Accel-Buffering")!
+  /// `true` where keys and values were read that went through a lower precision.
+  static let xSwerveLossyKV = Self("x-swerve-lossy-kv")!
 }

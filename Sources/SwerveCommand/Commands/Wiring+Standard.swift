@@ -18,7 +18,8 @@ struct LocalEngines: EngineProvider {
     progress: @escaping @Sendable (Double) -> Void
   ) async throws -> StartedEngine {
     let engine = try await Engine.start(
-      configuration, observer: observer, onFailure: { EngineLog.failure($0) }, onProgress: progress)
+      configuration, observer: observer, onFailure: { EngineLog.failure($0) },
+      onNotice: { EngineLog.notice($0) }, onProgress: progress)
     return StartedEngine(
       client: engine, report: engine.report.warnings + engine.report.logLines, drain: { engine.drain() },
       stop: { await engine.stop() })
@@ -39,6 +40,9 @@ struct LocalEngines: EngineProvider {
 
 /// What an engine says about itself while it runs.
 enum EngineLog {
+  /// Something an operator should know; serving goes on.
+  static func notice(_ sentence: String) { Logger(label: "swerve.engine").warning("\(sentence)") }
+
   /// A step failed; the loop goes on.
   static func failure(_ sentence: String) { Logger(label: "swerve.engine").error("\(sentence)") }
 }

@@ -39,12 +39,13 @@ extension Flag {
     .later(
       "prefix-caching-hash-algo", .words("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"), .memory, default: "sha256",
       why: "block hashes have one form", "hash of prefix blocks"),
+    .custom(
+      "kv-offloading-size", .gibibytes, .memory, default: "0", aliases: ["swap-space"],
+      "GiB of host memory for keys and values that leave the device"
+    ) { if case .int(let bytes) = $1 { $0.engine.kvOffloadingBytes = bytes > 0 ? bytes : nil } },
     .later(
-      "kv-offloading-size", .double, .memory, default: "0", aliases: ["swap-space"],
-      why: "keys and values have one tier, the device; preempted requests are recomputed", "GiB of host KV memory"),
-    .later(
-      "kv-offloading-backend", .words("native", "lmcache"), .memory, default: "native", why: "there is no offloading",
-      "who moves blocks to the host"),
+      "kv-offloading-backend", .words("native", "lmcache"), .memory, default: "native",
+      why: "blocks are moved by the engine itself", "who moves blocks to the host"),
     .later(
       "kv-transfer-config", .json, .memory, default: "{}", allowed: ["null"],
       why: "keys and values stay in one process", "hand over keys and values to other servers"),
@@ -65,20 +66,26 @@ extension Flag {
     .later(
       "kv-cache-metrics-sample", .double, .memory, default: "0.01", why: "block residency is not measured",
       "share of blocks measured"),
+    .custom(
+      "kv-tiers", .string, .memory, default: "device",
+      "where keys and values are kept, fastest first: device=auto,host=32GiB,nvme=500GiB:/folder"
+    ) { $0.engine.kvTiers = $1.text == "device" ? nil : $1.text },
+    .custom(
+      "preemption-mode", .words("auto", "recompute", "swap"), .memory, default: "auto",
+      "what happens to preempted requests' keys and values: recomputed, copied to a tier and back, or what is faster"
+    ) {
+      if case .string(let name) = $1 { $0.engine.preemptionMode = PreemptionMode(rawValue: name) ?? .auto }
+    },
     .later(
-      "kv-tiers", .string, .memory, default: "device", allowed: ["device=auto"],
-      why: "keys and values have one tier, the device", "where keys and values may live, fastest first"),
-    .later(
-      "preemption-mode", .words("auto", "recompute", "swap"), .memory, default: "auto", allowed: ["recompute"],
-      why: "preempted requests are recomputed", "what happens to preempted requests"),
-    .later(
-      "kv-encryption-key-file", .string, .memory, default: "null", why: "no block leaves the process",
+      "kv-encryption-key-file", .string, .memory, default: "null", why: "the flag is --kv-key-file",
       "key for blocks that leave the device"),
     .later(
       "kv-encryption-scope", .words("off", "offloaded", "all"), .memory, default: "off",
-      why: "no block leaves the process", "which blocks are encrypted"),
-    .later(
-      "kv-key-file", .string, .memory, default: "null", why: "no block leaves the process", "key of stored blocks"),
+      allowed: ["offloaded"],
+      why: "blocks in files are always encrypted, and others never", "which blocks are encrypted"),
+    .string(
+      "kv-key-file", .memory, \.engine.kvKeyFile,
+      "file of the key that seals blocks in files: 32 bytes, raw, hexadecimal or base64"),
     .later("zero-on-free", .bool, .memory, default: "false", why: "freed blocks are reused as they are", "wipe blocks"),
     .later("journal", .string, .memory, default: "null", why: "requests are not journalled", "folder of the journal"),
   ]

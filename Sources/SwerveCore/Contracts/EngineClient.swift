@@ -63,6 +63,8 @@ public struct ModelInfo: Sendable {
   public var defaults: JSONObject
   /// Limits that `SamplingParams.validate` applies.
   public var limits: SamplingParams.Limits
+  /// Whether a tier keeps keys and values at a lower precision: answers then say whether they read such.
+  public var mayReadLossy = false
 
   public init(
     root: String, architecture: String, maxModelLength: Int, vocabularySize: Int, hasTokenizer: Bool,

@@ -49,6 +49,15 @@ public struct EngineConfiguration: Sendable {
   public var enablePrefixCaching = true
   /// Which cached block goes first when one is needed.
   public var prefixCachePolicy = PrefixCachePolicy.lru
+  /// Where keys and values are kept beside the device, as `--kv-tiers` says: `host=32GiB,nvme=500GiB:/folder`; nil =
+  /// nowhere else.
+  public var kvTiers: String?
+  /// Bytes of host memory for keys and values: a host tier by a shorter name.
+  public var kvOffloadingBytes: Int?
+  /// File of the key that seals blocks in files; nil = a key of this process alone.
+  public var kvKeyFile: String?
+  /// What happens to the keys and values of a preempted sequence.
+  public var preemptionMode = PreemptionMode.auto
 
   // MARK: Scheduling
 
@@ -152,6 +161,7 @@ public struct EngineConfiguration: Sendable {
       require((1...limit).contains(value ?? 1), "\(flag) must be between 1 and \(limit), not \(value ?? 1).")
     }
     require(kvCacheBytes, atMost: 1 << 50, "--kv-cache-memory-bytes")
+    require(kvOffloadingBytes, atMost: 1 << 50, "--kv-offloading-size (--swap-space)")
     require(kvBlocks, atMost: 1 << 30, "--num-gpu-blocks-override")
     require(maxBatchedTokens, atMost: 1 << 24, "--max-num-batched-tokens")
     require(maxSequences, atMost: 1 << 20, "--max-num-seqs")

@@ -29,6 +29,12 @@ package struct EngineStatistics: Sendable, Hashable {
   /// Of `prefixHitTokens`, those copied out of a block that only begins alike. Counts recomputed prompts as well.
   package var copiedTokens = 0
   package var preemptions = 0
+  /// Preemptions of sequences whose blocks were copied below the device instead of being recomputed.
+  package var swappedPreemptions = 0
+  /// Sequences that read keys and values of a lower precision.
+  package var lossySequences = 0
+  /// Blocks below the device; nil without.
+  package var tiers: TierStatistics?
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

@@ -78,6 +78,8 @@ public struct PromptInfo: Sendable {
   public var promptText: String?
   /// Prompt tokens whose keys and values came from the prefix cache.
   public var cachedTokens: Int
+  /// Whether keys and values that went through a lower precision were read: tokens may differ from the device's own.
+  public var hasReadLossy = false
   /// One entry per prompt position, the first nil; nil when not asked for.
   public var promptLogprobs: [PositionLogprobs?]?
 
@@ -130,6 +132,8 @@ public struct ChoiceDelta: Sendable {
   public var stopReason: StopReason?
   /// Sum of the raw log-probabilities of all tokens so far, where log-probabilities were asked for (or beams searched).
   public var cumulativeLogprob: Float?
+  /// With `finish`: whether the choice read keys and values that went through a lower precision.
+  public var hasReadLossy = false
 
   public init(
     index: Int, text: String = "", tokens: [TokenID] = [], logprobs: [PositionLogprobs] = [],

@@ -11,6 +11,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private let spares: Mailbox<StepOutputs>
   private let board: StatusBoard
   let clock: EngineClock
+  /// Blocks below the device; nil without.
+  private let tiers: BlockTiers?
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
@@ -31,6 +33,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
+  /// Whether the last step had nothing to compute although there was work.
+  private var isWaitingForBlocks = false
   /// Steps that failed since the last one that did not.
   private var failedSteps = 0
   /// Why no step will run again; nil while the engine lives.
@@ -43,7 +47,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   package init(
     scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
-    totals: EngineStatistics
+    totals: EngineStatistics, tiers: BlockTiers? = nil
   ) {
     self.scheduler = scheduler
     self.executor = executor
@@ -53,6 +57,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     self.board = board
     self.clock = clock
     self.totals = totals
+    self.tiers = tiers
     blockBytes = totals.kvBytes / max(self.scheduler.configuration.blockCount, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
@@ -68,18 +73,33 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     while isRunning { step() }
   }
 
-  /// One step: drain → schedule → execute, sample and apply → publish.
+  /// Ends what moves blocks; nothing is stepped afterwards. Waits for disks, some seconds at most.
+  package mutating func close() {
+    guard let tiers else { return }
+    tiers.close()
+    totals.tiers = tiers.statistics
+    let now = clock.now()
+    board.update(statistics: statistics(now: now), taken: taken, now: now)
+  }
+
+  /// One step: drain → schedule → execute, sample and apply → publish; around the plan, blocks move between tiers.
   package mutating func step() {
-    if death != nil { return drain(waits: true) }
-    drain(waits: !scheduler.hasWork)
+    if death != nil { return drain() }
+    drain()
     var outputs = spareOutputs()
     outputs.start = clock.now()
+    if let tiers {
+      scheduler.collectReads(now: outputs.start.nanoseconds)
+      tiers.advance(&scheduler)
+    }
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
     for request in expired {
       searches[request] = nil
       publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
     }
+    tiers?.move(&scheduler, &executor)
     execute(into: &outputs.outputs)
+    tiers?.keep(&scheduler, &executor)
     measure(since: outputs.start)
     publish(&outputs)
     for message in decided { publisher.post(message) }
@@ -88,8 +108,22 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
 
   // MARK: In
 
-  private mutating func drain(waits: Bool) {
-    inbox.take(into: &messages, waits: waits)
+  /// Takes the messages that are there. Waits for the first when there is nothing to run: not for ever while blocks move,
+  /// and hardly at all while sequences wait for theirs.
+  private mutating func drain() {
+    if death != nil {
+      inbox.take(into: &messages, waits: true)
+    } else if scheduler.hasWork {
+      if tiers != nil && isWaitingForBlocks {
+        inbox.take(into: &messages, within: 0.001)
+      } else {
+        inbox.take(into: &messages, waits: false)
+      }
+    } else if tiers?.hasPending == true {
+      inbox.take(into: &messages, within: 0.005)
+    } else {
+      inbox.take(into: &messages, waits: true)
+    }
     for message in messages {
       switch message {
       case .submit(let request, let search): add(request, search)
@@ -98,7 +132,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
         searches[request] = nil
         publisher.post(.drop(request, nil))
       case .finish(let sequence): _ = scheduler.finish(sequence)
-      case .resetPrefixCache(let answer): answer(death == nil && scheduler.resetPrefixCache())
+      case .resetPrefixCache(let answer):
+        let isEmpty = death == nil && scheduler.resetPrefixCache()
+        if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
       case .stop: isRunning = false
       }
     }
@@ -172,8 +208,13 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     let duration = now.nanoseconds > outputs.start.nanoseconds ? now.nanoseconds - outputs.start.nanoseconds : 0
     if !plan.sequences.isEmpty { totals.stepSeconds += Double(duration) * 1e-9 }
     scheduler.observeStep(rows: plan.tokens.count, nanoseconds: duration)
+    if let tiers, plan.sequences.contains(where: { $0.rowCount - $0.draftCount > 1 }) {
+      tiers.observe(promptRows: plan.tokens.count, seconds: Double(duration) * 1e-9)
+    }
+    isWaitingForBlocks = plan.sequences.isEmpty && scheduler.hasWork
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
+    if let changed = tiers?.takeStatistics() { totals.tiers = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -192,6 +233,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private func statistics(now: EngineInstant) -> EngineStatistics {
     var all = scheduler.statistics
     all.steps = totals.steps
+    all.tiers = totals.tiers
     if let oldest = all.oldestArrival { all.oldestSeconds = now.seconds(since: EngineInstant(nanoseconds: oldest)) }
     all.stepSeconds = totals.stepSeconds
     all.kvReadBytes = totals.kvReadBytes

@@ -31,6 +31,26 @@ package final class Mailbox<Message: Sendable>: Sendable {
     if wake { arrival.signal() }
   }
 
+  /// The same, waiting at most so many seconds.
+  package func take(into messages: inout [Message], within seconds: Double) {
+    messages.removeAll(keepingCapacity: true)
+    let deadline = DispatchTime.now() + seconds
+    while true {
+      let isDone = state.withLock { state in
+        if state.messages.isEmpty && DispatchTime.now() < deadline {
+          state.isWaiting = true
+          return false
+        }
+        state.isWaiting = false
+        swap(&state.messages, &messages)
+        return true
+      }
+      if isDone { return }
+      // A signal that came too late wakes the next wait for nothing, which then looks and waits again.
+      _ = arrival.wait(timeout: deadline)
+    }
+  }
+
   /// Moves all messages into `messages` (emptied first). Waits for the first one when `waits`; otherwise answers with
   /// none when there is none.
   package func take(into messages: inout [Message], waits: Bool) {

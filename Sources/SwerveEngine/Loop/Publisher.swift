@@ -88,34 +88,37 @@ struct Publisher: ~Copyable {
       return
     }
 
-    let delta: ChoiceDelta
+    var delta: ChoiceDelta
     if let token = output.token {
-      start(place, preemptions: Int(output.preemptions))
+      start(place, preemptions: Int(output.preemptions), hasReadLossy: output.hasReadLossy)
       recordToken(place, index, now: step.now)
       let sample = output.sampleIndex >= 0 ? step.samples[Int(output.sampleIndex)] : nil
       delta = requests.values[place].choices[index].append(
         token, logprobs: logprobs(of: sample, in: step, params: requests.values[place].params), finish: output.finish)
       if delta.finish == .stop && output.finish == nil { inbox.post(.finish(output.sequence)) }
     } else if let finish = output.finish {
-      start(place, preemptions: Int(output.preemptions))
+      start(place, preemptions: Int(output.preemptions), hasReadLossy: output.hasReadLossy)
       delta = requests.values[place].choices[index].finish(finish)
     } else {
       return
     }
+    if delta.finish != nil { delta.hasReadLossy = output.hasReadLossy }
     send(delta, index: index, to: place, id: id, now: step.now)
   }
 
   /// The `started` event goes out with the first output, when the prompt was computed.
-  mutating func start(_ place: Dictionary<RequestID, RequestRecord>.Index, preemptions: Int) {
+  mutating func start(
+    _ place: Dictionary<RequestID, RequestRecord>.Index, preemptions: Int, hasReadLossy: Bool = false
+  ) {
     requests.values[place].preemptions = max(requests.values[place].preemptions, preemptions)
     if requests.values[place].hasStarted { return }
     requests.values[place].hasStarted = true
     let record = requests.values[place]
-    record.stream.yield(
-      .started(
-        PromptInfo(
-          promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
-          promptLogprobs: record.promptLogprobs)))
+    var info = PromptInfo(
+      promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
+      promptLogprobs: record.promptLogprobs)
+    info.hasReadLossy = hasReadLossy
+    record.stream.yield(.started(info))
   }
 
   mutating func recordToken(

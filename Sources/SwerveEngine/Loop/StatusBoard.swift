@@ -26,8 +26,13 @@ package final class StatusBoard: Sendable {
   private let watchdogSeconds: Double
   private let clock: EngineClock
   private let onFailure: @Sendable (String) -> Void
+  private let onNotice: @Sendable (String) -> Void
 
-  package init(watchdogSeconds: Double, clock: EngineClock, onFailure: @escaping @Sendable (String) -> Void) {
+  package init(
+    watchdogSeconds: Double, clock: EngineClock, onFailure: @escaping @Sendable (String) -> Void,
+    onNotice: @escaping @Sendable (String) -> Void = { _ in }
+  ) {
+    self.onNotice = onNotice
     self.onFailure = onFailure
     self.watchdogSeconds = watchdogSeconds
     self.clock = clock
@@ -58,6 +63,9 @@ package final class StatusBoard: Sendable {
 
   /// A step failed: the log of whoever serves shows why.
   package func record(failure: String) { onFailure(failure) }
+
+  /// Something changed that an operator should know of; serving goes on.
+  package func record(notice: String) { onNotice(notice) }
 
   package func set(_ health: EngineHealth) {
     let now = clock.now()

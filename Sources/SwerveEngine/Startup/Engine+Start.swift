@@ -11,23 +11,27 @@ extension Engine {
   /// - Parameters:
   ///   - observer: hears of steps and finished requests; see `EngineObserver`.
   ///   - onFailure: hears, in one sentence, why a step failed. The loop goes on.
+  ///   - onNotice: hears, in one sentence, of something else an operator should know.
   ///   - onProgress: share of the weights that are loaded, 0…1; called from the engine thread.
   package static func start(
     _ configuration: EngineConfiguration, observer: (any EngineObserver)? = nil,
     onFailure: @escaping @Sendable (String) -> Void = { _ in },
+    onNotice: @escaping @Sendable (String) -> Void = { _ in },
     onProgress: @escaping @Sendable (Double) -> Void = { _ in }
   ) async throws(EngineStartError) -> Engine {
-    try await start(StartPlan(configuration), observer: observer, onFailure: onFailure, onProgress: onProgress)
+    try await start(
+      StartPlan(configuration), observer: observer, onFailure: onFailure, onNotice: onNotice, onProgress: onProgress)
   }
 
   /// The same with sizes decided before.
   package static func start(
     _ plan: StartPlan, observer: (any EngineObserver)? = nil,
     onFailure: @escaping @Sendable (String) -> Void = { _ in },
+    onNotice: @escaping @Sendable (String) -> Void = { _ in },
     onProgress: @escaping @Sendable (Double) -> Void = { _ in }
   ) async throws(EngineStartError) -> Engine {
     let clock = EngineClock.monotonic
-    let threads = EngineThreads(plan: plan, clock: clock, observer: observer, onFailure: onFailure)
+    let threads = EngineThreads(plan: plan, clock: clock, observer: observer, onFailure: onFailure, onNotice: onNotice)
     async let text = loadText(plan.configuration, files: plan.files, clock: clock)
     let loaded: EngineThreads.Loaded
     let (texts, textSeconds): (Result<TextParts, EngineStartError>, Double)
@@ -60,14 +64,16 @@ extension Engine {
     limits.maxSequences = configuration.maxSequencesPerRequest
     limits.maxStopStrings = configuration.maxStopStrings
     limits.maxBadWords = configuration.maxBadWords
-    let info = ModelInfo(
+    var info = ModelInfo(
       root: configuration.modelName, architecture: plan.model.architecture,
       maxModelLength: plan.sizing.maxModelLength, vocabularySize: plan.model.vocabularySize,
       hasTokenizer: parts.tokenizer != nil, hasChatTemplate: parts.template != nil, defaults: plan.samplingDefaults,
       limits: limits)
+    info.mayReadLossy = plan.tiers?.isLossy ?? false
     var report = plan.report
     report.deviceDetail = loaded.deviceDetail
     report.warnings += loaded.warnings
+    report.tiers = loaded.tiers
     report.stages = [("configuration", plan.seconds), ("weights", loaded.seconds), ("tokenizer", textSeconds)]
     let preparation = Preparation(
       model: info, tokenizer: parts.tokenizer, template: parts.template,

@@ -3,6 +3,7 @@ package import SwerveHardware
 import SwerveInference
 import SwerveScheduling
 package import SwerveText
+import SwerveTiers
 
 /// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
 package struct EngineThreads: Sendable {
@@ -19,6 +20,8 @@ package struct EngineThreads: Sendable {
   package struct Loaded: Sendable {
     package var deviceDetail = ""
     package var warnings: [String] = []
+    /// One line about blocks below the device; nil without.
+    package var tiers: String?
     package var seconds = 0.0
 
     package init() {}
@@ -26,13 +29,14 @@ package struct EngineThreads: Sendable {
 
   package init(
     plan: StartPlan, clock: EngineClock, observer: (any EngineObserver)?,
-    onFailure: @escaping @Sendable (String) -> Void
+    onFailure: @escaping @Sendable (String) -> Void, onNotice: @escaping @Sendable (String) -> Void = { _ in }
   ) {
     self.plan = plan
     self.clock = clock
     self.observer = observer
     self.board = StatusBoard(
-      watchdogSeconds: plan.configuration.watchdogSeconds, clock: clock, onFailure: onFailure)
+      watchdogSeconds: plan.configuration.watchdogSeconds, clock: clock, onFailure: onFailure,
+      onNotice: onNotice)
   }
 
   /// Loads on the new thread and runs the loop there until `stop`.
@@ -69,6 +73,7 @@ package struct EngineThreads: Sendable {
       loop.run()
       board.set(.dead("it was told to stop."))
       publisher.post(.stop)
+      loop.close()
     } catch let error as EngineStartError {
       ready(.failure(error))
     } catch {
@@ -104,10 +109,35 @@ package struct EngineThreads: Sendable {
           + "are bound, weights are where they were first touched")
     }
     loaded.seconds = totals.loadSeconds
+    let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
       executor: InlineExecutor(runner: runner),
-      inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals)
+      inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
+      tiers: tiers)
+  }
+
+  private func openTiers(
+    _ runner: ModelRunner, kernels: KernelSet, _ loaded: inout Loaded
+  ) throws(EngineStartError) -> BlockTiers? {
+    guard let tiers = plan.tiers else { return nil }
+    let model: Digest
+    do {
+      model = try ModelFingerprint.digest(
+        files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
+    } catch {
+      throw .model("\(error)")
+    }
+    let opened = try tiers.open(
+      model: model, layout: runner.store.cache.layout, deviceBlocks: plan.sizing.blockCount,
+      sharesPrefixes: plan.configuration.enablePrefixCaching, onNotice: { [board] in board.record(notice: $0) })
+    if tiers.files != nil && tiers.master == nil {
+      loaded.warnings.append(
+        "--kv-tiers: without --kv-key-file blocks in files end with this process; give a key file to keep them over a "
+          + "restart")
+    }
+    loaded.tiers = opened.description
+    return opened
   }
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
@@ -168,6 +198,7 @@ package struct EngineThreads: Sendable {
     scheduler.queueTimeout = configuration.queueTimeout.map { UInt64($0 * 1e9) }
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
+    scheduler.tiers = plan.tiers?.rules
     scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
     scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler

@@ -20,4 +20,10 @@ struct PrefixSalt: Sendable {
     }
     return salt
   }
+
+  /// Whose prefixes a salt separates: the client's part of it. Nothing for the one tenant of a server without salts.
+  static func tenant(of salt: [UInt8]) -> [UInt8] {
+    let rest = salt.first == 1 ? salt.dropFirst(9) : salt[...]
+    return rest.first == 2 ? Array(rest.dropFirst()) : []
+  }
 }

@@ -1,6 +1,7 @@
 package import SwerveCore
 import SwerveHardware
 package import SwerveInference
+import SwerveTiers
 
 /// What a start would do, from the configuration files alone: no weight is read and no memory taken. `--dry-run` prints
 /// its table.
@@ -12,6 +13,8 @@ package struct StartPlan: Sendable {
   package let runner: RunnerConfiguration
   package let sizing: MemorySizing
   package let memoryPlan: MemoryPlan
+  /// Blocks below the device; nil = none are kept there.
+  package var tiers: TierPlan?
   /// End-of-sequence ids.
   package let endTokens: Set<TokenID>
   /// Sampling defaults in `generation_config.json`'s keys.
@@ -45,13 +48,23 @@ package struct StartPlan: Sendable {
       throw .model("\(error)")
     }
     let memory = SystemMemory.current()
+    var tiers = try TierPlan(configuration)
+    try tiers?.check(memory, beside: memoryPlan.fixedBytes)
+    var sized = configuration
+    let device = try TierPlan.specification(configuration).device
+    if case .bytes(let bytes) = device { sized.kvCacheBytes = bytes }
     sizing = try MemorySizing.decide(
-      configuration,
+      sized,
       .init(
         weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.fixedBytes - memoryPlan.weightBytes,
         blockBytes: memoryPlan.blockBytes,
         maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens),
-      memory: memory)
+      memory: tiers.map { memory.without($0.hostBytes) } ?? memory)
+    if tiers != nil {
+      let layout = try Self.layout(runner)
+      try tiers?.check(blockBytes: memoryPlan.blockBytes, layout: layout)
+    }
+    self.tiers = tiers
     var report = StartReport()
     report.memory = .init(
       total: memory.totalBytes, usedByOthers: memory.usedByOthers, weights: memoryPlan.weightBytes,
@@ -60,12 +73,21 @@ package struct StartPlan: Sendable {
     report.weightFormat = runner.quantization?.name
     if case .packed = runner.weights { report.memory.weightsAreMapped = true }
     report.kvType = runner.kvType
+    report.memory.hostTier = tiers?.hostBytes ?? 0
     report.blockBytes = memoryPlan.blockBytes
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength
     self.report = report
     seconds = clock.now().seconds(since: begin)
+  }
+
+  static func layout(_ runner: RunnerConfiguration) throws(EngineStartError) -> KVLayout {
+    do {
+      return try runner.model.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens)
+    } catch {
+      throw .model("\(error)")
+    }
   }
 
   /// Weights are rounded once.

@@ -10,8 +10,10 @@ package struct StartReport: Sendable {
     package var weightsAreMapped = false
     package var scratch = 0
     package var kv = 0
+    /// Host memory for blocks below the device; taken as blocks arrive.
+    package var hostTier = 0
 
-    package var free: Int { total - usedByOthers - weights - scratch - kv }
+    package var free: Int { total - usedByOthers - weights - scratch - kv - hostTier }
   }
 
   /// The name of the device in log lines.
@@ -30,6 +32,8 @@ package struct StartReport: Sendable {
   package var maxModelLength = 0
   /// Name and seconds of each stage, in order.
   package var stages: [(name: String, seconds: Double)] = []
+  /// One line about blocks below the device; nil without.
+  package var tiers: String?
   /// Warnings that a person should read (unused tensors, odd settings).
   package var warnings: [String] = []
 
@@ -43,11 +47,12 @@ package struct StartReport: Sendable {
 
   /// One row per use of the device's memory.
   package var memoryTable: [String] {
-    let rows = [
-      ("total", memory.total), ("used by others", memory.usedByOthers),
-      (weightsName, memory.weights),
-      ("activations peak", memory.scratch), ("graphs", 0), ("KV cache", memory.kv), ("free", memory.free),
-    ]
+    let rows =
+      [
+        ("total", memory.total), ("used by others", memory.usedByOthers),
+        (weightsName, memory.weights),
+        ("activations peak", memory.scratch), ("graphs", 0), ("KV cache", memory.kv),
+      ] + (memory.hostTier > 0 ? [("KV host tier", memory.hostTier)] : []) + [("free", memory.free)]
     var lines = ["Memory on \(device)\(deviceDetail.isEmpty ? "" : " (\(deviceDetail))"):"]
     for (name, bytes) in rows {
       let amount = ByteText.binary(bytes)
@@ -67,6 +72,7 @@ package struct StartReport: Sendable {
     lines.append("Available KV cache memory: \(ByteText.fixed(Double(memory.kv) / Double(1 << 30), 2)) GiB")
     lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
     lines.append("KV cache type: \(kvType.rawValue), \(ByteText.binary(blockBytes / max(1, blockSize))) a token")
+    if let tiers { lines.append(tiers) }
     let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)
     lines.append(
       "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x"

@@ -20,6 +20,11 @@ package struct SystemMemory: Sendable, Equatable {
   /// Held by others (or by page cache that cannot be dropped).
   package var usedByOthers: Int { max(0, totalBytes - availableBytes) }
 
+  /// What is left when so many bytes are kept for something else.
+  package func without(_ bytes: Int) -> SystemMemory {
+    SystemMemory(totalBytes: max(0, totalBytes - bytes), availableBytes: max(0, availableBytes - bytes))
+  }
+
   package static func current() -> SystemMemory {
     var memory = installed()
     for (limitFile, usageFile) in [

@@ -35,6 +35,25 @@ package final class KVCache: Sendable {
     }
   }
 
+  /// Copies a block out: the layers' pieces one after another, `layout.blockBytes` in all.
+  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
+    precondition(bytes.count >= layout.blockBytes, "a packed block needs \(layout.blockBytes) bytes")
+    for layer in 0..<layout.layerCount {
+      let piece = UnsafeRawBufferPointer(start: address(layer: layer, block: block), count: layout.blockLayerBytes)
+      UnsafeMutableRawBufferPointer(rebasing: bytes[(layer * layout.blockLayerBytes)...]).copyMemory(from: piece)
+    }
+  }
+
+  /// Copies a block in, from what `pack` wrote.
+  package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
+    precondition(bytes.count >= layout.blockBytes, "a packed block has \(layout.blockBytes) bytes")
+    guard let start = bytes.baseAddress else { return }
+    for layer in 0..<layout.layerCount {
+      address(layer: layer, block: block).copyMemory(
+        from: start + layer * layout.blockLayerBytes, byteCount: layout.blockLayerBytes)
+    }
+  }
+
   func kernelLayer(_ layer: Int) -> swerve_kv_layer {
     swerve_kv_layer(
       base: address(layer: layer, block: BlockID(rawValue: 0)), block_bytes: layout.blockLayerBytes,

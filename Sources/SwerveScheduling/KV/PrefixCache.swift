@@ -72,6 +72,11 @@ package struct PrefixCache: ~Copyable {
     return parent == Self.none ? nil : BlockID(rawValue: parent)
   }
 
+  /// The tokens of a cached full block.
+  package func tokens(of block: BlockID) -> [TokenID] {
+    Array(tokens[Int(block.rawValue) * blockSize..<(Int(block.rawValue) + 1) * blockSize])
+  }
+
   /// Cached blocks that follow a block in some chain: it must not be evicted before them.
   package func childCount(of block: BlockID) -> Int { Int(children[Int(block.rawValue)]) }
 

@@ -17,6 +17,10 @@ struct RequestQueue {
     var group: Int32
     /// nil for a choice that never ran.
     var preempted: Preempted?
+    /// Its blocks below the device, once they were asked for.
+    var read: TierRead?
+    /// How often they were asked for anew.
+    var restarts: Int8 = 0
   }
 
   /// What a sequence keeps while it holds no slot.
@@ -31,6 +35,9 @@ struct RequestQueue {
     var beams: [[TokenID]] = []
     /// Leading full blocks that all hypotheses have in common.
     var sharedBlocks: Int32 = 0
+    /// Whether its blocks were copied below the device, to be brought back.
+    var isSwapped = false
+    var hasReadLossy = false
   }
 
   /// Where an entry stands. Valid until the queue changes.

@@ -18,7 +18,7 @@ package struct BlockScope: Hashable, Sendable {
   /// changes keys and values.
   package let model: Digest
   /// The type of the keys and values on the device.
-  package let elementType: ElementType
+  package let elementType: KVType
   package let layerCount: Int
   /// Tokens of a full block.
   package let blockTokens: Int
@@ -28,7 +28,7 @@ package struct BlockScope: Hashable, Sendable {
 
   /// `salt`: what else separates prefixes: adapter, hashes of images.
   package init(
-    model: Digest, elementType: ElementType, layerCount: Int, blockTokens: Int, tenant: TenantID, salt: [UInt8] = []
+    model: Digest, elementType: KVType, layerCount: Int, blockTokens: Int, tenant: TenantID, salt: [UInt8] = []
   ) {
     self.model = model
     self.elementType = elementType
@@ -96,13 +96,16 @@ package struct BlockIdentity: Hashable, Sendable {
   }
 }
 
-extension ElementType {
+extension KVType {
   /// The number of the type in files; never changes.
   var code: UInt8 {
     switch self {
     case .float32: 0
     case .bfloat16: 1
     case .float16: 2
+    case .int8: 3
+    case .fp8E4M3: 4
+    case .fp8E5M2: 5
     }
   }
 }

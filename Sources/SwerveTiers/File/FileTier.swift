@@ -109,6 +109,9 @@ package final class FileTier: BlockStore {
     }
   }
 
+  /// Gives the folder back before this object's end. Nothing may be stored or loaded afterwards.
+  package func close() { lock?.release() }
+
   /// Whether a file of this name is known: it may still turn out to be damaged.
   package func contains(_ identity: BlockIdentity) -> Bool {
     guard let key = keys.key(of: identity.scope.tenant) else { return false }

@@ -15,7 +15,7 @@ package struct FileTierConfiguration: Sendable {
   package var synchronizesBlocks = false
   /// What every block has in common: blocks of another model or shape are never read.
   package var model: Digest
-  package var elementType: ElementType
+  package var elementType: KVType
   package var layerCount: Int
   package var blockTokens: Int
   /// Bytes of one packed block.
@@ -28,7 +28,7 @@ package struct FileTierConfiguration: Sendable {
   package var retrySeconds = 5.0
 
   package init(
-    folder: String, capacityBytes: Int, model: Digest, elementType: ElementType, layerCount: Int, blockTokens: Int,
+    folder: String, capacityBytes: Int, model: Digest, elementType: KVType, layerCount: Int, blockTokens: Int,
     blockBytes: Int
   ) {
     self.folder = folder
@@ -57,7 +57,7 @@ package struct FileTierConfiguration: Sendable {
           + "layers and \(blockTokens) tokens")
     }
     if precision != .exact {
-      guard let layout, layout.byteCount(.exact) == blockBytes, layout.elementType == elementType,
+      guard let layout, layout.byteCount(.exact) == blockBytes, KVType(layout.elementType) == elementType,
         layout.blockTokens == blockTokens, layout.layerCount == layerCount
       else {
         throw .configuration(

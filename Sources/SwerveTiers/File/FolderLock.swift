@@ -25,9 +25,12 @@ final class FolderLock: Sendable {
     }
   }
 
+  /// Gives the right back. May be called again.
+  func release() { flock(descriptor, LOCK_UN) }
+
   deinit {
     // Said aloud, because a child process that is about to start may still hold a copy of the descriptor.
-    flock(descriptor, LOCK_UN)
+    release()
     close(descriptor)
   }
 }

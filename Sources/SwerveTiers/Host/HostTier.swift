@@ -96,6 +96,12 @@ package final class HostTier {
     return slot(index)
   }
 
+  /// Whether somebody is filling the block now.
+  package func isFilling(_ identity: BlockIdentity) -> Bool {
+    guard let index = table[key(identity)].map({ Int($0) }) else { return false }
+    return states[index] == .filling && identities[index] == identity
+  }
+
   /// Whether a sealed block's bytes went through a lower precision on their way here. False for a stale slot.
   package func isLossy(_ slot: HostSlot) -> Bool { place(of: slot).map { lossy[$0] } ?? false }
 

@@ -40,7 +40,7 @@ final class FakeEngine: EngineClient {
 
   init(
     hold: Hold = .nowhere, defaults: JSONObject = [:], hasTokenizer: Bool = true, failure: (any Error)? = nil,
-    root: String = "/models/fake",
+    root: String = "/models/fake", mayReadLossy: Bool = false,
     script: @escaping @Sendable (GenerationRequest) throws(RequestError) -> [GenerationEvent] = {
       request throws(RequestError) in Script.events(request, text: "Hello")
     }
@@ -48,10 +48,12 @@ final class FakeEngine: EngineClient {
     self.hold = hold
     self.failure = failure
     self.script = script
-    model = ModelInfo(
+    var info = ModelInfo(
       root: root, architecture: "FakeForCausalLM", maxModelLength: 4096, vocabularySize: 256,
       hasTokenizer: hasTokenizer, hasChatTemplate: true, defaults: defaults,
       limits: SamplingParams.Limits(vocabularySize: 256))
+    info.mayReadLossy = mayReadLossy
+    model = info
   }
 
   // MARK: What happened

@@ -1,10 +1,10 @@
 import Glibc
-import SwerveTiers
+package import SwerveTiers
 import Synchronization
 
 /// Files in memory, with faults: each call may be made to fail, to be short, or to take time on a clock of its own.
-final class MemoryFileSystem: BlockFileSystem {
-  enum Call: Hashable, Sendable {
+package final class MemoryFileSystem: BlockFileSystem {
+  package enum Call: Hashable, Sendable {
     case makeFolder, list, open, create, read, write, synchronize, touch, close, rename, remove
   }
 
@@ -26,22 +26,24 @@ final class MemoryFileSystem: BlockFileSystem {
 
   private let state = Mutex(State())
 
+  package init() {}
+
   /// The clock that slow calls move.
-  var clock: @Sendable () -> Double { { self.state.withLock { $0.seconds } } }
-  func advance(_ seconds: Double) { state.withLock { $0.seconds += seconds } }
+  package var clock: @Sendable () -> Double { { self.state.withLock { $0.seconds } } }
+  package func advance(_ seconds: Double) { state.withLock { $0.seconds += seconds } }
 
   /// Makes every call of a kind fail with `code`, or none.
-  func fail(_ call: Call, with code: Int32?) { state.withLock { $0.faults[call] = code } }
+  package func fail(_ call: Call, with code: Int32?) { state.withLock { $0.faults[call] = code } }
   /// Every read and write moves at most so many bytes.
-  func limitTransfers(to count: Int) { state.withLock { $0.longestTransfer = count } }
-  func slow(_ call: Call, by seconds: Double?) { state.withLock { $0.secondsPerCall[call] = seconds } }
+  package func limitTransfers(to count: Int) { state.withLock { $0.longestTransfer = count } }
+  package func slow(_ call: Call, by seconds: Double?) { state.withLock { $0.secondsPerCall[call] = seconds } }
   /// Writes fail with ENOSPC, in the middle, when so many more bytes have been written.
-  func limitSpace(to count: Int) { state.withLock { $0.freeBytes = count } }
+  package func limitSpace(to count: Int) { state.withLock { $0.freeBytes = count } }
 
-  var paths: [String] { state.withLock { $0.files.keys.sorted() } }
-  var blockPaths: [String] { paths.filter { $0.hasSuffix(".kv") } }
-  var openCount: Int { state.withLock { $0.open.count } }
-  subscript(path: String) -> [UInt8]? {
+  package var paths: [String] { state.withLock { $0.files.keys.sorted() } }
+  package var blockPaths: [String] { paths.filter { $0.hasSuffix(".kv") } }
+  package var openCount: Int { state.withLock { $0.open.count } }
+  package subscript(path: String) -> [UInt8]? {
     get { state.withLock { $0.files[path] } }
     set { state.withLock { $0.files[path] = newValue } }
   }
@@ -56,14 +58,14 @@ final class MemoryFileSystem: BlockFileSystem {
     }.get()
   }
 
-  func makeFolder(_ path: String) throws(FileFailure) {
+  package func makeFolder(_ path: String) throws(FileFailure) {
     try perform(.makeFolder) { state in
       state.folders.insert(path)
       return .success(())
     }
   }
 
-  func list(_ path: String) throws(FileFailure) -> [String] {
+  package func list(_ path: String) throws(FileFailure) -> [String] {
     try perform(.list) { state in
       if !state.folders.contains(path) { return .failure(FileFailure(code: ENOENT)) }
       let prefix = path + "/"
@@ -73,7 +75,7 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func openForReading(_ path: String) throws(FileFailure) -> OpenedFile {
+  package func openForReading(_ path: String) throws(FileFailure) -> OpenedFile {
     try perform(.open) { state in
       guard let bytes = state.files[path] else { return .failure(FileFailure(code: ENOENT)) }
       let descriptor = state.nextDescriptor
@@ -84,7 +86,7 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func create(_ path: String) throws(FileFailure) -> Int32 {
+  package func create(_ path: String) throws(FileFailure) -> Int32 {
     try perform(.create) { state in
       let descriptor = state.nextDescriptor
       state.nextDescriptor += 1
@@ -94,7 +96,7 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func read(
+  package func read(
     _ descriptor: Int32, into bytes: UnsafeMutableRawBufferPointer, at offset: Int
   ) throws(FileFailure) -> Int {
     try perform(.read) { state in
@@ -105,7 +107,7 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(FileFailure) -> Int {
+  package func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(FileFailure) -> Int {
     try perform(.write) { state in
       guard let path = state.open[descriptor] else { return .failure(FileFailure(code: EBADF)) }
       let count = min(bytes.count, state.longestTransfer, state.freeBytes)
@@ -118,10 +120,10 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func synchronize(_ descriptor: Int32) throws(FileFailure) { try perform(.synchronize) { _ in .success(()) } }
-  func synchronizeFolder(_ path: String) throws(FileFailure) { try perform(.synchronize) { _ in .success(()) } }
+  package func synchronize(_ descriptor: Int32) throws(FileFailure) { try perform(.synchronize) { _ in .success(()) } }
+  package func synchronizeFolder(_ path: String) throws(FileFailure) { try perform(.synchronize) { _ in .success(()) } }
 
-  func touch(_ descriptor: Int32) throws(FileFailure) {
+  package func touch(_ descriptor: Int32) throws(FileFailure) {
     try perform(.touch) { (state: inout State) -> Result<Void, FileFailure> in
       guard let path = state.open[descriptor] else { return .failure(FileFailure(code: EBADF)) }
       state.time += 1
@@ -130,7 +132,7 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func close(_ descriptor: Int32) throws(FileFailure) {
+  package func close(_ descriptor: Int32) throws(FileFailure) {
     state.withLock {
       $0.open[descriptor] = nil
       $0.reading[descriptor] = nil
@@ -138,7 +140,7 @@ final class MemoryFileSystem: BlockFileSystem {
     try perform(.close) { _ in .success(()) }
   }
 
-  func rename(_ path: String, to target: String) throws(FileFailure) {
+  package func rename(_ path: String, to target: String) throws(FileFailure) {
     try perform(.rename) { (state: inout State) -> Result<Void, FileFailure> in
       guard let bytes = state.files.removeValue(forKey: path) else { return .failure(FileFailure(code: ENOENT)) }
       state.files[target] = bytes
@@ -147,7 +149,7 @@ final class MemoryFileSystem: BlockFileSystem {
     }
   }
 
-  func remove(_ path: String) throws(FileFailure) {
+  package func remove(_ path: String) throws(FileFailure) {
     try perform(.remove) { state in
       state.files.removeValue(forKey: path) == nil ? .failure(FileFailure(code: ENOENT)) : .success(())
     }

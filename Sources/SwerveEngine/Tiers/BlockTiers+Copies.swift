@@ -1,0 +1,214 @@
+import SwerveCore
+package import SwerveScheduling
+import SwerveTiers
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+extension BlockTiers {
+  // MARK: Device ↔ host
+
+  /// Before a plan is executed: copies out what preempted sequences lose, then fills what the plan reads.
+  package func move<Executor: StepExecutor & ~Copyable>(_ scheduler: inout Scheduler, _ executor: inout Executor) {
+    if !scheduler.tierOrders.swapOuts.isEmpty {
+      for order in scheduler.tierOrders.swapOuts { swapOut(order, &executor) }
+      scheduler.tierOrders.swapOuts.removeAll()
+      isChanged = true
+    }
+    if scheduler.tierOrders.loads.isEmpty { return }
+    var bytes = 0
+    for load in scheduler.tierOrders.loads { bytes += self.load(load, &executor) }
+    if bytes > 0 { totals.loadSizes.add(Double(bytes)) }
+    scheduler.tierOrders.loads.removeAll(keepingCapacity: true)
+    isChanged = true
+  }
+
+  /// After results were applied: copies what became full to the host. As many blocks as the step's tokens filled.
+  package func keep<Executor: StepExecutor & ~Copyable>(_ scheduler: inout Scheduler, _ executor: inout Executor) {
+    if scheduler.tierOrders.sealed.isEmpty { return }
+    var bytes = 0
+    for sealed in scheduler.tierOrders.sealed where scheduler.cache.contains(sealed.block) {
+      let identity = BlockIdentity(
+        scope: scope(salt: sealed.salt), parent: sealed.parent.map { digests[Int($0.rawValue)] },
+        tokens: scheduler.cache.tokens(of: sealed.block))
+      digests[Int(sealed.block.rawValue)] = identity.digest
+      bytes += copyOut(sealed.block, identity, &executor)
+    }
+    if bytes > 0 { totals.storeSizes.add(Double(bytes)) }
+    scheduler.tierOrders.sealed.removeAll(keepingCapacity: true)
+    isChanged = true
+  }
+
+  private func swapOut<Executor: StepExecutor & ~Copyable>(_ order: SwapOut, _ executor: inout Executor) {
+    let scope = scope(salt: order.salt, of: order.sequence)
+    var identities: [BlockIdentity] = []
+    for position in order.blocks.indices {
+      let first = position * shape.blockTokens
+      identities.append(
+        BlockIdentity(
+          scope: scope, parent: identities.last?.digest,
+          tokens: Array(order.tokens[first..<(first + shape.blockTokens)])))
+    }
+    // The last first: a chain is useless without its beginning, which therefore is evicted last.
+    var bytes = 0
+    for position in order.blocks.indices.reversed() {
+      bytes += copyOut(order.blocks[position], identities[position], &executor)
+    }
+    totals.swapOutBytes += bytes
+    if bytes > 0 { totals.storeSizes.add(Double(bytes)) }
+  }
+
+  /// Copies a block to the host, unless it is there, and from there on to files. Answers the bytes copied.
+  private func copyOut<Executor: StepExecutor & ~Copyable>(
+    _ block: BlockID, _ identity: BlockIdentity, _ executor: inout Executor
+  ) -> Int {
+    let slot: HostSlot
+    switch host.reserve(identity, reloadCost: reloadCost) {
+    case .reserved(let reserved): slot = reserved
+    case .present:
+      // Counts as a use.
+      _ = host.find(identity)
+      return 0
+    case .filling: return 0
+    case .refused:
+      totals.allocationFailures += 1
+      return 0
+    }
+    guard let memory = host.memory(of: slot) else { preconditionFailure("a reserved place is pinned") }
+    let began = clock()
+    if let conversion = shape.conversion {
+      executor.pack(block, into: scratch)
+      guard conversion.encode(UnsafeRawBufferPointer(scratch), into: memory.bytes) else {
+        host.abandon(slot)
+        return 0
+      }
+    } else {
+      executor.pack(block, into: memory.bytes)
+    }
+    host.seal(slot, lossy: shape.conversion != nil)
+    measureCopy(began)
+    totals.storeSeconds += clock() - began
+    totals.deviceToHostBytes += shape.hostBytes
+    if !spill(slot, identity) {
+      if backlog.count - backlogHead < host.blockCount {
+        backlog.append((slot, identity))
+      } else {
+        totals.spillsDropped += 1
+      }
+    }
+    return shape.hostBytes
+  }
+
+  /// Carries an order out. Answers the bytes copied.
+  private func load<Executor: StepExecutor & ~Copyable>(_ load: BlockLoad, _ executor: inout Executor) -> Int {
+    guard let entry = take(Int(load.position), of: load.read), let memory = host.memory(of: entry.slot) else {
+      preconditionFailure("block \(load.position) of read \(load.read) was never reported to be ready")
+    }
+    defer { host.unpin(entry.slot) }
+    guard let block = load.block else { return 0 }
+    let began = clock()
+    if let conversion = shape.conversion {
+      conversion.decode(UnsafeRawBufferPointer(memory.bytes), into: scratch)
+      executor.unpack(UnsafeRawBufferPointer(scratch), into: block)
+    } else {
+      executor.unpack(UnsafeRawBufferPointer(memory.bytes), into: block)
+    }
+    measureCopy(began)
+    let seconds = clock() - began
+    digests[Int(block.rawValue)] = entry.identity.digest
+    totals.loadSeconds += seconds
+    totals.hostToDeviceBytes += shape.hostBytes
+    totals.reloadSeconds[entry.source.rawValue].add(entry.seconds + seconds)
+    if load.isHit {
+      totals.hitTokens[entry.source.rawValue] += shape.blockTokens
+    } else {
+      totals.swapInBytes += shape.hostBytes
+    }
+    return shape.hostBytes
+  }
+
+  private func measureCopy(_ began: Double) {
+    let sample = max(clock() - began, 1e-9)
+    secondsPerBlock = secondsPerBlock.map { $0 + 0.1 * (sample - $0) } ?? sample
+  }
+
+  // MARK: Host ↔ files
+
+  /// Sends a sealed block on to files; takes over its pin. False when the lane is full: the pin is gone all the same.
+  private func spill(_ slot: HostSlot, _ identity: BlockIdentity) -> Bool {
+    guard let files, let lane, !files.configuration.isReadOnly, files.healthState != .off, !files.contains(identity),
+      let memory = host.memory(of: slot)
+    else {
+      host.unpin(slot)
+      return true
+    }
+    let id = newTransfer()
+    let request = TransferRequest.spill(
+      id, identity, from: memory, reloadCost: reloadCost, isLossy: host.isLossy(slot))
+    let refusal = lane.submit(request)
+    if refusal == nil {
+      transfers[id] = Transfer(kind: .spill, slot: slot)
+      return true
+    }
+    host.unpin(slot)
+    if refusal == .ended { totals.spillsDropped += 1 }
+    return refusal == .ended
+  }
+
+  /// Tries the blocks again that found the lane full, oldest first. One that was evicted meanwhile is lost to files.
+  func submitBacklog() {
+    if backlog.isEmpty { return }
+    while backlogHead < backlog.count {
+      let (slot, identity) = backlog[backlogHead]
+      if !host.pin(slot) {
+        totals.spillsDropped += 1
+      } else if !spill(slot, identity) {
+        break
+      }
+      backlogHead += 1
+    }
+    if backlogHead == backlog.count || backlogHead > 1024 && 2 * backlogHead > backlog.count {
+      backlog.removeFirst(backlogHead)
+      backlogHead = 0
+    }
+    isChanged = true
+  }
+
+  /// Takes over what the lane's threads finished.
+  func finishTransfers() {
+    guard let lane else { return }
+    lane.takeCompletions(into: &completions)
+    if completions.isEmpty { return }
+    for completion in completions {
+      guard let transfer = transfers.removeValue(forKey: completion.id) else { continue }
+      switch transfer.kind {
+      case .spill:
+        host.unpin(transfer.slot)
+        switch completion.outcome {
+        case .spilled(.stored(let bytes)): totals.hostToFileBytes += bytes
+        case .spilled(.present): break
+        default: totals.spillsDropped += 1
+        }
+      case .fetch(let read, let position):
+        var isHit = false
+        if case .fetched(.hit(let isLossy)) = completion.outcome {
+          isHit = true
+          totals.fileToHostBytes += shape.hostBytes
+          host.seal(transfer.slot, lossy: isLossy)
+        } else {
+          host.abandon(transfer.slot)
+        }
+        fetched(read, position: position, slot: transfer.slot, isHit: isHit, seconds: completion.seconds)
+      }
+    }
+    noticeState()
+    isChanged = true
+  }
+
+  func pause(milliseconds: UInt32) { usleep(milliseconds * 1000) }
+}

@@ -1,0 +1,189 @@
+import SwerveCore
+import SwerveEngine
+import SwerveScheduling
+import SwerveTiers
+import TierTestSupport
+
+/// A "model" whose every cell depends on all tokens before: one wrong, stale or missing block changes all that follows.
+enum CellModel {
+  static func mix(_ a: UInt64, _ b: UInt64) -> UInt64 {
+    var x = (a ^ 0x9E37_79B9_7F4A_7C15) &* 0xBF58_476D_1CE4_E5B9 &+ b
+    x ^= x >> 29
+    x = (x &+ a) &* 0x94D0_49BB_1331_11EB
+    return x ^ x >> 32
+  }
+
+  static func cell(_ state: UInt64, _ token: TokenID) -> UInt64 {
+    mix(state, UInt64(truncatingIfNeeded: token.rawValue) &+ 1)
+  }
+
+  static func token(_ state: UInt64, seed: UInt64) -> TokenID { TokenID(Int(mix(state, seed) % 7)) }
+
+  /// What each choice of a request samples with.
+  static func seed(_ seed: UInt64, choice: Int) -> UInt64 { seed &+ 1000 &* UInt64(choice) }
+
+  /// What a sequence gives alone.
+  static func reference(_ prompt: [TokenID], seed: UInt64, count: Int) -> [TokenID] {
+    var state: UInt64 = 7
+    for token in prompt { state = mix(state, cell(state, token)) }
+    var output: [TokenID] = []
+    while output.count < count {
+      let token = token(state, seed: seed)
+      output.append(token)
+      state = mix(state, cell(state, token))
+    }
+    return output
+  }
+}
+
+/// Runs plans over cells in blocks; keeps nothing of a sequence but its seed.
+struct CellExecutor: StepExecutor {
+  let blockSize: Int
+  var cells: [UInt64]
+  var seeds: [SlotID: UInt64] = [:]
+  /// Tokens computed.
+  var rows = 0
+
+  init(blockCount: Int, blockSize: Int) {
+    self.blockSize = blockSize
+    cells = [UInt64](repeating: 0xDEAD, count: blockCount * blockSize)
+  }
+
+  mutating func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
+    for slot in plan.releases { seeds[slot] = nil }
+    for admission in plan.admissions {
+      seeds[admission.slot] = CellModel.seed(admission.sampling.seed, choice: Int(admission.sequence.index))
+    }
+    for copy in plan.copies {
+      for offset in 0..<blockSize {
+        cells[Int(copy.to.rawValue) * blockSize + offset] = cells[Int(copy.from.rawValue) * blockSize + offset]
+      }
+    }
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      var state: UInt64 = 7
+      for position in 0..<Int(step.contextTokens + step.rowCount) {
+        let block = Int(plan.blocks[Int(step.firstBlock) + position / blockSize].rawValue)
+        let place = block * blockSize + position % blockSize
+        if position >= Int(step.contextTokens) {
+          cells[place] = CellModel.cell(state, plan.tokens[Int(step.firstRow) + position - Int(step.contextTokens)])
+          rows += 1
+        }
+        state = CellModel.mix(state, cells[place])
+      }
+      if step.samples {
+        result.samples.append(
+          Sample(sequenceIndex: Int32(index), token: CellModel.token(state, seed: seeds[step.slot] ?? 0)))
+      }
+    }
+  }
+
+  mutating func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
+    let first = Int(block.rawValue) * blockSize
+    cells[first..<(first + blockSize)].withUnsafeBytes { bytes.copyMemory(from: $0) }
+  }
+
+  mutating func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
+    for offset in 0..<blockSize {
+      cells[Int(block.rawValue) * blockSize + offset] = bytes.loadUnaligned(fromByteOffset: offset * 8, as: UInt64.self)
+    }
+  }
+}
+
+/// Scheduler, tiers and cells, stepped by hand as the engine's loop steps them.
+final class TierHarness {
+  var scheduler: Scheduler
+  var executor: CellExecutor
+  let tiers: BlockTiers
+  let disk: MemoryFileSystem
+  private let folder: TestFolder
+  private var plan = StepPlan()
+  private var result = StepResult()
+  private var outputs: [SequenceOutput] = []
+  private var expired: [RequestID] = []
+  private(set) var now: UInt64 = 0
+  private(set) var steps = 0
+  /// Most rows of a step.
+  private(set) var mostRows = 0
+  var produced: [SequenceID: [TokenID]] = [:]
+  var finished: Set<SequenceID> = []
+
+  init(_ configuration: SchedulerConfiguration, hostBlocks: Int, disk: MemoryFileSystem) throws {
+    scheduler = try Scheduler(configuration: configuration)
+    executor = CellExecutor(blockCount: configuration.blockCount, blockSize: configuration.blockSize)
+    self.disk = disk
+    folder = try TestFolder()
+    tiers = try Self.open(configuration, hostBlocks, disk, folder)
+  }
+
+  private static func open(
+    _ configuration: SchedulerConfiguration, _ hostBlocks: Int, _ disk: MemoryFileSystem, _ folder: TestFolder
+  ) throws -> BlockTiers {
+    let model = Digest(of: [1, 2, 3])
+    let bytes = configuration.blockSize * 8
+    var settings = FileTierConfiguration(
+      folder: folder.path, capacityBytes: 1 << 20, model: model, elementType: .bfloat16, layerCount: 1,
+      blockTokens: configuration.blockSize, blockBytes: bytes)
+    settings.retrySeconds = 0.001
+    let files = try FileTier(settings, master: MasterKey(file: folder.keyFile()), files: disk)
+    let host = try HostTier(blockBytes: bytes, capacityBytes: hostBlocks * 4096)
+    let shape = BlockShape(
+      model: model, type: .bfloat16, layerCount: 1, blockTokens: configuration.blockSize, deviceBytes: bytes)
+    return BlockTiers(
+      shape: shape, host: host, files: files, deviceBlocks: configuration.blockCount,
+      sharesPrefixes: configuration.enablePrefixCaching)
+  }
+
+  func add(_ id: UInt64, _ prompt: [TokenID], choices: Int, seed: UInt64, maxTokens: Int) throws {
+    var params = SamplingParams()
+    params.maxTokens = maxTokens
+    try scheduler.add(
+      WaitingRequest(
+        request: RequestID(rawValue: id), promptTokens: prompt, n: choices,
+        sampling: SamplingState(params: params, seed: seed, badWordTokens: [], terminators: []), arrival: now))
+  }
+
+  func cancel(_ id: UInt64) { scheduler.cancel(request: RequestID(rawValue: id)) }
+  func resetPrefixCache() { scheduler.resetPrefixCache() }
+  var hasWork: Bool { scheduler.hasWork }
+  var statistics: EngineStatistics { scheduler.statistics }
+
+  func step() throws {
+    steps += 1
+    now += 1
+    scheduler.collectReads(now: now)
+    tiers.advance(&scheduler)
+    scheduler.schedule(into: &plan, now: now, expired: &expired)
+    tiers.move(&scheduler, &executor)
+    result.removeAll()
+    mostRows = max(mostRows, plan.tokens.count)
+    try executor.execute(plan, into: &result)
+    scheduler.apply(plan, result, into: &outputs)
+    tiers.keep(&scheduler, &executor)
+    tiers.observe(promptRows: 16, seconds: 0.001)
+    for output in outputs {
+      if let token = output.token { produced[output.sequence, default: []].append(token) }
+      if output.finish != nil { finished.insert(output.sequence) }
+    }
+    // The lane's threads need a moment now and then.
+    if plan.sequences.isEmpty && hasWork { tiers.breathe() }
+  }
+
+  func check() throws {
+    try scheduler.checkInvariants()
+    if let found = tiers.violation() { throw CellFault(description: found) }
+  }
+
+  func drain() throws {
+    let limit = steps + 100_000
+    while hasWork {
+      if steps == limit { throw CellFault(description: "work is left after \(limit) steps") }
+      try step()
+    }
+    try step()
+  }
+}
+
+struct CellFault: Error, CustomStringConvertible {
+  var description: String
+}
