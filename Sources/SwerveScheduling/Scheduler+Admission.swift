@@ -52,6 +52,8 @@ extension Scheduler {
   func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
     let group = groups[entry.group]
     guard let leader = group.leader, readsCache(entry, of: group) else { return false }
+    // Blocks behind those that left the device are found by nobody.
+    if running[Int(leader.rawValue)].lowerEnd > running[Int(leader.rawValue)].lowerBegin { return false }
     return running[Int(leader.rawValue)].sealedBlocks < reusableBlocks(group.prompt.count)
   }
 
@@ -72,18 +74,28 @@ extension Scheduler {
     let group = groups[entry.group]
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
-    let (needed, taken) = blocksToAdmit(entry)
+    var (needed, taken) = blocksToAdmit(entry)
     let cached = hits.count * configuration.blockSize
     if !configuration.enableChunkedPrefill && known - cached > budget { return false }
-    let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
-    if pool.freeCount - taken < reserve { return false }
-
-    for block in hits {
-      pool.retain(block)
-      tables.append(block, to: slot)
-    }
-    for _ in 0..<needed where !appendBlock(to: slot) {
-      preconditionFailure("the pool has fewer free blocks than it counted")
+    var rows = min(known - cached, chunk(budget))
+    let isStreamed = exceedsDevice(known)
+    if isStreamed {
+      rows = takeFirstBlocks(slot, known: known, rows: rows, in: &plan)
+      if rows == 0 { return false }
+    } else {
+      let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
+      while pool.freeCount - taken < reserve {
+        // What never fits the device makes room for what does.
+        guard moveOne(ofLargeOnly: true, in: &plan) else { return false }
+        taken = needed + hits.count { pool.referenceCount(of: $0) == 0 }
+      }
+      for block in hits {
+        pool.retain(block)
+        tables.append(block, to: slot)
+      }
+      for _ in 0..<needed where !appendBlock(to: slot) {
+        preconditionFailure("the pool has fewer free blocks than it counted")
+      }
     }
     enter(entry, group, slot, cachedTokens: cached, reads: readsCache(entry, of: group))
     leaveQueue(entry, at: place, choices: group.choices)
@@ -91,7 +103,7 @@ extension Scheduler {
       Admission(
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
-    let rows = min(known - cached, chunk(budget))
+    running[Int(slot.rawValue)].isStreamed = isStreamed
     append(slot, rows: rows, to: &plan)
     budget -= rows
     return true
@@ -129,6 +141,7 @@ extension Scheduler {
       sequence.generatedTokens = Int32(kept.generated.count)
       sequence.cachedTokens = kept.cachedTokens
       sequence.preemptions = kept.preemptions
+      sequence.recoveries = kept.recoveries
       sequence.isAnnounced = kept.isAnnounced
       sequence.paidTokens = kept.paidTokens
       if let last = kept.generated.last { sequence.lastToken = last }

@@ -22,6 +22,10 @@ extension Scheduler {
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
       var output = output(of: step, at: index)
+      if !result.incomplete.isEmpty && result.incomplete.contains(Int32(index)) {
+        emit(&output, ofIncomplete: step.slot, into: &outputs)
+        continue
+      }
       var accepted = 0
       if step.samples {
         if hasSample {
@@ -70,6 +74,18 @@ extension Scheduler {
     return SequenceOutput(
       sequence: step.sequence, sequenceIndex: Int32(index), isFirstScheduled: isFirst,
       cachedTokens: running[slot].cachedTokens, preemptions: running[slot].preemptions)
+  }
+
+  /// Nothing of the step counts for a sequence of which a block was missing.
+  private mutating func emit(
+    _ output: inout SequenceOutput, ofIncomplete slot: SlotID, into outputs: inout [SequenceOutput]
+  ) {
+    if recover(slot) {
+      if output.isFirstScheduled { outputs.append(output) }
+      return
+    }
+    output.finish = .error
+    emit(output, slot, into: &outputs)
   }
 
   private mutating func emit(_ output: SequenceOutput, _ slot: SlotID, into outputs: inout [SequenceOutput]) {
@@ -123,7 +139,9 @@ extension Scheduler {
   /// the place of ours: keys and values do not depend on the batch, so they are equal, and one copy is enough.
   private mutating func sealBlocks(_ slot: SlotID) {
     let index = Int(slot.rawValue)
-    let full = running[index].computedTokens / Int32(configuration.blockSize)
+    var full = running[index].computedTokens / Int32(configuration.blockSize)
+    // A block is found through the one before it, so those behind a block below the device stay unknown.
+    if running[index].lowerBegin < running[index].lowerEnd { full = min(full, running[index].lowerBegin) }
     while running[index].sealedBlocks < full {
       let position = Int(running[index].sealedBlocks)
       copyBlock(position, prompt: groups[running[index].group].prompt, output: generated[index])

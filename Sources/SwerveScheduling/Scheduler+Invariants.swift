@@ -11,7 +11,7 @@ extension Scheduler {
   /// for tests and idle time.
   package func checkInvariants() throws(InvariantViolation) {
     let found =
-      pool.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
+      pool.violation() ?? lower.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
       ?? evictionViolation() ?? queueViolation() ?? groupViolation()
     if let found { throw InvariantViolation(description: found) }
   }
@@ -39,7 +39,7 @@ extension Scheduler {
 
   /// Holders counted by the pool are those that stand in tables.
   private func blockViolation() -> String? {
-    var holders = [Int](repeating: 0, count: pool.blockCount)
+    var holders = [Int](repeating: 0, count: configuration.ranges.count)
     for slot in order {
       for position in 0..<tables.count(slot) {
         let block = Int(tables[slot, position].rawValue)
@@ -49,8 +49,9 @@ extension Scheduler {
         holders[block] += 1
       }
     }
-    for block in 0..<pool.blockCount {
-      let counted = pool.referenceCount(of: BlockID(block))
+    for block in 0..<configuration.ranges.count {
+      let counted =
+        block < pool.blockCount ? pool.referenceCount(of: BlockID(block)) : lower.referenceCount(of: BlockID(block))
       if counted != holders[block] {
         return "block \(block) counts \(counted) holders and stands in \(holders[block]) tables"
       }
@@ -70,15 +71,25 @@ extension Scheduler {
       if held < configuration.blocks(for: computed) || held > configuration.blocks(for: known) {
         return "\(name): \(held) blocks for \(computed) computed and \(known) known tokens"
       }
-      if sequence.remainingTokens > 1 && held != configuration.blocks(for: known) {
+      if sequence.remainingTokens > 1 && held != configuration.blocks(for: known) && !sequence.isStreamed {
         return "\(name): \(held) blocks for a prompt of \(known) tokens"
       }
-      let full = configuration.enablePrefixCaching ? computed / configuration.blockSize : 0
+      let hasLower = sequence.lowerBegin < sequence.lowerEnd
+      let reachable = min(computed / configuration.blockSize, hasLower ? Int(sequence.lowerBegin) : .max)
+      let full = configuration.enablePrefixCaching ? reachable : 0
       let sealed = Int(sequence.sealedBlocks)
       if sealed != full { return "\(name): \(sealed) blocks are sealed, \(full) are full" }
       for position in 0..<held {
         let block = tables[slot, position]
-        if position < sealed {
+        let isLower = hasLower && position >= sequence.lowerBegin && position < sequence.lowerEnd
+        if configuration.ranges.isOnDevice(block) == isLower {
+          return "\(name): block \(block.rawValue) at \(position) is on the wrong side of the device"
+        }
+        if isLower {
+          if (position + 1) * configuration.blockSize > computed {
+            return "\(name): block \(block.rawValue) is below the device and not full"
+          }
+        } else if position < sealed {
           if !cache.contains(block) { return "\(name): sealed block \(block.rawValue) is not cached" }
           let before = position == 0 ? nil : tables[slot, position - 1]
           if cache.parent(of: block) != before {
@@ -88,6 +99,10 @@ extension Scheduler {
           return "\(name): block \(block.rawValue) is still written to and shared"
         }
       }
+      let overflow = (0..<held).count { configuration.ranges.isOverflow(tables[slot, $0]) }
+      if overflow != sequence.overflowBlocks {
+        return "\(name): \(overflow) blocks in the overflow store, \(sequence.overflowBlocks) counted"
+      }
       let output = generated[Int(slot.rawValue)]
       if output.count != sequence.generatedTokens || (output.last ?? sequence.lastToken) != sequence.lastToken {
         return "\(name): \(output.count) tokens kept, \(sequence.generatedTokens) counted"
@@ -96,7 +111,7 @@ extension Scheduler {
         return "\(name): \(sequence.generatedTokens) tokens generated, \(sequence.maxNewTokens) allowed"
       }
       let most = Int(sequence.promptTokens) + max(Int(sequence.maxNewTokens) - 1, 0)
-      if configuration.blocks(for: most) > pool.blockCount { return "\(name): it can never fit the pool" }
+      if configuration.blocks(for: most) > configuration.sequenceBlocks { return "\(name): it can never fit the pool" }
     }
     return nil
   }

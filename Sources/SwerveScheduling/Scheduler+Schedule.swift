@@ -12,14 +12,16 @@ extension Scheduler {
     stepID &+= 1
     plan.id = stepID
     var budget = configuration.maxBatchedTokens
+    chooseReaders()
     makeRoom()
-    let relieved = relieveTenants()
+    let relieved = relieveTenants(&plan)
     let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
     limitPrefills(plan, &budget)
     if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
     schedulePrefills(into: &plan, budget: &budget)
     // Blocks were short: what came free belongs to those already here.
     if !preemptedAny { admit(into: &plan, budget: &budget) }
+    if hasLowerPlaces { unblock(&plan, budget: &budget) }
     plan.releases.append(contentsOf: releases)
     releases.removeAll(keepingCapacity: true)
   }
@@ -42,11 +44,11 @@ extension Scheduler {
     while position < order.count && budget > 0 {
       let slot = order[position]
       let index = Int(slot.rawValue)
-      if running[index].remainingTokens == 1 {
+      if running[index].remainingTokens == 1 && !isParked(slot) {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
         while tables.count(slot) < needed {
-          if appendBlock(to: slot) { continue }
+          if grow(slot, in: &plan) { continue }
           // The victim is the last in order: this sequence, or one that has no place in the plan yet.
           let victim = order[order.count - 1]
           preempt(victim)
@@ -66,14 +68,17 @@ extension Scheduler {
     return preemptedAny
   }
 
-  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission.
-  private mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
+  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission, or are taken now
+  /// where the device cannot hold them all.
+  mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
     for position in 0..<order.count {
       if budget == 0 { return }
       let index = Int(order[position].rawValue)
       let remaining = Int(running[index].remainingTokens)
-      if remaining > 1 && running[index].plannedStep != stepID {
-        let rows = min(remaining, chunk(budget))
+      if remaining > 1 && running[index].plannedStep != stepID && !isParked(order[position]) {
+        var rows = min(remaining, chunk(budget))
+        if running[index].isStreamed { rows = growForRows(order[position], rows, in: &plan) }
+        if rows == 0 { continue }
         append(order[position], rows: rows, to: &plan)
         budget -= rows
       }
@@ -124,7 +129,8 @@ extension Scheduler {
     let sequence = running[Int(slot.rawValue)]
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
-      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens)
+      preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,
+      recoveries: sequence.recoveries)
     // In this order: a lane without anything waiting or running may be forgotten.
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
     release(slot)

@@ -17,9 +17,9 @@ extension Scheduler {
     let left = known - hits.count * configuration.blockSize
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
-      guard sequence.remainingTokens > 1, Int(sequence.sealedBlocks) == hits.count, sequence.chainHash == hitHash else {
-        continue
-      }
+      guard sequence.remainingTokens > 1, Int(sequence.sealedBlocks) == hits.count, sequence.chainHash == hitHash,
+        sequence.lowerBegin == sequence.lowerEnd
+      else { continue }
       let other = groups[sequence.group].prompt
       var shared = hits.count
       while shared < min(limit, other.count / configuration.blockSize),

@@ -25,6 +25,7 @@ package struct Scheduler: ~Copyable {
 
   // The block manager. Others may look; a change from outside is a fault that `checkInvariants` finds.
   package var pool: BlockPool
+  package var lower: LowerPool
   package var tables: BlockTables
   package var cache: PrefixCache
 
@@ -40,6 +41,9 @@ package struct Scheduler: ~Copyable {
   var freeSlots: [SlotID]
   /// Slots given back since the last plan.
   var releases: [SlotID] = []
+
+  /// Blocks of the overflow store that a step may read, as far as it is not one sequence's own; nil = any.
+  var storeBlocksPerStep: Int?
 
   /// Guesses for running sequences; nil without speculation.
   var drafts: Drafts?
@@ -80,6 +84,7 @@ package struct Scheduler: ~Copyable {
     self.policy = policy
     let slots = configuration.maxSequences
     pool = BlockPool(blockCount: configuration.blockCount)
+    lower = LowerPool(ranges: configuration.ranges)
     tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
     cache = PrefixCache(
       blockCount: configuration.blockCount, blockSize: configuration.blockSize, hashBits: configuration.blockHashBits)
@@ -89,6 +94,7 @@ package struct Scheduler: ~Copyable {
     freeSlots = (0..<slots).reversed().map { SlotID($0) }
     waiting = RequestQueue(
       policy: policy, rules: configuration.serviceRules, leadTokens: 4 * configuration.maxBatchedTokens)
+    storeBlocksPerStep = configuration.storeBlocksPerStep
     drafts = configuration.speculation.map { Drafts($0, slots: slots) }
     counters.draftLimit = configuration.speculation?.tokens ?? 0
     blockTokens = [TokenID](repeating: 0, count: configuration.blockSize)
@@ -116,8 +122,8 @@ package struct Scheduler: ~Copyable {
     let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
     let computed = promptTokens + max(output, 1) - 1
     let blocks = configuration.blocks(for: computed)
-    if blocks > configuration.blockCount {
-      return .exceedsPool(blocks: blocks, available: configuration.blockCount, blockSize: configuration.blockSize)
+    if blocks > configuration.sequenceBlocks {
+      return .exceedsPool(blocks: blocks, available: configuration.sequenceBlocks, blockSize: configuration.blockSize)
     }
     if !configuration.enableChunkedPrefill && computed > configuration.maxBatchedTokens {
       return .exceedsStep(tokens: computed, budget: configuration.maxBatchedTokens)
@@ -217,6 +223,10 @@ package struct Scheduler: ~Copyable {
     snapshot.blocksTotal = pool.blockCount
     snapshot.blocksUsed = pool.usedCount
     snapshot.blockSize = configuration.blockSize
+    snapshot.overflow.hostBlocks = configuration.hostBlockCount
+    snapshot.overflow.hostBlocksUsed = lower.usedHostCount
+    snapshot.overflow.storeBlocks = configuration.overflowBlockCount
+    snapshot.overflow.storeBlocksUsed = lower.usedOverflowCount
     return snapshot
   }
 
@@ -235,7 +245,7 @@ package struct Scheduler: ~Copyable {
 
   /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and its slot.
   mutating func release(_ slot: SlotID) {
-    while let block = tables.removeLast(slot) { pool.release(block, keeping: cache.contains(block)) }
+    while let block = tables.removeLast(slot) { giveBack(block) }
     let index = Int(slot.rawValue)
     let group = running[index].group
     running[index].isActive = false

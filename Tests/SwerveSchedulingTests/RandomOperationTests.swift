@@ -42,12 +42,18 @@ import Testing
     #expect(totals.expired > 20)
     #expect(totals.draftTokens > 5_000)
     #expect(totals.acceptedTokens > 1_000)
+    #expect(totals.movedToHost > 2_000)
+    #expect(totals.movedToStore > 2_000)
+    #expect(totals.storeReads > 5_000)
+    #expect(totals.recoveries > 50)
+    #expect(totals.parked > 500)
   }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
+  var movedToHost = 0, movedToStore = 0, storeReads = 0, recoveries = 0, parked = 0
 }
 
 /// One configuration and one history.
@@ -84,6 +90,13 @@ private final class Episode {
       maxBatchedTokens: Int.random(in: 1...64, using: &generator), maxSequences: sequences,
       blockSize: Int.random(in: 1...5, using: &generator), blockCount: Int.random(in: 2...50, using: &generator),
       maxModelLength: length)
+    if generator.chance(40) {
+      // Few on the device, so that sequences do not fit there.
+      numbers.blockCount = Int.random(in: 2...12, using: &generator)
+      numbers.hostBlockCount = generator.chance(70) ? Int.random(in: 1...12, using: &generator) : 0
+      numbers.overflowBlockCount = generator.chance(70) ? Int.random(in: 1...40, using: &generator) : 0
+      numbers.storeBlocksPerStep = generator.chance(50) ? Int.random(in: 1...12, using: &generator) : nil
+    }
     numbers.enablePrefixCaching = generator.chance(80)
     numbers.enableChunkedPrefill = generator.chance(75)
     numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
@@ -93,7 +106,8 @@ private final class Episode {
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
     let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
-    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths
+    isOrdered =
+      policy is FirstComeFirstServed && !numbers.groupsLengths && numbers.ranges.count == numbers.blockCount
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)
@@ -146,6 +160,14 @@ private final class Episode {
     totals.steps += steps
     totals.draftTokens += harness.statistics.draftTokens
     totals.acceptedTokens += harness.statistics.acceptedTokens
+    totals.movedToHost += harness.runner.movedToHost
+    totals.movedToStore += harness.runner.movedToStore
+    totals.storeReads += harness.runner.storeReads
+    totals.recoveries += harness.statistics.overflow.recoveries
+    let moved = harness.statistics.overflow
+    if moved.blocksToHost != harness.runner.movedToHost || moved.blocksToStore != harness.runner.movedToStore {
+      throw RunnerFault(description: "the scheduler counts other moves than it planned: \(moved)")
+    }
   }
 
   private func add(_ totals: inout Totals) throws {
@@ -210,6 +232,11 @@ private final class Episode {
 
   private func step(_ totals: inout Totals, faults: Bool = true) throws {
     steps += 1
+    if faults && numbers.overflowBlockCount > 0 && generator.chance(2) {
+      let first = numbers.ranges.firstOverflow
+      harness.runner.lost.insert(BlockID(Int.random(in: first..<numbers.ranges.count, using: &generator)))
+    }
+    defer { totals.parked += harness.statistics.overflow.parkedSequences }
     if faults && generator.chance(0.3) {
       totals.failedSteps += 1
       harness.scheduler.schedule(into: &harness.plan)
@@ -274,6 +301,9 @@ private final class Episode {
     let statistics = harness.statistics
     if statistics.blocksUsed != 0 || statistics.runningRequests != 0 || statistics.waitingRequests != 0 {
       throw RunnerFault(description: "something is left: \(statistics)")
+    }
+    if statistics.overflow.hostBlocksUsed != 0 || statistics.overflow.storeBlocksUsed != 0 {
+      throw RunnerFault(description: "places below the device are still used: \(statistics.overflow)")
     }
     if !harness.runner.slots.isEmpty { throw RunnerFault(description: "slots are left in the runner") }
     if !harness.resetPrefixCache() { throw RunnerFault(description: "the prefix cache keeps blocks") }

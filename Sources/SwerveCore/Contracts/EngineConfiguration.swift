@@ -47,6 +47,8 @@ public struct EngineConfiguration: Sendable {
   /// Exact number of blocks; overrides both. For tests.
   public var kvBlocks: Int?
   public var enablePrefixCaching = true
+  /// Places below the device for blocks of running sequences; nil = none.
+  package var overflow: OverflowConfiguration?
 
   // MARK: Scheduling
 

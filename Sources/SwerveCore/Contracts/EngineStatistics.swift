@@ -12,6 +12,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var blocksTotal = 0
   package var blocksUsed = 0
   package var blockSize = 0
+  /// Blocks of running sequences below the device.
+  package var overflow = OverflowStatistics()
 
   // Counters
   package var steps = 0

@@ -13,6 +13,8 @@ package struct StepPlan: Sendable {
   package var tokens: [TokenID] = []
   /// Block tables, one after another: enough blocks to hold each sequence's context and the rows of this step.
   package var blocks: [BlockID] = []
+  /// Blocks that leave the device, in order, before anything else is copied or written.
+  package var moves: [BlockMove] = []
   /// Blocks to copy on all layers before the forward pass (copy on write).
   package var copies: [BlockCopy] = []
   /// Sequences that appear for the first time, or again after preemption: the sampler builds its state from these
@@ -27,12 +29,15 @@ package struct StepPlan: Sendable {
     sequences.removeAll(keepingCapacity: true)
     tokens.removeAll(keepingCapacity: true)
     blocks.removeAll(keepingCapacity: true)
+    moves.removeAll(keepingCapacity: true)
     copies.removeAll(keepingCapacity: true)
     admissions.removeAll(keepingCapacity: true)
     releases.removeAll(keepingCapacity: true)
   }
 
-  package var isEmpty: Bool { sequences.isEmpty && releases.isEmpty && copies.isEmpty && admissions.isEmpty }
+  package var isEmpty: Bool {
+    sequences.isEmpty && releases.isEmpty && moves.isEmpty && copies.isEmpty && admissions.isEmpty
+  }
 }
 
 /// One sequence's share of a step.

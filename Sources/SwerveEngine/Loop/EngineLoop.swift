@@ -6,6 +6,8 @@ package import SwerveScheduling
 package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var scheduler: Scheduler
   private var executor: Executor
+  /// Where blocks of running sequences may be; only its counters are read here.
+  private let overflow: (any OverflowStore)?
   private let inbox: Mailbox<InboxMessage>
   private let publisher: Mailbox<PublisherMessage>
   private let spares: Mailbox<StepOutputs>
@@ -20,6 +22,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var totals = EngineStatistics()
   /// What drafts cost; kept only where there are some.
   private var rowCost: RowCost?
+  /// What a step may read from the overflow store; kept only where that is to be measured.
+  private var storeBudget: StoreBudget?
   /// Submitted requests taken from the inbox, and their prompt tokens.
   private var taken = StatusBoard.Taken()
   /// Requests that waited too long.
@@ -27,12 +31,15 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private var isRunning = true
 
   package init(
-    scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
+    scheduler: consuming Scheduler, executor: consuming Executor, overflow: (any OverflowStore)? = nil,
+    storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
     totals: EngineStatistics
   ) {
     self.scheduler = scheduler
     self.executor = executor
+    self.overflow = overflow
+    self.storeBudget = overflow == nil ? nil : storeBudget
     self.inbox = inbox
     self.publisher = publisher
     self.spares = spares
@@ -60,6 +67,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     for request in expired { publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter))) }
     execute(into: &outputs.outputs)
     measure(since: outputs.start)
+    measureStore(since: outputs.start)
     publish(&outputs)
   }
 
@@ -113,6 +121,13 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     if let value = rowCost?.value { scheduler.setRowCost(value) }
   }
 
+  /// Tells the scheduler how much of the overflow store a step may read.
+  private mutating func measureStore(since start: EngineInstant) {
+    guard storeBudget != nil, let overflow else { return }
+    storeBudget?.record(readBytes: overflow.traffic.readBytes, seconds: clock.now().seconds(since: start))
+    if let blocks = storeBudget?.blocksPerStep { scheduler.setStoreBlocksPerStep(blocks) }
+  }
+
   // MARK: Out
 
   private mutating func spareOutputs() -> StepOutputs {
@@ -149,6 +164,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     all.weightBytes = totals.weightBytes
     all.kvBytes = totals.kvBytes
     all.loadSeconds = totals.loadSeconds
+    if let overflow { all.overflow.traffic = overflow.traffic }
     return all
   }
 }

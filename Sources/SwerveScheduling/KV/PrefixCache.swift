@@ -55,6 +55,9 @@ package struct PrefixCache: ~Copyable {
     return parent == Self.none ? nil : BlockID(rawValue: parent)
   }
 
+  /// What the chain's hash was before a block that is, or last was, cached.
+  package func parentHash(of block: BlockID) -> BlockHash { parentHashes[Int(block.rawValue)] }
+
   /// The hash of the block that follows `hash` and holds `tokens`.
   package func hash(after hash: BlockHash, _ tokens: Span<TokenID>) -> BlockHash {
     let full = hash.chained(tokens)

@@ -27,6 +27,8 @@ struct RequestQueue {
     var isAnnounced: Bool
     /// Tokens that were paid for: computing them again is free.
     var paidTokens: Int32
+    /// How often a block of it was missing.
+    var recoveries: Int32 = 0
   }
 
   /// Where an entry stands. Valid until the queue changes.
