@@ -11,7 +11,8 @@ extension Scheduler {
   /// for tests and idle time.
   package func checkInvariants() throws(InvariantViolation) {
     let found =
-      pool.violation() ?? lower.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
+      pool.violation() ?? lower.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation()
+      ?? sequenceViolation()
       ?? evictionViolation() ?? queueViolation() ?? groupViolation()
     if let found { throw InvariantViolation(description: found) }
   }

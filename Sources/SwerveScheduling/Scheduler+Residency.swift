@@ -155,8 +155,9 @@ extension Scheduler {
 
   /// Whether the sequence waits for its turn at the store.
   func isParked(_ slot: SlotID) -> Bool {
-    let sequence = running[Int(slot.rawValue)]
-    return sequence.overflowBlocks > 0 && sequence.readStep != stepID && sequence.plannedStep != stepID
+    let index = Int(slot.rawValue)
+    return running[index].overflowBlocks > 0 && running[index].readStep != stepID
+      && running[index].plannedStep != stepID
   }
 
   /// Where no running sequence found a block in this step although all were asked: the last in order makes room.

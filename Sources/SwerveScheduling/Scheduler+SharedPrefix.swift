@@ -36,7 +36,9 @@ extension Scheduler {
   private var computesPrompt: Bool { order.contains { running[Int($0.rawValue)].remainingTokens > 1 } }
 
   /// Whether a block of a running sequence's prompt has the tokens of the same block of prompt and output.
-  private mutating func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID]) -> Bool {
+  private mutating func holdsSameTokens(block: Int, _ other: [TokenID], _ prompt: [TokenID], _ output: [TokenID])
+    -> Bool
+  {
     copyBlock(block, prompt: prompt, output: output)
     let first = block * configuration.blockSize
     return other[first..<first + configuration.blockSize].elementsEqual(blockTokens)

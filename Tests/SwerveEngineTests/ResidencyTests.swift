@@ -56,7 +56,8 @@ import Testing
 
   /// An engine whose device holds three blocks of 16 tokens.
   private func small(
-    _ kind: Kind, _ overflow: OverflowConfiguration?, device: Int = 3, _ change: (inout EngineConfiguration) -> Void = { _ in }
+    _ kind: Kind, _ overflow: OverflowConfiguration?, device: Int = 3,
+    _ change: (inout EngineConfiguration) -> Void = { _ in }
   ) async throws -> Engine {
     try await Engine.start(
       storyConfiguration {
@@ -153,7 +154,10 @@ import Testing
     let kind = Kind(type: .bfloat16)
     var request = long(0)
     request.params.promptLogprobs = 1
-    let plain = try await Engine.start(storyConfiguration { $0.dtype = kind.type; $0.enablePrefixCaching = false })
+    let plain = try await Engine.start(
+      storyConfiguration {
+        $0.dtype = kind.type; $0.enablePrefixCaching = false
+      })
     let expected = try await plain.answer(request)
     await plain.stop()
     let keeper = StoreKeeper()

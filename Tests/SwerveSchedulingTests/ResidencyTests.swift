@@ -4,7 +4,8 @@ import Testing
 
 /// Sequences with blocks below the device: they end with the tokens they have alone, in the places that were given.
 @Suite struct ResidencyTests {
-  private func numbers(device: Int, host: Int, store: Int, budget: Int = 16, length: Int = 512) -> SchedulerConfiguration
+  private func numbers(device: Int, host: Int, store: Int, budget: Int = 16, length: Int = 512)
+    -> SchedulerConfiguration
   {
     var numbers = configuration(budget: budget, sequences: 4, blockSize: 4, blocks: device, length: length)
     numbers.hostBlockCount = host

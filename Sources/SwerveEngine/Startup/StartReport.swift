@@ -74,7 +74,8 @@ package struct StartReport: Sendable {
       let largest = min(storeBlocks * blockSize, max(maxModelLength - kvTokens - hostBlocks * blockSize, 0))
       lines.append(
         "Each token in the overflow file costs \(ByteText.binary(tokenBytes)) of reading a step: "
-          + "up to \(ByteText.binary(largest * tokenBytes)) for a sequence of \(ByteText.grouped(maxModelLength)) tokens")
+          + "up to \(ByteText.binary(largest * tokenBytes)) for a sequence of \(ByteText.grouped(maxModelLength)) tokens"
+      )
     }
     return lines
   }

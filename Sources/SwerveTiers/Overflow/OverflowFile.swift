@@ -38,7 +38,8 @@ package final class OverflowFile: OverflowStore {
     guard shape.placeCount > 0, shape.layerCount > 0, shape.pieceBytes > 0 else {
       throw .configuration(
         tier: "nvme",
-        reason: "needs room for at least one block of running sequences, not \(shape.placeCount) of \(shape.blockBytes) "
+        reason:
+          "needs room for at least one block of running sequences, not \(shape.placeCount) of \(shape.blockBytes) "
           + "bytes; make it larger")
     }
     placeCount = shape.placeCount
