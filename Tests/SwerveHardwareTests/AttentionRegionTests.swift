@@ -104,7 +104,7 @@ import Testing
         scene.device.attention(
           segment: segment, q: scene.q.tensor, cache: moved.cache, layer: layer, batch: batch, scale: scale,
           into: o.tensor)
-        memset(ring.piece(0).baseAddress, 0xff, ring.placeCount * ring.pieceBytes)
+        for place in 0..<ring.placeCount { ring.piece(place).initializeMemory(as: UInt8.self, repeating: 0xff) }
       }
     }
     return (o, batch.segments.count)

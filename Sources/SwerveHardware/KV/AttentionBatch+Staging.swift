@@ -1,5 +1,5 @@
 internal import CSwerveKernels
-package import SwerveCore
+internal import SwerveCore
 
 /// A block of which each layer must be read before attention can see it.
 package struct StagedPiece: Sendable, Hashable {

@@ -1,4 +1,4 @@
-package import SwerveCore
+internal import SwerveCore
 
 /// Host memory of this process for packed blocks, without an owner of their content: tests, and engines whose host tier
 /// holds nothing else.

@@ -25,7 +25,7 @@ package final class UnnamedFile: OverflowMedium {
     }
     var template = Array("\(folder)/overflow-XXXXXX".utf8CString)
     // Readable by this user only, as mkstemp makes it.
-    let opened = template.withUnsafeMutableBufferPointer { mkstemp($0.baseAddress) }
+    let opened = template.withUnsafeMutableBufferPointer { name in name.baseAddress.map { mkstemp($0) } ?? -1 }
     guard opened >= 0 else { throw .fileSystem(path: folder, reason: String(cString: strerror(errno))) }
     descriptor = opened
     template.withUnsafeBufferPointer { name in
