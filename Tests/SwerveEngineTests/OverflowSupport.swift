@@ -10,6 +10,7 @@ final class MemoryOverflow: OverflowStore {
     var pending: [Int: Bool] = [:]
     var traffic = OverflowTraffic()
     var failsEvery: Int?
+    var losses = 0
     var reads = 0
     var isBroken = false
   }
@@ -25,7 +26,12 @@ final class MemoryOverflow: OverflowStore {
   }
 
   /// Loses the block of every so many reads, until `count` were lost.
-  func lose(every interval: Int?) { state.withLock { $0.failsEvery = interval } }
+  func lose(every interval: Int, count: Int) {
+    state.withLock { state in
+      state.failsEvery = interval
+      state.losses = count
+    }
+  }
   /// Nothing can be written or read any more.
   func breakDown() { state.withLock { $0.isBroken = true } }
 
@@ -42,7 +48,10 @@ final class MemoryOverflow: OverflowStore {
     state.withLock { state in
       precondition(state.pending[staging] == nil, "a staging place is read into twice")
       state.reads += 1
-      if let interval = state.failsEvery, state.reads % interval == 0 { state.blocks[place] = nil }
+      if let interval = state.failsEvery, state.losses > 0, state.reads % interval == 0 {
+        state.blocks[place] = nil
+        state.losses -= 1
+      }
       guard !state.isBroken, let block = state.blocks[place] else {
         state.pending[staging] = false
         state.traffic.failedReads += 1
