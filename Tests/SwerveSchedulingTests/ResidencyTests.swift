@@ -64,7 +64,7 @@ import Testing
   @Test func `short requests run beside a long one`() throws {
     let harness = try Harness(numbers(device: 8, host: 4, store: 60))
     let long = tokens((0..<150).map { $0 % 59 })
-    try harness.add(1, long, sampling(maxTokens: 40))
+    try harness.add(1, long, sampling(maxTokens: 120))
     for _ in 0..<20 { try harness.step() }
     for id in 2..<12 {
       try harness.add(UInt64(id), tokens((0..<9).map { $0 + id }), sampling(maxTokens: 6, seed: UInt64(id)))
@@ -72,7 +72,7 @@ import Testing
     while harness.reason(11) == nil { try harness.step() }
     #expect(harness.reason(1) == nil, "the short ones did not wait for the long one")
     try harness.drain()
-    #expect(harness.tokens(1) == expected(long, sampling(maxTokens: 40), harness))
+    #expect(harness.tokens(1) == expected(long, sampling(maxTokens: 120), harness))
     for id in 2..<12 {
       let alone = expected(tokens((0..<9).map { $0 + id }), sampling(maxTokens: 6, seed: UInt64(id)), harness)
       #expect(harness.tokens(UInt64(id)) == alone)
