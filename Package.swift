@@ -169,7 +169,8 @@ if !isInner {
       swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
-      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveCore"], swiftSettings: swift),
+      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveEngine", "SwerveCore", log],
+      swiftSettings: swift),
   ]
   products += [
     .library(name: "Swerve", targets: ["Swerve"]),

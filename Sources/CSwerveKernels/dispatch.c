@@ -59,7 +59,14 @@ static void fill_x86(void) {
     tables[SWERVE_AMX] = tables[SWERVE_AVX512];
     tables[SWERVE_AMX].multiply[SWERVE_BFLOAT16] = swerve_amx_multiply;
     tables[SWERVE_AMX].multiply_int8 = swerve_amx_multiply_int8;
+    if (__builtin_cpu_supports("avx512bf16")) tables[SWERVE_AMX].soften[SWERVE_BFLOAT16] = swerve_avx512bf16_soften;
+    tables[SWERVE_AMX].score[SWERVE_BFLOAT16] = swerve_amx_score;
+    tables[SWERVE_AMX].weigh[SWERVE_BFLOAT16] = swerve_amx_weigh;
     tables[SWERVE_AMX].level_offset = 0;
+    if (has_vbmi) tables[SWERVE_AMX].multiply_levels[SWERVE_BFLOAT16] = swerve_amx_multiply_levels;
+    tables[SWERVE_AMX].panel_many = 16;
+    tables[SWERVE_AMX].row_chunk = 256;
+    tables[SWERVE_AMX].level_steps = SWERVE_LEVEL_STEPS;
     available[SWERVE_AMX] = true;
   }
 }
@@ -73,6 +80,8 @@ static void fill(void) {
   tables[SWERVE_AMX_EMULATED] = swerve_scalar_kernels;
   tables[SWERVE_AMX_EMULATED].multiply[SWERVE_BFLOAT16] = swerve_amx_emulated_multiply;
   tables[SWERVE_AMX_EMULATED].multiply_int8 = swerve_amx_emulated_multiply_int8;
+  tables[SWERVE_AMX_EMULATED].score[SWERVE_BFLOAT16] = swerve_amx_emulated_score;
+  tables[SWERVE_AMX_EMULATED].weigh[SWERVE_BFLOAT16] = swerve_amx_emulated_weigh;
   available[SWERVE_AMX_EMULATED] = true;
 #if SWERVE_X86
   fill_x86();

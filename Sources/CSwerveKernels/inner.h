@@ -25,9 +25,20 @@ typedef struct {
   size_t acc_stride;   /* floats between rows */
   size_t rows, blocks;
   bool accumulate;     /* false: start from zero */
+  bool cold;           /* weights come from memory, not from a cache */
 } swerve_tile;
 
 typedef void (*swerve_multiply)(const swerve_tile *tile);
+
+/* Sums of a piece of a product, [segments][rows, 16 blocks], and what they belong to. */
+typedef struct {
+  const swerve_linear_job *job;
+  float *acc;            /* int8 dynamic: i32, one segment */
+  size_t segment_floats; /* between segments */
+  size_t rows, blocks, first_row, first_block;
+  const char *w;         /* the first block, for scales */
+  size_t block_bytes;
+} swerve_sums;
 
 /* acc[rows, 16 blocks] = x[rows, inputs] against quantised blocks, for inputs begin ..< begin + inputs of the matrix: for
  * int8 the sums of x times levels, for 4-bit formats the groups' sums times their scales, added from first to last. */
@@ -46,7 +57,7 @@ typedef struct {
   void *scratch;        /* SWERVE_LEVEL_SCRATCH bytes */
 } swerve_levels;
 
-enum { SWERVE_LEVEL_ROWS = 192, SWERVE_LEVEL_SCRATCH = 128 << 10 };
+enum { SWERVE_LEVEL_ROWS = 192, SWERVE_LEVEL_SCRATCH = 128 << 10, SWERVE_LEVEL_STEPS = 256 };
 /* The two products of attention. Keys and values come in groups of 16 tokens that lie anywhere, each of one piece:
  * `steps` of `step_stride` bytes. */
 typedef struct {
@@ -84,8 +95,12 @@ struct swerve_kernels {
   /* out = (sum - offset x weight_sum) x row_scale x scale. `out` may be `sum`. */
   void (*unscale)(
     float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n);
-  /* Blocks of outputs that `multiply` likes at once, for up to two rows and for more. */
-  size_t panel_small, panel;
+  /* Adds the segments in their tree, scales, adds the bias, does the epilogue. May use `acc`. */
+  void (*finish)(const swerve_sums *sums);
+  /* Blocks of outputs that `multiply` likes at once, for up to two rows, for more and for many; and rows. */
+  size_t panel_small, panel, panel_many, row_chunk;
+  /* Pairs of inputs whose levels are unpacked at once for `multiply`: at most SWERVE_LEVEL_STEPS, f32 half of it. */
+  size_t level_steps;
   void (*widen[3])(float *out, const void *in, size_t n);
   void (*narrow[3])(void *out, const float *in, size_t n);
   float (*sum_squares)(const float *x, size_t n);
@@ -128,8 +143,10 @@ struct swerve_kernels {
 
 extern const swerve_kernels swerve_scalar_kernels;
 void swerve_multiply_levels(const swerve_levels *levels);
+void swerve_finish(const swerve_sums *sums);
 #if SWERVE_X86
 void swerve_avx512_fill(swerve_kernels *table);
+void swerve_avx512_finish(const swerve_sums *sums);
 /* 16 whole rows of 16-bit numbers, `stride` bytes apart, into a block. */
 void swerve_avx512_pack16(char *block, const char *source, size_t stride, size_t columns);
 void swerve_avx512_multiply_f32(const swerve_tile *tile);
@@ -151,10 +168,15 @@ void swerve_avx512vbmi_unpack_codes(
   char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);
 void swerve_amx_multiply(const swerve_tile *tile);
 void swerve_amx_multiply_int8(const swerve_tile *tile);
+void swerve_amx_score(const swerve_groups *groups);
+void swerve_amx_weigh(const swerve_groups *groups);
+void swerve_amx_multiply_levels(const swerve_levels *levels);
 uint64_t swerve_avx512_read(const char *memory, size_t bytes, int streams);
 #endif
 void swerve_amx_emulated_multiply(const swerve_tile *tile);
 void swerve_amx_emulated_multiply_int8(const swerve_tile *tile);
+void swerve_amx_emulated_score(const swerve_groups *groups);
+void swerve_amx_emulated_weigh(const swerve_groups *groups);
 
 /* `score` and `weigh` of sets without their own. */
 void swerve_groups_score(swerve_multiply multiply, const swerve_groups *groups);

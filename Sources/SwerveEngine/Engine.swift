@@ -69,15 +69,16 @@ package final class Engine: EngineClient {
     _ request: GenerationRequest
   ) async throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     let id = try admit()
-    if request.params.useBeamSearch { return try beamSearch(request) }
+    if request.params.useBeamSearch { return try searchBeams(request, id: id) }
     let prepared = try preparation.prepare(request, fallbackSeed: Self.mix(seed, id.rawValue))
     return try submit(prepared, id: id, request: request)
   }
 
   /// Queues prepared work and answers its stream. Throws a 503 where the engine stopped or the queue filled up while the
-  /// work was prepared; `isContinuation` says that it belongs to a request that was let in before.
+  /// work was prepared. `search`: how to search beams, and what the runner is asked of each.
   func submit(
-    _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest, isContinuation: Bool = false
+    _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest,
+    search: (settings: BeamSettings, sampling: SamplingState)? = nil
   ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let arrival = clock.now()
@@ -91,21 +92,23 @@ package final class Engine: EngineClient {
       if case .cancelled = reason { inbox.post(.cancel(id)) }
     }
     var waiting = WaitingRequest(
-      request: id, promptTokens: prepared.tokens, n: prepared.params.n, sampling: prepared.sampling,
+      request: id, promptTokens: prepared.tokens, n: search == nil ? prepared.params.n : 1,
+      sampling: search?.sampling ?? prepared.sampling,
       priority: request.priority, arrival: arrival.nanoseconds,
       prefixSalt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count),
       skipPrefixCacheRead: prepared.params.skipReadingPrefixCache ?? false,
       wantsPromptLogprobs: prepared.params.promptLogprobs != nil)
     waiting.tenant = WaitingRequest.number(ofTenant: request.tenant ?? "")
     waiting.serviceClass = Int32(serviceClass)
-    waiting.isContinuation = isContinuation
+    waiting.beamWidth = search?.settings.width
     let refusal = counters.withLock { counters -> RequestError? in
       if counters.isStopped { return RequestError(.unavailable, "The server has stopped.", retryAfter: 1) }
-      if !isContinuation, let refusal = queueRefusal(counters, promptTokens: prepared.tokens.count) { return refusal }
+      if let refusal = queueRefusal(counters, promptTokens: prepared.tokens.count) { return refusal }
       counters.submissions += 1
       counters.submittedTokens += prepared.tokens.count
+      board.noteSubmission()
       publisher.post(.register(record))
-      inbox.post(.submit(waiting))
+      inbox.post(.submit(waiting, search?.settings))
       return nil
     }
     if let refusal { throw refusal }

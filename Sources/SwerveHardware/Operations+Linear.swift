@@ -24,12 +24,21 @@ extension CPUDevice {
   ) {
     guard let job = linearJob(x, w, epilogue: epilogue, rounded: rounded, into: y) else { return }
     let units = (w.outputs + 15) / 16
-    // A piece reads at least 48 KiB of weights or does as much work as that takes: some microseconds, worth a hand-over.
-    // Whole panels of 4 blocks, of 8 where a few rows meet quantised ones.
+    pool.run(swerve_linear_task, job, units: units, grain: grain(job, w, units: units))
+  }
+
+  /// Units of a hand-over. A few rows: at least 48 KiB of weights or as much work as that takes, some microseconds, in whole
+  /// panels of 4 blocks, of 8 where one or two rows meet quantised ones. Many: a panel, of a width that all threads come
+  /// out even.
+  private func grain(_ job: swerve_linear_job, _ w: PackedWeight, units: Int) -> Int {
+    let panel = max(1, withUnsafePointer(to: job) { swerve_linear_panel($0) })
+    if job.rows >= SWERVE_MANY_ROWS {
+      let each = (units + threadCount - 1) / threadCount, pieces = (each + panel - 1) / panel
+      return (each + pieces - 1) / pieces
+    }
     let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, format: w.format) * (w.layout == .interleaved16 ? 2 : 1)
-    let panel = w.format.isQuantized && x.rows <= 2 ? 8 : 4
-    let grain = max(1, (48 << 10) / (unitBytes * (1 + x.rows / 4)) / panel) * panel
-    pool.run(swerve_linear_task, job, units: units, grain: grain)
+    let width = max(4, panel)
+    return max(1, (48 << 10) / (unitBytes * (1 + Int(job.rows) / 4)) / width) * width
   }
 
   /// What the kernel is told, after the operands were checked and rows rounded where the format wants that; nil without

@@ -75,7 +75,8 @@ package final class ModelRunner {
   /// Prompt log-probabilities are reported for every prompt row computed; a sequence that is computed again after
   /// preemption reports them again, with the same values.
   ///
-  /// Rows behind drafts are sampled too; the sampler's state takes over those that hold.
+  /// Rows behind drafts are sampled too; the sampler's state takes over those that hold. A row may be sampled for several
+  /// sequences: choices of one request take their first tokens from one row.
   ///
   /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool; a sequence
   ///   has at most `limits.drafts` drafts.
@@ -99,7 +100,7 @@ package final class ModelRunner {
   /// a step with more drafts than those before it allocates nothing. Beyond a mebibyte lists grow as they come.
   private func reserve(_ plan: borrowing StepPlan, _ result: inout StepResult) {
     let perSequence = 1 + configuration.limits.drafts
-    let samples = min(configuration.limits.rows, configuration.limits.sequences * perSequence)
+    let samples = configuration.limits.sequences * perSequence
     if result.samples.capacity < samples { result.samples.reserveCapacity(samples) }
     guard configuration.limits.drafts > 0 else { return }
     var alternatives = 0

@@ -41,6 +41,12 @@ package struct RunningSequence: Sendable {
   var preemptions: Int32 = 0
   /// Tokens charged to its lane: what is computed again after a preemption is free.
   var paidTokens: Int32 = 0
+  /// Whether some of what counts as computed is copied, or computed by another choice, in a step that has not ended.
+  var awaitsCopy = false
+  /// Whether other sequences of its request may hold a block that it writes to: one of several choices, or a beam.
+  var isForking = false
+  /// Whether it is a hypothesis of a beam search, whose tokens are chosen elsewhere.
+  var isBeam = false
   /// Whether an output already said that it was scheduled.
   var isAnnounced = false
 

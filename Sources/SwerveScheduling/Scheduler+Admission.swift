@@ -4,8 +4,9 @@ import SwerveCore
 extension Scheduler {
   /// Gives slots and blocks to waiting sequences, as long as tokens, slots and blocks last: from the lane whose turn it
   /// is, in its order. The first one that does not fit holds up those behind it: nobody is overtaken for being large.
-  /// Those who wait for a prefix are passed over.
-  mutating func admit(into plan: inout StepPlan, budget: inout Int) {
+  /// Those who wait for a prefix are passed over. `passing`: the running prompt that gives way to them, to none that is
+  /// less urgent.
+  mutating func admit(into plan: inout StepPlan, budget: inout Int, passing long: SchedulingKey? = nil) {
     var first: Int32?
     while budget > 0, let slot = freeSlots.last, let lane = preferredLane ?? waiting.nextLane() {
       preferredLane = nil
@@ -15,11 +16,11 @@ extension Scheduler {
       }
       let place = RequestQueue.Place(lane: lane, position: position)
       let length = waiting[place].key.promptTokens
-      guard mayHold(waiting[place]) else {
+      guard mayHold(waiting[place]), waiting[place].key.priority <= long?.priority ?? .max else {
         waiting.setAside(lane, in: &asideLanes)
         continue
       }
-      guard admit(at: place, to: slot, into: &plan, budget: &budget) else { break }
+      guard admit(at: place, to: slot, into: &plan, budget: &budget, isPassing: long != nil) else { break }
       if first == nil { first = length }
     }
     waiting.endSettingAside(&asideLanes)
@@ -48,15 +49,6 @@ extension Scheduler {
   /// Prompts of one group differ by less than a factor of two.
   private static func lengthGroup(_ tokens: Int32) -> Int { tokens.leadingZeroBitCount }
 
-  /// Whether a running choice of the same request is computing the prompt that this one will find in the cache.
-  func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
-    let group = groups[entry.group]
-    guard let leader = group.leader, readsCache(entry, of: group) else { return false }
-    // Blocks behind those that left the device are found by nobody.
-    if running[Int(leader.rawValue)].lowerEnd > running[Int(leader.rawValue)].lowerBegin { return false }
-    return running[Int(leader.rawValue)].sealedBlocks < reusableBlocks(group.prompt.count)
-  }
-
   /// Full blocks of so many known tokens that can come from others: one token at least is always computed.
   func reusableBlocks(_ knownTokens: Int) -> Int { (knownTokens - 1) / configuration.blockSize }
 
@@ -68,58 +60,87 @@ extension Scheduler {
   }
 
   mutating func admit(
-    at place: RequestQueue.Place, to slot: SlotID, into plan: inout StepPlan, budget: inout Int
+    at place: RequestQueue.Place, to slot: SlotID, into plan: inout StepPlan, budget: inout Int,
+    isPassing: Bool = false
   ) -> Bool {
     let entry = waiting[place]
     let group = groups[entry.group]
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
-    var (needed, taken) = blocksToAdmit(entry)
-    let cached = hits.count * configuration.blockSize
-    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
-    var rows = min(known - cached, chunk(budget))
+    if let beams = group.beams, freeSlots.count < Int(beams.width) { return false }
+    let (needed, free) = blocksToAdmit(entry)
+    var taken = free
+    let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
+    // What can never be on the device as a whole takes blocks as it is computed.
     let isStreamed = exceedsDevice(known)
+    while !isStreamed && pool.freeCount - taken < reserve {
+      // What never fits the device makes room for what does.
+      guard moveOne(ofLargeOnly: true, in: &plan) else { return false }
+      taken = needed + hits.count { pool.referenceCount(of: $0) == 0 }
+    }
+    // Hypotheses that come back share what they have in common by blocks; a fork brings its beginning along.
+    let start =
+      group.beams != nil || isForkHit || isStreamed
+      ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
+    var cached = hitTokens + (start?.tokens ?? 0)
+    if !configuration.enableChunkedPrefill && known - cached > budget { return false }
+
+    var granted = 0
     if isStreamed {
-      rows = takeFirstBlocks(slot, known: known, rows: rows, in: &plan)
-      if rows == 0 { return false }
+      granted = takeFirstBlocks(slot, known: known, limit: chunk(budget), in: &plan)
+      if granted == 0 { return false }
+      cached = hitTokens
     } else {
-      let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
-      while pool.freeCount - taken < reserve {
-        // What never fits the device makes room for what does.
-        guard moveOne(ofLargeOnly: true, in: &plan) else { return false }
-        taken = needed + hits.count { pool.referenceCount(of: $0) == 0 }
-      }
       for block in hits {
-        pool.retain(block)
+        reviveBlock(block)
         tables.append(block, to: slot)
       }
-      for _ in 0..<needed where !appendBlock(to: slot) {
+      if let start { holdSource(start.block) }
+      for _ in hits.count..<configuration.blocks(for: known) where !appendBlock(to: slot) {
         preconditionFailure("the pool has fewer free blocks than it counted")
       }
     }
-    enter(entry, group, slot, cachedTokens: cached, reads: readsCache(entry, of: group))
+    if let source = partialHit { plan.copies.append(BlockCopy(from: source, to: tables[slot, hits.count])) }
+    if let start { copyStart(start, to: tables[slot, hits.count], in: &plan) }
+    enter(entry, group, slot, Start(tokens: Int32(cached), hash: hitHash, isForked: isForkHit))
+    running[Int(slot.rawValue)].awaitsCopy = start != nil || partialHit != nil
     leaveQueue(entry, at: place, choices: group.choices)
     plan.admissions.append(
       Admission(
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
+    if group.beams != nil { enterBeams(entry, leader: slot, into: &plan) }
     running[Int(slot.rawValue)].isStreamed = isStreamed
-    append(slot, rows: rows, to: &plan)
+    var rows = isStreamed ? granted : prefillRows(slot, budget)
+    // Another long prompt, where a long one gives way: it is let in for the sake of those behind it.
+    if isPassing && known - cached > budget { rows = min(rows, max(configuration.maxBatchedTokens / 32, 1)) }
+    if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows
     return true
   }
 
-  /// Looks an entry's prefix up (`hits`, `hitHash`) and answers how many blocks it needs on top, and how many free blocks
-  /// go with those it revives.
+  /// Looks an entry's prefix up (`findPrefix`) and answers how many blocks it needs on top, and how many free blocks go
+  /// with those it revives.
   mutating func blocksToAdmit(_ entry: RequestQueue.Entry) -> (needed: Int, taken: Int) {
-    let needed = configuration.blocks(for: findPrefix(of: entry)) - hits.count
+    let blocks = configuration.blocks(for: findPrefix(of: entry))
+    var needed = blocks - hits.count
+    if let kept = entry.preempted, kept.beams.count > 1 {
+      needed += (kept.beams.count - 1) * (blocks - Int(kept.sharedBlocks))
+    }
     return (needed, needed + hits.count { pool.referenceCount(of: $0) == 0 })
   }
 
+  /// What a sequence that enters a slot need not compute.
+  struct Start {
+    var tokens: Int32
+    /// Hash of the last full block of them, or the salt's.
+    var hash: BlockHash
+    /// Whether they come from another choice of the request, not from the prefix cache.
+    var isForked: Bool
+  }
+
   /// Fills the slot's state and its place in the order.
-  private mutating func enter(
-    _ entry: RequestQueue.Entry, _ group: SequenceGroup, _ slot: SlotID, cachedTokens: Int, reads: Bool
-  ) {
+  mutating func enter(_ entry: RequestQueue.Entry, _ group: SequenceGroup, _ slot: SlotID, _ start: Start) {
     let index = Int(slot.rawValue)
     let isNew = entry.preempted == nil
     var sequence = RunningSequence()
@@ -128,13 +149,15 @@ extension Scheduler {
     sequence.isActive = true
     sequence.group = entry.group
     sequence.promptTokens = Int32(group.prompt.count)
-    sequence.computedTokens = Int32(cachedTokens)
-    sequence.sealedBlocks = Int32(hits.count)
-    sequence.chainHash = hitHash
+    sequence.computedTokens = start.tokens
+    sequence.sealedBlocks = configuration.enablePrefixCaching ? start.tokens / Int32(configuration.blockSize) : 0
+    sequence.chainHash = start.hash
     sequence.maxNewTokens = group.maxNewTokens
     sequence.minNewTokens = group.minNewTokens
-    sequence.cachedTokens = Int32(cachedTokens)
-    sequence.paidTokens = Int32(cachedTokens)
+    sequence.cachedTokens = start.isForked ? group.cachedTokens : start.tokens
+    sequence.paidTokens = start.tokens
+    sequence.isBeam = group.beams != nil
+    sequence.isForking = sequence.isBeam || group.choices > 1
     sequence.lastToken = group.prompt[group.prompt.count - 1]
     generated[index] = []
     if let kept = entry.preempted {
@@ -149,31 +172,36 @@ extension Scheduler {
     }
     generated[index].reserveCapacity(Int(group.maxNewTokens))
     terminators[index] = group.sampling.terminators
-    drafts?.admit(
-      slot, prompt: group.prompt, output: entry.preempted?.generated ?? [], maxNewTokens: group.maxNewTokens)
+    if !sequence.isBeam {
+      drafts?.admit(
+        slot, prompt: group.prompt, output: entry.preempted?.generated ?? [], maxNewTokens: group.maxNewTokens)
+    }
     running[index] = sequence
     freeSlots.removeLast()
-    waiting.startedRunning(entry.key.lane)
-    let place = order.firstIndex { policy.isBefore(entry.key, running[Int($0.rawValue)].key) } ?? order.count
-    order.insert(slot, at: place)
-
-    groups[entry.group].running += 1
-    if groups[entry.group].running == 1 { runningRequests += 1 }
-    let reusable = reusableBlocks(group.prompt.count)
-    if group.choices > 1 && configuration.enablePrefixCaching && hits.count < reusable && group.leader == nil {
-      groups[entry.group].leader = slot
-    }
-    if isNew {
-      if entry.key.choice == 0 { counters.promptTokens += group.prompt.count }
-      if reads {
-        counters.prefixQueriedTokens += group.prompt.count
-        counters.prefixHitTokens += cachedTokens
-      }
+    startRunning(slot)
+    // Those after the first one go on from it, or find what it computed: looked up is a prompt once.
+    guard isNew && entry.key.choice == 0 else { return }
+    groups[entry.group].cachedTokens = start.tokens
+    counters.promptTokens += group.prompt.count
+    if readsCache(entry, of: group) {
+      counters.prefixQueriedTokens += group.prompt.count
+      counters.prefixHitTokens += Int(start.tokens)
     }
   }
 
+  /// The slot's sequence takes its place in the order.
+  mutating func startRunning(_ slot: SlotID) {
+    let key = running[Int(slot.rawValue)].key
+    let group = running[Int(slot.rawValue)].group
+    waiting.startedRunning(key.lane)
+    let place = order.firstIndex { policy.isBefore(key, running[Int($0.rawValue)].key) } ?? order.count
+    order.insert(slot, at: place)
+    groups[group].running += 1
+    if groups[group].running == 1 { runningRequests += 1 }
+  }
+
   /// The entry goes; a request with choices that have not started stays for the next one.
-  private mutating func leaveQueue(_ entry: RequestQueue.Entry, at place: RequestQueue.Place, choices: Int32) {
+  mutating func leaveQueue(_ entry: RequestQueue.Entry, at place: RequestQueue.Place, choices: Int32) {
     if entry.preempted == nil {
       if entry.key.choice == 0 { counters.waitingTokens -= groups[entry.group].prompt.count }
       groups[entry.group].nextChoice = entry.key.choice + 1
@@ -185,15 +213,22 @@ extension Scheduler {
     waiting.remove(at: place)
   }
 
-  /// Fills `hits` with the cached blocks of an entry's known tokens, none where it does not read the cache, and `hitHash`
-  /// with the hash of the last one. Answers how many tokens are known.
+  /// Looks for what an entry need not compute: `hitTokens` of its known tokens, in the blocks `hits`, whose last one has
+  /// the hash `hitHash`, and, where those do not hold all of them, at the beginning of the block `partialHit`. They come
+  /// from another choice of its request or, where it reads that, from the cache. Answers how many tokens are known.
   mutating func findPrefix(of entry: RequestQueue.Entry) -> Int {
     let group = groups[entry.group]
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
-    let limit = readsCache(entry, of: group) ? reusableBlocks(known) : 0
     hits.removeAll(keepingCapacity: true)
     hitHash = group.saltHash
+    partialHit = nil
+    isForkHit = false
+    let sibling = forkSource(of: entry)
+    // What a preempted choice computed itself may go further than the prompt.
+    let looksUp = readsCache(entry, of: group) && (sibling == nil || !output.isEmpty)
+    var limit = looksUp ? reusableBlocks(known) : 0
+    if let kept = entry.preempted, kept.beams.count > 1 { limit = min(limit, Int(kept.sharedBlocks)) }
     while hits.count < limit {
       copyBlock(hits.count, prompt: group.prompt, output: output)
       let hash = cache.hash(after: hitHash, blockTokens.span)
@@ -203,13 +238,15 @@ extension Scheduler {
       hits.append(block)
       hitHash = hash
     }
+    hitTokens = hits.count * configuration.blockSize
+    if let sibling, hitTokens < min(group.prompt.count, known - 1) { fork(from: sibling, known: known, group) }
     return known
   }
 
-  /// The tokens of a full block into `blockTokens`.
-  mutating func copyBlock(_ index: Int, prompt: [TokenID], output: [TokenID]) {
+  /// The tokens of a block, or its first `count`, into `blockTokens`.
+  mutating func copyBlock(_ index: Int, count: Int? = nil, prompt: [TokenID], output: [TokenID]) {
     let first = index * configuration.blockSize
-    for offset in 0..<configuration.blockSize {
+    for offset in 0..<(count ?? configuration.blockSize) {
       let position = first + offset
       blockTokens[offset] = position < prompt.count ? prompt[position] : output[position - prompt.count]
     }

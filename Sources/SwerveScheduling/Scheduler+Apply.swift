@@ -9,6 +9,9 @@ extension Scheduler {
   /// what comes after a token that ends it is dropped. Sequences cancelled since the plan was made are skipped, and so is
   /// a plan that is not the last one or was applied before. A sequence that should have a sample and has none ends with
   /// `error`. No allocation once `outputs` has its capacity.
+  ///
+  /// Of a beam search, samples are not taken: whoever owns it says how its hypotheses go on (`continueBeams`), or ends it
+  /// (`endBeams`), before the next step is scheduled.
   package mutating func apply(
     _ plan: borrowing StepPlan, _ result: borrowing StepResult, into outputs: inout [SequenceOutput]
   ) {
@@ -21,6 +24,8 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
+      running[slot].awaitsCopy = false
+      let isBeam = running[slot].isBeam
       var output = output(of: step, at: index)
       if !result.incomplete.isEmpty && result.incomplete.contains(Int32(index)) {
         emit(&output, ofIncomplete: step.slot, into: &outputs)
@@ -28,7 +33,9 @@ extension Scheduler {
       }
       var accepted = 0
       if step.samples {
-        if hasSample {
+        if hasSample && isBeam {
+          // What it goes on with is decided over all hypotheses: `continueBeams`.
+        } else if hasSample {
           accepted = takeSamples(cursor, of: step, plan, result, last: &output, into: &outputs)
         } else {
           output.finish = .error
@@ -37,6 +44,7 @@ extension Scheduler {
       running[slot].computedTokens = step.contextTokens + step.rowCount - step.draftCount + Int32(accepted)
       if configuration.enablePrefixCaching { sealBlocks(step.slot) }
       if step.draftCount > 0 { releaseDraftBlocks(of: step.slot) }
+      if isBeam { shareComputed(of: running[slot].group) }
       if !step.samples && running[slot].remainingTokens == 0 { output.finish = .length }
       emit(output, step.slot, into: &outputs)
     }
@@ -58,7 +66,7 @@ extension Scheduler {
 
   private func begin(_ outputs: inout [SequenceOutput]) {
     outputs.removeAll(keepingCapacity: true)
-    let most = min(configuration.maxSequences * (1 + counters.draftLimit), configuration.maxBatchedTokens)
+    let most = configuration.maxSequences * (1 + counters.draftLimit)
     if outputs.capacity < most { outputs.reserveCapacity(most) }
   }
 
@@ -91,7 +99,7 @@ extension Scheduler {
   private mutating func emit(_ output: SequenceOutput, _ slot: SlotID, into outputs: inout [SequenceOutput]) {
     if output.finish != nil {
       let group = running[Int(slot.rawValue)].group
-      release(slot)
+      if groups[group].beams != nil { releaseBeams(group) } else { release(slot) }
       finishedChoice(of: group)
     } else if output.token == nil && !output.isFirstScheduled {
       return
@@ -151,7 +159,7 @@ extension Scheduler {
       let hash = cache.hash(after: parentHash, content.span)
       let own = tables[slot, position]
       if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
-        pool.retain(other)
+        reviveBlock(other)
         tables[slot, position] = other
         pool.release(own, keeping: false)
       } else {

@@ -13,11 +13,11 @@ extension Scheduler {
   /// depend on it. Ignored without speculation.
   package mutating func setRowCost(_ cost: Float) { drafts?.rowCost = max(cost, 1e-4) }
 
-  /// The rows left when every running sequence has what it needs; nil when drafts have no place in the step. Requests
+  /// The rows left when every running sequence has what it needs, of those that keep the times promised; nil when drafts have no place in the step. Requests
   /// that could be admitted come before drafts. O(running sequences)
   func draftAllowance() -> DraftAllowance? {
     if drafts == nil || (!waiting.isEmpty && !freeSlots.isEmpty) { return nil }
-    var rows = configuration.maxBatchedTokens
+    var rows = min(configuration.maxBatchedTokens, pacedRows ?? .max)
     var decoding = 0
     for slot in order {
       let remaining = Int(running[Int(slot.rawValue)].remainingTokens)

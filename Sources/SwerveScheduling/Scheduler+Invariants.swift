@@ -10,10 +10,11 @@ extension Scheduler {
   /// `schedule` and `apply`). It changes nothing and traps on nothing. O(blocks × block size + sequences + waiting):
   /// for tests and idle time.
   package func checkInvariants() throws(InvariantViolation) {
-    let found =
+    let held =
       pool.violation() ?? lower.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation()
       ?? sequenceViolation()
-      ?? evictionViolation() ?? queueViolation() ?? groupViolation()
+    let kept = held ?? evictionViolation() ?? heapViolation() ?? heldViolation()
+    let found = kept ?? queueViolation() ?? groupViolation()
     if let found { throw InvariantViolation(description: found) }
   }
 
@@ -29,9 +30,27 @@ extension Scheduler {
       uses[Int(slot.rawValue)] += 1
       if !running[Int(slot.rawValue)].isActive { return "slot \(slot.rawValue) runs and is not active" }
     }
+    for (index, group) in groups.all {
+      guard let beams = group.beams else { continue }
+      for slot in beams.spares {
+        uses[Int(slot.rawValue)] += 1
+        if running[Int(slot.rawValue)].isActive || tables.count(slot) > 0 {
+          return "slot \(slot.rawValue) is a spare one of a beam search and holds a sequence"
+        }
+      }
+      let held = beams.members.count + beams.spares.count
+      if held != (group.running > 0 ? Int(beams.width) : 0) {
+        return "request \(group.request.rawValue) holds \(held) slots for \(beams.width) beams"
+      }
+      for slot in beams.members where running[Int(slot.rawValue)].group != index {
+        return "slot \(slot.rawValue) is a beam of another request"
+      }
+    }
     if let slot = uses.firstIndex(where: { $0 != 1 }) { return "slot \(slot) is in use \(uses[slot]) times" }
     for (a, b) in zip(order, order.dropFirst())
-    where !policy.isBefore(running[Int(a.rawValue)].key, running[Int(b.rawValue)].key) {
+    where !policy.isBefore(running[Int(a.rawValue)].key, running[Int(b.rawValue)].key)
+      && !(running[Int(a.rawValue)].isBeam && running[Int(a.rawValue)].group == running[Int(b.rawValue)].group)
+    {
       return "slots \(a.rawValue) and \(b.rawValue) run in the wrong order"
     }
     if Set(releases).count != releases.count { return "a slot is released twice in one step" }
@@ -60,8 +79,10 @@ extension Scheduler {
     return nil
   }
 
-  /// Each sequence's numbers agree with its table, and nobody else can reach the blocks it still writes to.
+  /// Each sequence's numbers agree with its table, and nobody can reach the blocks it still writes to but those of its own
+  /// request, at the same place, who take a copy before they write.
   private func sequenceViolation() -> String? {
+    var holders: [BlockID: (group: Int32, position: Int)] = [:]
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
       let name = "sequence \(sequence.sequence.request.rawValue).\(sequence.sequence.index)"
@@ -80,6 +101,8 @@ extension Scheduler {
       let full = configuration.enablePrefixCaching ? reachable : 0
       let sealed = Int(sequence.sealedBlocks)
       if sealed != full { return "\(name): \(sealed) blocks are sealed, \(full) are full" }
+      // A restored hypothesis holds blocks that the first one computes for it.
+      let awaited = Int(groups[sequence.group].beams?.sharedTokens ?? 0) / configuration.blockSize
       for position in 0..<held {
         let block = tables[slot, position]
         let isLower = hasLower && position >= sequence.lowerBegin && position < sequence.lowerEnd
@@ -96,11 +119,20 @@ extension Scheduler {
           if cache.parent(of: block) != before {
             return "\(name): block \(block.rawValue) does not follow the one before it"
           }
-        } else if cache.contains(block) || pool.referenceCount(of: block) != 1 {
-          return "\(name): block \(block.rawValue) is still written to and shared"
+        } else if position < awaited {
+          continue
+        } else if cache.contains(block) {
+          return "\(name): block \(block.rawValue) is still written to and cached"
+        } else if pool.referenceCount(of: block) != 1 {
+          let holder = holders[block] ?? (sequence.group, position)
+          holders[block] = holder
+          if holder.group != sequence.group || holder.position != position {
+            return "\(name): block \(block.rawValue) is still written to and shared"
+          }
         }
       }
       let overflow = (0..<held).count { configuration.ranges.isOverflow(tables[slot, $0]) }
+      if hasLower && sequence.isForking { return "\(name): blocks that others may share are below the device" }
       if overflow != sequence.overflowBlocks {
         return "\(name): \(overflow) blocks in the overflow store, \(sequence.overflowBlocks) counted"
       }
@@ -112,7 +144,9 @@ extension Scheduler {
         return "\(name): \(sequence.generatedTokens) tokens generated, \(sequence.maxNewTokens) allowed"
       }
       let most = Int(sequence.promptTokens) + max(Int(sequence.maxNewTokens) - 1, 0)
-      if configuration.blocks(for: most) > configuration.sequenceBlocks { return "\(name): it can never fit the pool" }
+      if configuration.blocks(for: most) > configuration.sequenceBlocks() {
+        return "\(name): it can never fit the pool"
+      }
     }
     return nil
   }
@@ -132,6 +166,27 @@ extension Scheduler {
       guard let parentPlace = places[Int(parent.rawValue)] else { continue }
       guard let own = places[index], own < parentPlace else {
         return "cached block \(parent.rawValue) is evicted before block \(index), which follows it"
+      }
+    }
+    return nil
+  }
+
+  /// A free block is counted as kept where it is cached, and no block is held for copies between steps.
+  private func heldViolation() -> String? {
+    if !heldSources.isEmpty { return "\(heldSources.count) blocks are held for copies of no step" }
+    let free = (0..<pool.blockCount).count { pool.referenceCount(of: BlockID($0)) == 0 && cache.contains(BlockID($0)) }
+    return free == pool.keptCount ? nil : "\(free) free blocks are cached, \(pool.keptCount) are kept"
+  }
+
+  /// Where costs decide: what may be evicted is in the heap, and nothing else is.
+  private func heapViolation() -> String? {
+    guard let evictions else { return nil }
+    if let found = evictions.violation() { return found }
+    for index in 0..<pool.blockCount {
+      let block = BlockID(index)
+      let mayGo = pool.referenceCount(of: block) == 0 && cache.contains(block) && cache.childCount(of: block) == 0
+      if evictions.contains(block) != mayGo {
+        return "block \(index) \(mayGo ? "may" : "must not") be evicted and is \(mayGo ? "not " : "")in the heap"
       }
     }
     return nil
@@ -183,16 +238,14 @@ extension Scheduler {
       let waits = waitingCounts[index] ?? 0
       let name = "request \(group.request.rawValue)"
       if group.running != runs { return "\(name): \(runs) choices run, \(group.running) counted" }
-      if group.unfinished != runs + waits {
+      if let beams = group.beams {
+        if group.unfinished != 1 || (runs > 0) == (waits > 0) || Int(runs) != beams.members.count {
+          return "\(name): \(runs) beams run, \(beams.members.count) counted, \(waits) wait"
+        }
+      } else if group.unfinished != runs + waits {
         return "\(name): \(runs) choices run, \(waits) wait, \(group.unfinished) are unfinished"
       }
       if groups.index(of: group.request) != index { return "\(name) is not found by its id" }
-      if let leader = group.leader {
-        let sequence = running[Int(leader.rawValue)]
-        if sequence.group != index || !sequence.isActive {
-          return "\(name): slot \(leader.rawValue) leads it and belongs to another"
-        }
-      }
     }
     if runningRequests != runningCounts.count {
       return "\(runningCounts.count) requests run, \(runningRequests) counted"

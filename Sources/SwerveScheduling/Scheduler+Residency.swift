@@ -12,15 +12,6 @@ extension Scheduler {
     hasLowerPlaces && configuration.blocks(for: knownTokens) > configuration.blockCount
   }
 
-  /// A sequence gives back one of its blocks, wherever it is.
-  mutating func giveBack(_ block: BlockID) {
-    if configuration.ranges.isOnDevice(block) {
-      pool.release(block, keeping: cache.contains(block))
-    } else {
-      lower.release(block)
-    }
-  }
-
   // MARK: Growing
 
   /// A fresh block at the end of a table; where the device has none, another block moves below it. False when neither
@@ -56,6 +47,8 @@ extension Scheduler {
   /// before them. False when it has none that it holds alone.
   private mutating func move(from slot: SlotID, allowsOverflow: Bool, in plan: inout StepPlan) -> Bool {
     let index = Int(slot.rawValue)
+    // What others may share is on the device, and what this step's copies bring is not there yet.
+    if running[index].isForking || running[index].awaitsCopy { return false }
     // This step writes behind these.
     let full = Int(running[index].computedTokens) / configuration.blockSize
     let isEmpty = running[index].lowerBegin == running[index].lowerEnd
@@ -86,7 +79,7 @@ extension Scheduler {
     tables[slot, position] = place
     plan.moves.append(BlockMove(from: block, to: place))
     if running[index].plannedStep == stepID { replace(block, at: position, of: slot, by: place, in: &plan) }
-    pool.release(block, keeping: cache.contains(block))
+    giveBack(block)
     return true
   }
 
@@ -101,21 +94,28 @@ extension Scheduler {
   // MARK: Admission
 
   /// Takes a sequence in that can never be on the device as a whole: its prefix hits, and blocks for the first rows. All
-  /// of its known tokens must have a place somewhere, so that prompts do not run out of blocks half-way. Answers the rows,
-  /// 0 when it has to wait.
-  mutating func takeFirstBlocks(_ slot: SlotID, known: Int, rows: Int, in plan: inout StepPlan) -> Int {
+  /// of its known tokens must have a place somewhere, so that prompts do not run out of blocks half-way. Where its hits
+  /// fill the device, the last of them are computed again. Answers the rows, at most `limit`; 0 when it has to wait.
+  mutating func takeFirstBlocks(_ slot: SlotID, known: Int, limit: Int, in plan: inout StepPlan) -> Int {
     let revived = hits.count { pool.referenceCount(of: $0) == 0 }
     let room = pool.freeCount - revived + lower.freeCount
     if configuration.blocks(for: known) - hits.count > room { return 0 }
     for block in hits {
-      pool.retain(block)
+      reviveBlock(block)
       tables.append(block, to: slot)
     }
-    let cached = hits.count * configuration.blockSize
-    let needed = configuration.blocks(for: cached + rows)
-    while tables.count(slot) < needed && grow(slot, in: &plan) {}
-    let granted = min(rows, tables.count(slot) * configuration.blockSize - cached)
-    if granted > 0 { return granted }
+    while true {
+      let rows = min(known - hitTokens, limit)
+      let needed = configuration.blocks(for: hitTokens + rows)
+      while tables.count(slot) < needed && grow(slot, in: &plan) {}
+      let granted = min(rows, tables.count(slot) * configuration.blockSize - hitTokens)
+      if granted > 0 { return granted }
+      guard let last = hits.last, pool.referenceCount(of: last) == 1 else { break }
+      hitHash = cache.parentHash(of: last)
+      hits.removeLast()
+      hitTokens -= configuration.blockSize
+      if let block = tables.removeLast(slot) { giveBack(block) }
+    }
     while let block = tables.removeLast(slot) { giveBack(block) }
     return 0
   }
@@ -160,11 +160,16 @@ extension Scheduler {
       && running[index].plannedStep != stepID
   }
 
-  /// Where no running sequence found a block in this step although all were asked: the last in order makes room.
-  mutating func unblock(_ plan: inout StepPlan, budget: inout Int) {
-    while plan.sequences.isEmpty && order.count > 1 && budget > 0 {
-      preempt(order[order.count - 1])
+  /// Where nobody computes anything in this step, because those whose turn it was found no block: others have their turn,
+  /// and then the last in order makes room, until somebody does.
+  mutating func unblock(_ plan: inout StepPlan) {
+    while plan.sequences.isEmpty && !order.isEmpty {
+      var budget = configuration.maxBatchedTokens
+      chooseReaders()
+      _ = scheduleDecodes(into: &plan, budget: &budget)
       schedulePrefills(into: &plan, budget: &budget)
+      if !plan.sequences.isEmpty || order.count < 2 { return }
+      preempt(order[order.count - 1])
     }
   }
 

@@ -3,7 +3,8 @@ package import SwerveCore
 extension Scheduler {
   /// Decides the next step. The plan's storage is reused: the first call takes all the capacity a step can need.
   ///
-  /// A plan without sequences comes only from a scheduler without work; it may still carry releases. O(running
+  /// A plan without sequences comes only from a scheduler without work, or from one that only took a preempted beam search
+  /// back, all of whose tokens were cached; it may still carry releases. O(running
   /// sequences + blocks they hold) without admissions; an admission adds hashing its prompt up to the first block that
   /// is not cached.
   package mutating func schedule(into plan: inout StepPlan) {
@@ -18,10 +19,13 @@ extension Scheduler {
     let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
     limitPrefills(plan, &budget)
     if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
-    schedulePrefills(into: &plan, budget: &budget)
     // Blocks were short: what came free belongs to those already here.
-    if !preemptedAny { admit(into: &plan, budget: &budget) }
-    if hasLowerPlaces { unblock(&plan, budget: &budget) }
+    if !scheduleShortPrompts(into: &plan, budget: &budget, admits: !preemptedAny) {
+      schedulePrefills(into: &plan, budget: &budget)
+      if !preemptedAny { admit(into: &plan, budget: &budget) }
+    }
+    if hasLowerPlaces { unblock(&plan) }
+    releaseSources()
     plan.releases.append(contentsOf: releases)
     releases.removeAll(keepingCapacity: true)
   }
@@ -34,21 +38,26 @@ extension Scheduler {
     // Untouched capacity costs address space only; shared blocks appear in several tables.
     if plan.blocks.capacity < sequences * tables.stride { plan.blocks.reserveCapacity(sequences * tables.stride) }
     if plan.releases.capacity < 2 * sequences { plan.releases.reserveCapacity(2 * sequences) }
+    if plan.copies.capacity < sequences { plan.copies.reserveCapacity(sequences) }
+    if hasLowerPlaces && plan.moves.capacity < pool.blockCount { plan.moves.reserveCapacity(pool.blockCount) }
   }
 
   /// Sequences that need one token, in order, each with the block it is written to, and their drafts. Answers whether any was preempted.
-  private mutating func scheduleDecodes(into plan: inout StepPlan, budget: inout Int) -> Bool {
+  mutating func scheduleDecodes(into plan: inout StepPlan, budget: inout Int) -> Bool {
     var preemptedAny = false
     var allowance = draftAllowance()
     var position = 0
     while position < order.count && budget > 0 {
       let slot = order[position]
       let index = Int(slot.rawValue)
-      if running[index].remainingTokens == 1 && !isParked(slot) {
+      let isForking = running[index].isForking
+      if isForking && running[index].isBeam {
+        if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { break }
+      } else if running[index].remainingTokens == 1 && !isParked(slot) {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
-        while tables.count(slot) < needed {
-          if grow(slot, in: &plan) { continue }
+        while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
+          if isForking ? moveOne(in: &plan) : grow(slot, in: &plan) { continue }
           // The victim is the last in order: this sequence, or one that has no place in the plan yet.
           let victim = order[order.count - 1]
           preempt(victim)
@@ -61,40 +70,19 @@ extension Scheduler {
         if isPreempted { break }
         append(slot, rows: 1, to: &plan)
         budget -= 1
-        if allowance != nil { budget -= appendDrafts(to: slot, of: &plan, &allowance!) }
+        // Behind a prompt's last token stand choices that sample the same row.
+        if allowance != nil, plan.sequences[plan.sequences.count - 1].slot == slot {
+          budget -= appendDrafts(to: slot, of: &plan, &allowance!)
+        }
       }
       position += 1
     }
     return preemptedAny
   }
 
-  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission, or are taken now
-  /// where the device cannot hold them all.
-  mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
-    for position in 0..<order.count {
-      if budget == 0 { return }
-      let index = Int(order[position].rawValue)
-      let remaining = Int(running[index].remainingTokens)
-      if remaining > 1 && running[index].plannedStep != stepID && !isParked(order[position]) {
-        var rows = min(remaining, chunk(budget))
-        if running[index].isStreamed { rows = growForRows(order[position], rows, in: &plan) }
-        if rows == 0 { continue }
-        append(order[position], rows: rows, to: &plan)
-        budget -= rows
-      }
-    }
-  }
-
-  /// Longest piece of one prompt in what is left of the step.
-  func chunk(_ budget: Int) -> Int {
-    let threshold = configuration.longPrefillThreshold
-    return threshold > 0 && configuration.enableChunkedPrefill ? min(budget, threshold) : budget
-  }
-
   /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
   mutating func appendBlock(to slot: SlotID) -> Bool {
-    guard let block = pool.allocate() else { return false }
-    cache.remove(block)
+    guard let block = takeBlock() else { return false }
     tables.append(block, to: slot)
     return true
   }
@@ -114,19 +102,25 @@ extension Scheduler {
         firstBlock: Int32(plan.blocks.count), blockCount: Int32(blockCount),
         samples: context + rows == Int(sequence.knownTokens) && sequence.maxNewTokens > 0))
     tables.copyPrefix(blockCount, of: slot, to: &plan.blocks)
-    if rows == 1 && context + 1 == Int(sequence.knownTokens) {
-      plan.tokens.append(sequence.lastToken)
-      return
-    }
-    let prompt = Int(sequence.promptTokens)
     let end = context + rows
-    if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
-    if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+    if rows == 1 && end == Int(sequence.knownTokens) {
+      plan.tokens.append(sequence.lastToken)
+    } else {
+      let prompt = Int(sequence.promptTokens)
+      if context < prompt { plan.tokens.append(contentsOf: groups[sequence.group].prompt[context..<min(end, prompt)]) }
+      if end > prompt { plan.tokens.append(contentsOf: generated[index][max(context - prompt, 0)..<end - prompt]) }
+    }
+    guard sequence.isForking else { return }
+    if sequence.generatedTokens == 0 && end == Int(sequence.promptTokens) && sequence.maxNewTokens > 0 {
+      admitRiders(behind: slot, into: &plan)
+    }
   }
 
-  /// Sends a running sequence back to its place in the queue, with its tokens and without blocks and slot.
+  /// Sends a running sequence, of a beam search all of them, back to its place in the queue, with its tokens and without
+  /// blocks and slot.
   mutating func preempt(_ slot: SlotID) {
     let sequence = running[Int(slot.rawValue)]
+    if sequence.isBeam { return preemptBeams(sequence.group) }
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
       preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,

@@ -8,7 +8,7 @@ extension Scheduler {
   /// The wait ends when those blocks are computed, or when the sequence that computes them leaves. O(running prompts),
   /// and a comparison of tokens for those at the same place in the same chain.
   mutating func awaitsPrefix(_ entry: RequestQueue.Entry) -> Bool {
-    guard computesPrompt else { return false }
+    guard computesPrompt, forkSource(of: entry) == nil else { return false }
     let group = groups[entry.group]
     guard readsCache(entry, of: group) else { return false }
     let known = findPrefix(of: entry)

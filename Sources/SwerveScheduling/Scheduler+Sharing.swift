@@ -49,14 +49,21 @@ extension Scheduler {
   mutating func relieveTenants(_ plan: inout StepPlan) -> Bool {
     guard waiting.sharing == .tenants else { return false }
     var preemptedAny = false
-    while growth() > pool.freeCount && moveOne(in: &plan) {}
-    while order.count > 1 && growth() > pool.freeCount {
+    while hasLowerPlaces && growth() > pool.freeCount && moveOne(in: &plan) {}
+    while hasCompany && growth() > pool.freeCount {
       var victim = order[order.count - 1]
       for slot in order.dropLast().reversed() where served(slot) > served(victim) { victim = slot }
       preempt(victim)
       preemptedAny = true
     }
     return preemptedAny
+  }
+
+  /// Whether something can be sent back and something is left. A beam search goes as a whole.
+  private var hasCompany: Bool {
+    guard let first = order.first else { return false }
+    let sequence = running[Int(first.rawValue)]
+    return order.count > (sequence.isBeam ? Int(groups[sequence.group].running) : 1)
   }
 
   private func served(_ slot: SlotID) -> UInt64 {
@@ -75,11 +82,11 @@ extension Scheduler {
     if awaitsSibling(entry) || awaitsPrefix(entry) || !mayHold(entry) { return }
     let needed = blocksToAdmit(entry).taken + configuration.watermarkBlocks + growth()
     var missing = needed - pool.freeCount
-    var lacksSlot = freeSlots.isEmpty
-    if missing <= 0 && !lacksSlot { return }
+    var missingSlots = Int(groups[entry.group].beams?.width ?? 1) - freeSlots.count
+    if missing <= 0 && missingSlots <= 0 { return }
     var victims = 0
     for slot in order.reversed() {
-      if !lacksSlot && missing <= 0 { break }
+      if missingSlots <= 0 && missing <= 0 { break }
       let victim = running[Int(slot.rawValue)].key
       guard victim.rank > entry.key.rank, waiting.isWithinLead(lane, of: victim.lane) else { return }
       // Blocks that the newcomer will hold itself do not become room.
@@ -90,11 +97,12 @@ extension Scheduler {
       {
         missing -= 1
       }
-      lacksSlot = false
+      missingSlots -= 1
       victims += 1
     }
-    if missing > 0 || lacksSlot { return }
-    for _ in 0..<victims { preempt(order[order.count - 1]) }
+    if missing > 0 || missingSlots > 0 { return }
+    let left = order.count - victims
+    while order.count > left { preempt(order[order.count - 1]) }
     preferredLane = lane
   }
 
@@ -103,9 +111,10 @@ extension Scheduler {
     var blocks = 0
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
-      if sequence.remainingTokens == 1 && tables.count(slot) < configuration.blocks(for: Int(sequence.knownTokens)) {
-        blocks += 1
-      }
+      guard sequence.remainingTokens == 1 else { continue }
+      let needed = configuration.blocks(for: Int(sequence.knownTokens))
+      // A fresh block, or a copy of one that others hold (all but the last of whom need one: at most one too many).
+      if tables.count(slot) < needed || pool.referenceCount(of: tables[slot, needed - 1]) > 1 { blocks += 1 }
     }
     return blocks
   }
@@ -163,11 +172,15 @@ extension Scheduler {
   /// While a class runs that was promised a time between tokens, prompts get the rows that fit it: at least a 32nd of the
   /// token budget, so that nobody waits for ever. Where prompts are computed whole there is nothing to cut.
   mutating func limitPrefills(_ plan: borrowing StepPlan, _ budget: inout Int) {
-    guard waiting.sharing == .classes, configuration.enableChunkedPrefill,
-      let target = tokenTarget(above: .max, running: true),
-      let rows = pace.rows(within: target)
-    else { return }
+    guard configuration.enableChunkedPrefill, let rows = pacedRows else { return }
     budget = min(budget, max(rows - plan.tokens.count, configuration.maxBatchedTokens / 32, 1))
+  }
+
+  /// Rows of a step that keep the shortest time between tokens promised to a class that runs; nil where nothing was
+  /// promised or too little is known.
+  var pacedRows: Int? {
+    guard waiting.sharing == .classes, let target = tokenTarget(above: .max, running: true) else { return nil }
+    return pace.rows(within: target)
   }
 
   /// Admits sequences of classes above those whose prompts are under way, before the latter get the rest of the step: as

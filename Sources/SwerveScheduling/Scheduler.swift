@@ -28,6 +28,8 @@ package struct Scheduler: ~Copyable {
   package var lower: LowerPool
   package var tables: BlockTables
   package var cache: PrefixCache
+  /// What losing a free cached block costs; nil where age alone decides what is evicted.
+  package var evictions: EvictionHeap?
 
   /// [slots]
   package var running: [RunningSequence]
@@ -59,6 +61,10 @@ package struct Scheduler: ~Copyable {
   var now: UInt64 = 0
   /// The lane that room was made for in this step: the first to be admitted from, or its victims would take the room.
   var preferredLane: Int32?
+  /// Whether the last step let short prompts pass a long one.
+  var longPromptGaveWay = false
+  /// Blocks that the step being planned copies from, held for as long.
+  var heldSources: [BlockID] = []
   /// Lanes that are not looked at again in this step.
   var asideLanes: [Int32] = []
 
@@ -70,9 +76,13 @@ package struct Scheduler: ~Copyable {
 
   /// [blockSize] tokens of the block being hashed.
   var blockTokens: [TokenID]
-  /// Blocks found by the look-up in progress, and the hash of each.
+  /// What the look-up in progress found (`findPrefix`): full blocks and the hash of the last one, all tokens, the block
+  /// of which a beginning is to be copied, and whether another choice of the request holds it all.
   var hits: [BlockID] = []
   var hitHash = BlockHash(low: 0, high: 0)
+  var hitTokens = 0
+  var partialHit: BlockID?
+  var isForkHit = false
 
   /// Allocates all that a step needs. Throws `invalidConfiguration`.
   package init(
@@ -88,6 +98,7 @@ package struct Scheduler: ~Copyable {
     tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
     cache = PrefixCache(
       blockCount: configuration.blockCount, blockSize: configuration.blockSize, hashBits: configuration.blockHashBits)
+    if configuration.evictsByCost { evictions = EvictionHeap(blockCount: configuration.blockCount) }
     running = [RunningSequence](repeating: RunningSequence(), count: slots)
     generated = [[TokenID]](repeating: [], count: slots)
     terminators = [[TokenID]](repeating: [], count: slots)
@@ -102,17 +113,18 @@ package struct Scheduler: ~Copyable {
     releases.reserveCapacity(2 * slots)
     hits.reserveCapacity(configuration.maxBlocksPerSequence)
     asideLanes.reserveCapacity(64)
+    heldSources.reserveCapacity(slots)
   }
 
   // MARK: Requests
 
   /// Whether a request of that size can ever run here. nil = as many output tokens as fit.
-  package func fits(promptTokens: Int, maxTokens: Int?) -> Bool {
-    refusal(promptTokens: promptTokens, maxTokens: maxTokens) == nil
+  package func fits(promptTokens: Int, maxTokens: Int?, choices: Int = 1) -> Bool {
+    refusal(promptTokens: promptTokens, maxTokens: maxTokens, choices: choices) == nil
   }
 
   /// Why a request of that size can never run here, or nil when it can.
-  package func refusal(promptTokens: Int, maxTokens: Int?) -> SchedulingError? {
+  package func refusal(promptTokens: Int, maxTokens: Int?, choices: Int = 1) -> SchedulingError? {
     if promptTokens < 1 { return .emptyPrompt }
     if let maxTokens, maxTokens < 0 { return .negativeMaxTokens(maxTokens) }
     let room = maxTokens == 0 ? 0 : 1
@@ -122,8 +134,9 @@ package struct Scheduler: ~Copyable {
     let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
     let computed = promptTokens + max(output, 1) - 1
     let blocks = configuration.blocks(for: computed)
-    if blocks > configuration.sequenceBlocks {
-      return .exceedsPool(blocks: blocks, available: configuration.sequenceBlocks, blockSize: configuration.blockSize)
+    let available = configuration.sequenceBlocks(choices: choices)
+    if blocks > available {
+      return .exceedsPool(blocks: blocks, available: available, blockSize: configuration.blockSize)
     }
     if !configuration.enableChunkedPrefill && computed > configuration.maxBatchedTokens {
       return .exceedsStep(tokens: computed, budget: configuration.maxBatchedTokens)
@@ -134,17 +147,23 @@ package struct Scheduler: ~Copyable {
   /// Queues a request. Throws, and changes nothing, when it can never run (`refusal`) or its id is in use.
   package mutating func add(_ request: WaitingRequest) throws(SchedulingError) {
     let params = request.sampling.params
-    if let refusal = refusal(promptTokens: request.promptTokens.count, maxTokens: params.maxTokens) { throw refusal }
+    if let refusal = refusal(
+      promptTokens: request.promptTokens.count, maxTokens: params.maxTokens, choices: request.n)
+    {
+      throw refusal
+    }
     if request.n < 1 || request.n > Int(Int32.max) { throw .invalidChoiceCount(request.n) }
     if groups.index(of: request.request) != nil { throw .duplicateRequest(request.request) }
     guard waiting.rules.indices.contains(Int(request.serviceClass)) else {
       throw .unknownServiceClass(Int(request.serviceClass))
     }
+    if let width = request.beamWidth { try checkBeams(width, request) }
     let prompt = request.promptTokens.count
     // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
-    var limit = configuration.contextLimit
+    var limit = configuration.contextLimit(choices: request.n)
     if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
-    let room = min(params.maxTokens ?? .max, limit - prompt)
+    var room = min(params.maxTokens ?? .max, limit - prompt)
+    if let width = request.beamWidth { room = min(room, longestBeams(width, promptTokens: prompt)) }
     var key = SchedulingKey(
       priority: request.priority, arrival: request.arrival, serial: nextSerial, choice: 0,
       promptTokens: Int32(prompt), rank: waiting.ranks[Int(request.serviceClass)])
@@ -157,9 +176,10 @@ package struct Scheduler: ~Copyable {
         wantsPromptLogprobs: request.wantsPromptLogprobs, saltHash: BlockHash(salt: request.prefixSalt),
         maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
         unfinished: Int32(request.n)))
+    groups[group].beams = request.beamWidth.map { BeamGroup(width: Int32($0)) }
     waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
     counters.waitingTokens += prompt
-    if !request.isContinuation { arrivals.append(arrival: request.arrival, serial: key.serial, group: group) }
+    arrivals.append(arrival: request.arrival, serial: key.serial, group: group)
   }
 
   /// Ends all choices of a request and gives back their blocks and slots at once. Answers whether the request was
@@ -190,11 +210,17 @@ package struct Scheduler: ~Copyable {
     return true
   }
 
-  /// Ends one sequence (a stop string was found in its text) and gives back its blocks and slot at once. Answers
+  /// Ends one sequence (a stop string was found in its text; a beam search ends with any of its sequences) and gives back
+  /// its blocks and slot at once. Answers
   /// whether it was running or preempted; a choice that has not started, or is finished, is not.
   @discardableResult
   package mutating func finish(_ sequence: SequenceID) -> Bool {
     guard let group = groups.index(of: sequence.request) else { return false }
+    if groups[group].beams != nil, groups[group].running > 0 {
+      releaseBeams(group)
+      finishedChoice(of: group)
+      return true
+    }
     if let slot = order.first(where: { running[Int($0.rawValue)].sequence == sequence }) {
       release(slot)
       finishedChoice(of: group)
@@ -222,6 +248,9 @@ package struct Scheduler: ~Copyable {
     snapshot.oldestArrival = arrivals.oldest
     snapshot.blocksTotal = pool.blockCount
     snapshot.blocksUsed = pool.usedCount
+    snapshot.blocksCached = pool.keptCount
+    snapshot.runningSequences = order.count
+    snapshot.waitingSequences = waiting.count
     snapshot.blockSize = configuration.blockSize
     snapshot.overflow.hostBlocks = configuration.hostBlockCount
     snapshot.overflow.hostBlocksUsed = lower.usedHostCount
@@ -230,21 +259,18 @@ package struct Scheduler: ~Copyable {
     return snapshot
   }
 
-  /// Forgets all cached prefixes that no running sequence holds. Answers whether none is left. O(free blocks)
-  @discardableResult
-  package mutating func resetPrefixCache() -> Bool {
-    var block = pool.freeBlock(after: nil)
-    while let free = block {
-      cache.remove(free)
-      block = pool.freeBlock(after: free)
-    }
-    return cache.count == 0
-  }
-
   // MARK: Giving back
 
-  /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and its slot.
+  /// Takes a running sequence's blocks and its slot.
   mutating func release(_ slot: SlotID) {
+    keepPartialBlock(of: slot)
+    vacate(slot)
+    freeSlots.append(slot)
+    releases.append(slot)
+  }
+
+  /// Takes a running sequence's blocks (last first: a chain is evicted from its end) and leaves its slot to the caller.
+  mutating func vacate(_ slot: SlotID) {
     while let block = tables.removeLast(slot) { giveBack(block) }
     let index = Int(slot.rawValue)
     let group = running[index].group
@@ -254,12 +280,9 @@ package struct Scheduler: ~Copyable {
     terminators[index] = []
     drafts?.release(slot)
     if let position = order.firstIndex(of: slot) { order.remove(at: position) }
-    freeSlots.append(slot)
-    releases.append(slot)
     waiting.stoppedRunning(running[index].key.lane)
     groups[group].running -= 1
     if groups[group].running == 0 { runningRequests -= 1 }
-    if groups[group].leader == slot { groups[group].leader = nil }
   }
 
   /// One choice less; the last one takes its group along.

@@ -21,6 +21,13 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var maxModelLength: Int
   /// Whether full blocks are kept and found again by their tokens.
   package var enablePrefixCaching = true
+  /// Whether what a block costs to compute again decides, beside its age, which cached block is evicted; else age alone.
+  package var evictsByCost = false
+  /// Tokens of context at which attention to them costs as much as the rest of a token does. ≥ 1. Decides what is evicted
+  /// and how long prompts share a step, never what is computed.
+  package var attentionCostTokens = 8_192
+  /// Whether prompts that take several steps let those that end in one pass, every other step.
+  package var adaptsLongPrefill = false
   /// Whether a prompt may be computed in pieces. Without, a prompt is scheduled whole or not at all.
   package var enableChunkedPrefill = true
   /// Longest piece of one prompt per step, in tokens; 0 = the token budget. Ignored without chunked prefill.
@@ -80,6 +87,9 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     if longPrefillThreshold < 0 {
       found.append("The scheduler's longPrefillThreshold must not be negative, not \(longPrefillThreshold).")
     }
+    if attentionCostTokens < 1 {
+      found.append("The scheduler's attentionCostTokens must be at least 1, not \(attentionCostTokens).")
+    }
     if !(0..<1).contains(watermark) {
       found.append("The scheduler's watermark must be at least 0 and less than 1, not \(watermark).")
     }
@@ -100,15 +110,22 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     BlockRanges(deviceCount: blockCount, hostCount: hostBlockCount, overflowCount: overflowBlockCount)
   }
 
-  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole.
-  package var sequenceBlocks: Int { enableChunkedPrefill ? ranges.count : blockCount }
+  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole, and so
+  /// must what several choices of a request share.
+  package func sequenceBlocks(choices: Int = 1) -> Int {
+    enableChunkedPrefill && choices == 1 ? ranges.count : blockCount
+  }
 
   /// Most prompt + output tokens of one sequence: the model's length, or what all places hold. The last output token is
   /// never computed, so it needs no place.
-  package var contextLimit: Int { min(maxModelLength, sequenceBlocks * blockSize + 1) }
+  package func contextLimit(choices: Int) -> Int {
+    min(maxModelLength, sequenceBlocks(choices: choices) * blockSize + 1)
+  }
+
+  package var contextLimit: Int { contextLimit(choices: 1) }
 
   /// Most blocks one sequence can hold.
-  package var maxBlocksPerSequence: Int { min(sequenceBlocks, blocks(for: maxModelLength)) }
+  package var maxBlocksPerSequence: Int { min(sequenceBlocks(), blocks(for: maxModelLength)) }
 
   /// Blocks that an admission leaves free.
   package var watermarkBlocks: Int { Int((watermark * Double(blockCount)).rounded(.up)) }

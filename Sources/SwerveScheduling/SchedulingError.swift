@@ -12,6 +12,9 @@ package enum SchedulingError: Error, Hashable, CustomStringConvertible {
   case promptTooLong(tokens: Int, limit: Int)
   /// Prompt + output need more blocks than the whole pool has.
   case exceedsPool(blocks: Int, available: Int, blockSize: Int)
+  /// More hypotheses of a beam search than can be computed in one step.
+  case beamsTooWide(width: Int, limit: Int)
+  case searchWithoutTokens
   /// Without chunked prefill: prompt + output (recomputed whole after a preemption) exceed the budget of a step.
   case exceedsStep(tokens: Int, budget: Int)
 
@@ -29,6 +32,10 @@ package enum SchedulingError: Error, Hashable, CustomStringConvertible {
     case .exceedsPool(let blocks, let available, let blockSize):
       "The request may need \(blocks) KV blocks of \(blockSize) tokens and the whole pool has \(available); reduce "
         + "max_tokens, shorten the prompt or give the KV cache more memory."
+    case .beamsTooWide(let width, let limit):
+      "A beam search of width \(width) needs as many sequences and tokens in one step, and there are \(limit); ask for "
+        + "fewer beams, or raise --max-num-seqs (and --max-num-batched-tokens)."
+    case .searchWithoutTokens: "A beam search needs max_tokens of at least 1, got 0."
     case .exceedsStep(let tokens, let budget):
       "The request may compute \(tokens) tokens at once and a step takes \(budget); enable chunked prefill, raise "
         + "--max-num-batched-tokens or reduce max_tokens."

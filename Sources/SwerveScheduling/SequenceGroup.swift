@@ -19,8 +19,10 @@ struct SequenceGroup {
   var unfinished: Int32
   /// Choices that hold a slot.
   var running: Int32 = 0
-  /// The slot of the choice that computes the prompt for the others, while it does.
-  var leader: SlotID?
+  /// Prompt tokens that the first choice found in the prefix cache.
+  var cachedTokens: Int32 = 0
+  /// The hypotheses, where the request is a beam search; it is one choice of one or more sequences.
+  var beams: BeamGroup?
 }
 
 /// The requests under way, by index and by id. Warm: touched when a request comes, enters a slot or goes.

@@ -25,8 +25,9 @@ package struct WaitingRequest: Sendable {
   package var tenant: UInt64 = 0
   /// Index into the scheduler's service rules; 0 without any.
   package var serviceClass: Int32 = 0
-  /// Whether it goes on with a request that ran before: then the queue timeout is not its business.
-  package var isContinuation = false
+  /// Hypotheses of a beam search at most; nil = no search. ≥ 1, with `n` 1. The scheduler computes and keeps them, who
+  /// owns the search chooses their tokens (`continueBeams`) and ends it (`endBeams`).
+  package var beamWidth: Int?
 
   package init(
     request: RequestID, promptTokens: [TokenID], n: Int = 1, sampling: SamplingState, priority: Int = 0,

@@ -22,6 +22,8 @@ package struct Simulation: ~Copyable {
 
   private var lives: [Life]
   private var next = 0
+  /// Requests that waited when the last step ended.
+  private var waitingAfterStep = 0
   private var plan = StepPlan()
   private var result = StepResult()
   private var outputs: [SequenceOutput] = []
@@ -75,7 +77,7 @@ package struct Simulation: ~Copyable {
       let request = requests[next]
       let waiting = scheduler.statistics
       report.arrived(request)
-      if waiting.waitingRequests >= limits.requests ?? .max
+      if isQueueFull(waiting)
         || waiting.waitingTokens > 0
           && waiting.waitingTokens + Int(request.promptTokens) > limits.tokens ?? .max
       {
@@ -89,6 +91,13 @@ package struct Simulation: ~Copyable {
       }
       next += 1
     }
+  }
+
+  /// As the engine's front sees it: what waited after the last step, and what came since as far as slots may take it.
+  private func isQueueFull(_ now: EngineStatistics) -> Bool {
+    guard let limit = limits.requests else { return false }
+    return waitingAfterStep >= limit
+      || now.runningRequests + now.waitingRequests >= limit + scheduler.configuration.maxSequences
   }
 
   private mutating func step() throws {
@@ -105,6 +114,7 @@ package struct Simulation: ~Copyable {
     scheduler.apply(plan, result, into: &outputs)
     report.stepped(seconds: Double(cost) * 1e-9, plan, blocks: scheduler.pool.usedCount)
     for output in outputs { take(output) }
+    waitingAfterStep = scheduler.statistics.waitingRequests
     try afterStep?(scheduler, plan, now)
   }
 

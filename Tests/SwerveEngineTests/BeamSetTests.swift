@@ -30,7 +30,8 @@ import Testing
   }
 
   private func search(width: Int, maxTokens: Int, early: Bool, penalty: Float = 1) -> BeamSet {
-    var beams = BeamSet(width: width, maxTokens: maxTokens, lengthPenalty: penalty, stopsEarly: early)
+    var beams = BeamSet(
+      width: width, maxTokens: maxTokens, lengthPenalty: penalty, earlyStopping: early ? .whenFull : .whenUnlikely)
     while !beams.isDone {
       beams.advance(beams.running.map { next($0.tokens) }, endTokens: [7])
     }
@@ -74,5 +75,44 @@ import Testing
       #expect((beam.endToken == 7) == (beam.tokens.last == 7))
     }
     #expect(Set(best.map(\.beam.tokens)).count == 4)
+  }
+
+  @Test func patienceNeverFindsAWorseBeam() {
+    for width in 2...5 {
+      var penalties: [Float] = [0.5, 1, 2]
+      if width == 2 { penalties.append(-1) }
+      for penalty in penalties {
+        func best(_ stopping: EarlyStopping) -> (score: Float, length: Int) {
+          var beams = BeamSet(width: width, maxTokens: 12, lengthPenalty: penalty, earlyStopping: stopping)
+          var steps = 0
+          while !beams.isDone {
+            beams.advance(beams.running.map { next($0.tokens) }, endTokens: [7])
+            steps += 1
+          }
+          return (beams.best(1)[0].score, steps)
+        }
+        let (eager, likely, patient) = (best(.whenFull), best(.whenUnlikely), best(.never))
+        #expect(eager.score <= likely.score && likely.score <= patient.score)
+        #expect(eager.length <= likely.length && likely.length <= patient.length)
+      }
+    }
+  }
+
+  /// Three tokens, two of which end: the best two of the first step end, and with patience too nothing can follow.
+  @Test(arguments: [EarlyStopping.whenFull, .whenUnlikely, .never])
+  func aSearchEndsWhereAllOfTheBestEnd(stopping: EarlyStopping) {
+    var beams = BeamSet(width: 2, maxTokens: 9, lengthPenalty: 3, earlyStopping: stopping)
+    beams.advance([[(6, -0.5), (7, -1), (0, -2)]], endTokens: [6, 7])
+    #expect(beams.isDone)
+    #expect(beams.best(2).map(\.beam.tokens) == [[6], [7]])
+  }
+
+  @Test func parentsAreThePlacesBeamsGoOnFrom() {
+    var beams = BeamSet(width: 3, maxTokens: 6, lengthPenalty: 1, earlyStopping: .never)
+    while !beams.isDone {
+      let before = beams.running
+      beams.advance(before.map { next($0.tokens) }, endTokens: [])
+      for beam in beams.running { #expect(before[beam.parent].tokens == Array(beam.tokens.dropLast())) }
+    }
   }
 }

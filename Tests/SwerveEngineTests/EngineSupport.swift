@@ -1,5 +1,6 @@
 import SwerveCore
 import SwerveEngine
+import Testing
 
 /// What one choice came to, in a form that two runs can be compared by, bit for bit.
 struct Outcome: Equatable, Sendable {
@@ -72,4 +73,14 @@ func textRequest(
   var params = SamplingParams(temperature: 0, maxTokens: 24)
   change(&params)
   return GenerationRequest(id: id, prompt: .text(text), params: params)
+}
+
+/// Waits until the engine has nothing left to do, and says so when it never does.
+func idle(_ engine: Engine) async throws {
+  for _ in 0..<1000 {
+    let now = engine.statistics
+    if now.runningRequests + now.waitingRequests == 0 { return }
+    try await Task.sleep(for: .milliseconds(10))
+  }
+  Issue.record("requests are still running: \(engine.statistics)")
 }

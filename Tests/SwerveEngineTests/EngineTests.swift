@@ -74,6 +74,28 @@ import Testing
     await engine.stop()
   }
 
+  @Test func aTextFarTooLongIsRefusedBeforeItIsTokenised() async throws {
+    let engine = try await Engine.start(storyConfiguration { $0.maxModelLength = 64 })
+    func refusal(_ text: String, keep: Int? = nil) async throws -> String? {
+      var request = textRequest(text) { $0.maxTokens = 1 }
+      request.truncatePromptTokens = keep
+      do {
+        _ = try await engine.answer(request)
+        return nil
+      } catch let error as RequestError {
+        #expect(error.kind == .badRequest && error.param == "prompt")
+        return error.message
+      }
+    }
+    // The message says how many tokens there are, or how many at least where they were not counted.
+    let long = String(repeating: "Once upon a time. ", count: 100)
+    #expect(try await refusal(long)?.contains("has at least") == false)
+    let endless = String(repeating: "Once upon a time. ", count: 100_000)
+    #expect(try await refusal(endless)?.hasPrefix("The prompt has at least ") == true)
+    #expect(try await refusal(long, keep: 20) == nil)
+    await engine.stop()
+  }
+
   @Test func aClientThatLeavesIsForgotten() async throws {
     let engine = try await Engine.start(storyConfiguration())
     let task = Task {
@@ -293,16 +315,6 @@ import Testing
     let weights = try #require(plan.report.memoryTable.first { $0.contains("  weights") })
     #expect(weights.contains("(\(method.rawValue)") == (method != .none))
     #expect((plan.report.memory.weights < plain.report.memory.weights) == (method != .none))
-  }
-
-  /// Waits until nothing runs; fails after many steps' worth of time.
-  private func idle(_ engine: Engine) async throws {
-    for _ in 0..<1000 {
-      let now = engine.statistics
-      if now.runningRequests + now.waitingRequests == 0 { return }
-      try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record("requests are still running: \(engine.statistics)")
   }
 }
 

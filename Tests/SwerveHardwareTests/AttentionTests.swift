@@ -208,18 +208,29 @@ import Testing
     }
   }
 
-  @Test func `A copied block reads like the original in every layer`() throws {
+  @Test(arguments: KVType.allCases, [16, 64])
+  func `A copied block reads like the original in every layer, scales included`(_ type: KVType, _ tokens: Int) throws {
     let device = try device(.scalar)
-    let layout = try KVLayout(type: .bfloat16, blockTokens: 16, headCount: 2, headDim: 24, layerCount: 3)
+    let layout = try KVLayout(type: type, blockTokens: tokens, headCount: 2, headDim: 24, layerCount: 3)
     let cache = try KVCache(layout: layout, blockCount: 4, device: device)
+    var generator = SystemRandomNumberGenerator()
     for layer in 0..<3 {
-      memset(cache.address(layer: layer, block: BlockID(1)), Int32(layer + 5), layout.blockLayerBytes)
+      let bytes = UnsafeMutableRawBufferPointer(
+        start: cache.address(layer: layer, block: BlockID(1)), count: layout.blockLayerBytes)
+      for index in bytes.indices { bytes[index] = UInt8.random(in: 1...UInt8.max, using: &generator) }
     }
     cache.copyBlock(from: BlockID(1), to: BlockID(3))
+    // In place is nothing to do, and no overlap.
+    cache.copyBlock(from: BlockID(3), to: BlockID(3))
     for layer in 0..<3 {
       let from = cache.address(layer: layer, block: BlockID(1)), to = cache.address(layer: layer, block: BlockID(3))
       #expect(memcmp(from, to, layout.blockLayerBytes) == 0)
-      #expect(cache.address(layer: layer, block: BlockID(2)).load(as: UInt8.self) == 0)
+      // Nobody else's bytes: the neighbours are as they were.
+      for other in [0, 2] {
+        let bytes = UnsafeRawBufferPointer(
+          start: cache.address(layer: layer, block: BlockID(other)), count: layout.blockLayerBytes)
+        #expect(bytes.allSatisfy { $0 == 0 })
+      }
     }
   }
 

@@ -60,6 +60,24 @@ import Testing
     #expect(one.workerNodes == [0] && one.nodeIDs.count == 1)
   }
 
+  @Test func `A quota bounds the workers and not the nodes they may be on`() throws {
+    // Eight CPUs' worth of time on a machine of 64, and the wish for the last node: its CPUs are not among the first eight.
+    let plan = try WorkerPlan(
+      .init(nodes: [3]), topology: Self.large, allowed: Array(0..<64), quota: 8, threadCount: nil)
+    #expect(plan.cpus.count == 8 && plan.cpus.allSatisfy(Self.large.nodes[3].cpus.contains))
+    let all = try WorkerPlan(.init(), topology: Self.large, allowed: Array(0..<64), quota: 8, threadCount: nil)
+    #expect(all.workerNodes == [0, 0, 1, 1, 2, 2, 3, 3])
+    let few = try WorkerPlan(
+      .init(cpus: [3, 4]), topology: Self.large, allowed: Array(0..<64), quota: 8, threadCount: nil)
+    #expect(few.cpus == [3, 4])
+    let asked = try WorkerPlan(.init(), topology: Self.large, allowed: Array(0..<64), quota: 2, threadCount: 16)
+    #expect(asked.cpus.count == 16)
+  }
+
+  @Test func `Lists of CPUs are written as they are read`() {
+    for text in ["0-3,8,10-11", "5", "", "0,2,4"] { #expect(CPUList.text(CPUList.parse(text) ?? [-1]) == text) }
+  }
+
   @Test func `What is not there is refused with what is`() {
     func refusal(_ binding: NUMABinding, threads: Int? = nil, _ topology: NUMATopology = Self.large) -> String {
       do {

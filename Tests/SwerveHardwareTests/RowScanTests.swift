@@ -58,6 +58,35 @@ import Testing
     }
   }
 
+  /// Far below the largest logit a token's mass is zero in single precision: it must never be the one found, also where
+  /// roundings leave more than all masses.
+  @Test(arguments: testedSets, [17, 64, 100, 1024]) func `A token without mass is never found`(
+    _ set: KernelSet, _ columns: Int
+  ) throws {
+    let row = UnsafeMutableBufferPointer<Float>.allocate(capacity: columns)
+    defer { row.deallocate() }
+    let device = try device(set)
+    for likely in [[0], [columns / 2], [3, columns / 2 + 1], [columns - 1], []] {
+      row.initialize(repeating: -300)
+      for token in likely { row[token] = 2 }
+      let maxima = [likely.isEmpty ? -300 : Float(2)]
+      try maxima.withUnsafeBufferPointer { maxima in
+        let scan = device.scan(row, maxima: try #require(maxima.baseAddress))
+        let all = scan.bound(below: -.infinity)
+        for left in [0, 0.5, 1 - 1e-7, 1, 1 + 1e-7, 1.5, 2 - 1e-7, 2, 2 + 1e-7, 10, .infinity] {
+          let found = scan.find(before: all, shift: 2, piece: 0, left: left)
+          let place = left < 1 ? 0 : 1
+          #expect(found == (likely.isEmpty ? nil : likely[min(place, likely.count - 1)]), "\(likely), left \(left)")
+        }
+        // A bound in the middle: those before it with the same logit count, others do not.
+        if let last = likely.last {
+          let found = scan.find(before: scan.bound(of: last), shift: 2, piece: 0, left: 5)
+          #expect(found == likely.dropLast().last)
+        }
+      }
+    }
+  }
+
   private func checkMasses(_ scan: RowScan, _ bound: RowScan.Bound, before: [Int]) {
     let shift: Float = 3.75
     var masses = [Double](repeating: -1, count: scan.pieces)

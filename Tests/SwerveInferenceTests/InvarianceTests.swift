@@ -131,46 +131,96 @@ import Testing
     }
   }
 
-  @Test(arguments: [ElementType.float32, .bfloat16])
-  func `a copied block continues like its original`(type: ElementType) throws {
+  @Test(arguments: KVType.allCases)
+  func `a copied block continues like its original, and so does the original beside it`(kvType: KVType) throws {
     let files = Fixture.files("qwen2")
     let item = try Fixture.golden("qwen2").cases[3]
-    func continuation(copies: Bool) throws -> [TokenID] {
+    /// Tokens of a sequence and, from the third step on, of another one that goes on in copies of its blocks.
+    func continuation(copies: Bool) throws -> [[TokenID]] {
       let device = try CPUDevice(configuration: CPUConfiguration(threadCount: 1, isPinned: false))
-      let limits = RunnerLimits(rows: 128, sequences: 1, contextTokens: 128)
+      let limits = RunnerLimits(rows: 128, sequences: 2, contextTokens: 128)
       let runner = try ModelRunner(
-        RunnerConfiguration(model: try ModelConfiguration(files), type: type, limits: limits), files: files,
-        device: device, blockCount: 16)
+        RunnerConfiguration(
+          model: try ModelConfiguration(files), type: .bfloat16, kvType: kvType, limits: limits),
+        files: files, device: device, blockCount: 16)
       var plan = StepPlan()
       var result = StepResult()
       let sampling = SamplingState(params: Harness.greedy(), seed: 0, badWordTokens: [], terminators: [])
-      let id = SequenceID(request: RequestID(rawValue: 1), index: 0)
-      var tokens = item.prompt
-      var computed = 0
-      plan.admissions = [
-        Admission(
-          sequence: id, slot: SlotID(0), sampling: sampling, tokens: tokens, promptTokens: tokens.count)
-      ]
+      var tokens = [item.prompt]
+      var computed = [0]
       for step in 0..<10 {
-        // From the third step on the sequence lives in copies of its blocks.
-        let moved = copies && step >= 2
-        if copies, step == 2 { plan.copies = (0..<5).map { BlockCopy(from: BlockID($0), to: BlockID(15 - $0)) } }
-        plan.blocks = (0..<5).map { BlockID(moved ? 15 - $0 : $0) }
-        plan.tokens = Array(tokens[computed...])
-        plan.sequences = [
-          SequenceStep(
-            sequence: id, slot: SlotID(0), firstRow: 0, rowCount: Int32(tokens.count - computed),
-            contextTokens: Int32(computed), promptTokens: Int32(item.prompt.count), firstBlock: 0, blockCount: 5,
-            samples: true)
-        ]
+        if step == 0 || copies && step == 2 {
+          plan.admissions = [
+            Admission(
+              sequence: SequenceID(request: RequestID(rawValue: 1), index: Int32(step)), slot: SlotID(step / 2),
+              sampling: sampling, tokens: tokens[0], promptTokens: item.prompt.count)
+          ]
+        }
+        if copies, step == 2 {
+          plan.copies = (0..<5).map { BlockCopy(from: BlockID($0), to: BlockID(15 - $0)) }
+          tokens.append(tokens[0])
+          computed.append(computed[0])
+        }
+        for index in tokens.indices {
+          let context = computed[index]
+          plan.sequences.append(
+            SequenceStep(
+              sequence: SequenceID(request: RequestID(rawValue: 1), index: Int32(2 * index)), slot: SlotID(index),
+              firstRow: Int32(plan.tokens.count), rowCount: Int32(tokens[index].count - context),
+              contextTokens: Int32(context), promptTokens: Int32(item.prompt.count),
+              firstBlock: Int32(plan.blocks.count), blockCount: 5, samples: true))
+          plan.tokens += tokens[index][context...]
+          plan.blocks += (0..<5).map { BlockID(index == 1 ? 15 - $0 : $0) }
+        }
         try runner.execute(plan, into: &result)
-        computed = tokens.count
-        tokens.append(result.samples[0].token)
+        for index in tokens.indices {
+          computed[index] = tokens[index].count
+          tokens[index].append(result.samples[index].token)
+        }
         plan.removeAll()
       }
-      return Array(tokens[item.prompt.count...])
+      return tokens
     }
-    #expect(try continuation(copies: true) == continuation(copies: false))
+    let alone = try continuation(copies: false)[0]
+    #expect(try continuation(copies: true) == [alone, alone])
+  }
+
+  @Test func `a row sampled for several sequences gives each the token of its own seed`() throws {
+    let files = Fixture.files("qwen2")
+    let prompt = try Fixture.golden("qwen2").cases[3].prompt
+    /// First tokens of four choices: computed one by one, or from one row.
+    func first(together: Bool) throws -> [Sample] {
+      let device = try CPUDevice(configuration: CPUConfiguration(threadCount: 2, isPinned: false))
+      let runner = try ModelRunner(
+        RunnerConfiguration(
+          model: try ModelConfiguration(files), type: .bfloat16,
+          limits: RunnerLimits(rows: 512, sequences: 4, contextTokens: 128)),
+        files: files, device: device, blockCount: 32)
+      var params = SamplingParams(temperature: 1.5)
+      params.logprobs = 2
+      let sampling = SamplingState(params: params, seed: 11, badWordTokens: [], terminators: [])
+      var plan = StepPlan()
+      for choice in 0..<4 {
+        let id = SequenceID(request: RequestID(rawValue: 1), index: Int32(choice))
+        plan.admissions.append(
+          Admission(
+            sequence: id, slot: SlotID(choice), sampling: sampling, tokens: prompt, promptTokens: prompt.count))
+        let rides = together && choice > 0
+        plan.sequences.append(
+          SequenceStep(
+            sequence: id, slot: SlotID(choice), firstRow: Int32(plan.tokens.count),
+            rowCount: rides ? 0 : Int32(prompt.count), contextTokens: rides ? Int32(prompt.count) : 0,
+            promptTokens: Int32(prompt.count), firstBlock: Int32(plan.blocks.count), blockCount: 5, samples: true))
+        if !rides { plan.tokens += prompt }
+        plan.blocks += (0..<5).map { BlockID($0 + (rides ? 0 : 5 * choice)) }
+      }
+      var result = StepResult()
+      try runner.execute(plan, into: &result)
+      return result.samples
+    }
+    let alone = try first(together: false)
+    #expect(try first(together: true) == alone)
+    #expect(Set(alone.map(\.token)).count > 1)
   }
 }
 

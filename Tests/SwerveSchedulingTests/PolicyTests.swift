@@ -201,13 +201,26 @@ private func rule(
       #expect(harness.statistics.oldestArrival == [2, 3, 4].first { !expired.contains($0) })
     }
     #expect(expired == [2, 3, 4])
-    // What goes on with a request that ran is not given up.
-    var more = WaitingRequest(request: RequestID(rawValue: 9), promptTokens: tokens(0..<4), sampling: sampling())
-    more.isContinuation = true
-    try harness.scheduler.add(more)
-    #expect(harness.statistics.waitingTokens == 4)
     try harness.drain()
-    #expect(harness.tokens(1).count == 20 && harness.tokens(9).count == 8)
+    #expect(harness.tokens(1).count == 20)
+  }
+
+  @Test func `a beam search is given up like any request that waits too long`() throws {
+    var numbers = configuration(sequences: 2)
+    numbers.queueTimeout = 5
+    let harness = try Harness(numbers)
+    try harness.add(1, tokens(0..<4), sampling(maxTokens: 20))
+    try harness.step()
+    // Waits for two slots, and one is taken.
+    try harness.addSearch(2, tokens(0..<4), width: 2, maxTokens: 4, arrival: 2)
+    var expired: [UInt64] = []
+    while harness.now < 10 {
+      try harness.step()
+      expired += harness.expired.map(\.rawValue)
+    }
+    #expect(expired == [2])
+    try harness.drain()
+    #expect(harness.tokens(1).count == 20 && harness.endedSearches.isEmpty)
   }
 
   @Test func `a class that does not exist is refused`() throws {

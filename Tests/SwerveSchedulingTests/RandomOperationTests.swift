@@ -11,10 +11,12 @@ import Testing
     getenv("SWERVE_TEST_SEED").flatMap { UInt64(String(cString: $0)) } ?? UInt64.random(in: 0...UInt64.max)
 
   #if DEBUG
-    private static let operations = 100_000
+    private static let shortRun = 100_000
   #else
-    private static let operations = 400_000
+    private static let shortRun = 400_000
   #endif
+  /// `SWERVE_LONG=1` takes minutes.
+  private static let operations = getenv("SWERVE_LONG") == nil ? shortRun : 4_000_000
 
   @Test func `every request gives the tokens it gives alone, whatever happens around it`() throws {
     print("random operations: SWERVE_TEST_SEED=\(Self.seed)")
@@ -47,6 +49,8 @@ import Testing
     #expect(totals.storeReads > 5_000)
     #expect(totals.recoveries > 50)
     #expect(totals.parked > 500)
+    #expect(totals.searches > 1_000 && totals.searchesEnded > 500)
+    #expect(totals.copies > 2_000)
   }
 }
 
@@ -54,6 +58,7 @@ private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
   var movedToHost = 0, movedToStore = 0, storeReads = 0, recoveries = 0, parked = 0
+  var searches = 0, searchesEnded = 0, copies = 0
 }
 
 /// One configuration and one history.
@@ -67,6 +72,7 @@ private final class Episode {
     var deadline: Int
     /// Steps it can take when it is alone.
     var cost: Int
+    var isSearch = false
     /// Choices ended from outside: what they produced is a beginning of the reference.
     var truncated: Set<Int32> = []
     var ended: Set<Int32> = []
@@ -103,11 +109,15 @@ private final class Episode {
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
     numbers.groupsLengths = generator.chance(15)
+    numbers.evictsByCost = generator.chance(50)
+    numbers.attentionCostTokens = Int.random(in: 1...100, using: &generator)
+    numbers.adaptsLongPrefill = generator.chance(40)
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
     let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
     isOrdered =
-      policy is FirstComeFirstServed && !numbers.groupsLengths && numbers.ranges.count == numbers.blockCount
+      policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
+      && numbers.ranges.count == numbers.blockCount
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)
@@ -139,7 +149,8 @@ private final class Episode {
     for _ in 0..<operations {
       totals.operations += 1
       switch Int.random(in: 0..<100, using: &generator) {
-      case 0..<18: try add(&totals)
+      case 0..<15: try add(&totals)
+      case 15..<18: try addSearch(&totals)
       case 18..<21: cancelAny()
       case 21..<24: finishAny()
       case 24:
@@ -168,6 +179,33 @@ private final class Episode {
     if moved.blocksToHost != harness.runner.movedToHost || moved.blocksToStore != harness.runner.movedToStore {
       throw RunnerFault(description: "the scheduler counts other moves than it planned: \(moved)")
     }
+    totals.copies += harness.runner.copies
+  }
+
+  private func addSearch(_ totals: inout Totals) throws {
+    let id = nextID
+    nextID += 1
+    let base = prefixes.randomElement(using: &generator) ?? []
+    let prompt = Array(base.prefix(Int.random(in: 1...max(base.count, 1), using: &generator)))
+    let width = Int.random(in: 1...5, using: &generator)
+    let maxTokens = generator.chance(20) ? nil : Int.random(in: 1...16, using: &generator)
+    do {
+      try harness.addSearch(
+        id, prompt, width: width, maxTokens: maxTokens, arrival: harness.now, salt: generator.chance(20) ? [9] : [],
+        skip: generator.chance(10), tenant: UInt64.random(in: 0..<4, using: &generator),
+        serviceClass: Int32.random(in: 0..<Int32(max(numbers.serviceRules.count, 1)), using: &generator),
+        priority: Int.random(in: 0..<3, using: &generator), seed: generator.next())
+    } catch is SchedulingError {
+      return
+    }
+    totals.searches += 1
+    let output = harness.searches[id]?.maxTokens ?? 0
+    // Waits until its slots are free together.
+    let wait = numbers.maxSequences * (3 * numbers.maxModelLength + 2)
+    let cost = width * (prompt.count + 2 * output + 2) + wait
+    live[id] = Live(
+      prompt: prompt, salt: [], sampling: sampling(), n: 1,
+      deadline: isOrdered ? steps + 2 * costOfAll() + 2 * cost + 10 : .max, cost: cost, isSearch: true)
   }
 
   private func add(_ totals: inout Totals) throws {
@@ -185,7 +223,7 @@ private final class Episode {
       topK: generator.chance(40) ? Int.random(in: 1...2, using: &generator) : 0)
     let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
     let salt: [UInt8] = generator.chance(20) ? [9] : []
-    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
+    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens, choices: n)
     do {
       try harness.add(
         id, Array(prompt), n: n, state, priority: Int.random(in: 0..<3, using: &generator), arrival: harness.now,
@@ -199,7 +237,7 @@ private final class Episode {
     if !fits { throw RunnerFault(description: "accepted what does not fit") }
     totals.requests += 1
     // Alone, a choice computes its known tokens one by one at worst, once; the first in order is never preempted.
-    let output = min(maxTokens ?? .max, numbers.contextLimit - prompt.count)
+    let output = min(maxTokens ?? .max, numbers.contextLimit(choices: n) - prompt.count)
     let cost = n * (prompt.count + 2 * max(output, 0) + 2)
     // Those before it, itself, and for each of its choices a slot's worth of later ones that came while it waited for
     // its sibling.
@@ -222,7 +260,13 @@ private final class Episode {
   private func finishAny() {
     guard let id = randomID(), let request = live[id] else { return }
     let choice = Int32.random(in: 0..<request.n, using: &generator)
-    if harness.finish(sequence(id, choice)) { end(id, choice, truncated: true) }
+    guard harness.finish(sequence(id, choice)) else { return }
+    if request.isSearch {
+      harness.searches[id] = nil
+      live[id] = nil
+    } else {
+      end(id, choice, truncated: true)
+    }
   }
 
   private func end(_ id: UInt64, _ choice: Int32, truncated: Bool) {
@@ -260,7 +304,13 @@ private final class Episode {
     }
     for request in harness.expired where live.removeValue(forKey: request.rawValue) != nil { totals.expired += 1 }
     harness.expired = []
+    for id in harness.endedSearches where live.removeValue(forKey: id) != nil { totals.searchesEnded += 1 }
+    harness.endedSearches = []
     for output in harness.outputs where output.finish != nil {
+      if live[output.sequence.request.rawValue]?.isSearch == true {
+        live[output.sequence.request.rawValue] = nil
+        continue
+      }
       end(output.sequence.request.rawValue, output.sequence.index, truncated: output.finish == .error)
     }
     try verifyEnded(&totals)
@@ -273,7 +323,8 @@ private final class Episode {
     for (id, request) in live where request.ended.count == Int(request.n) {
       for choice in 0..<request.n {
         let alone = FakeModel.reference(
-          prompt: request.prompt, salt: request.salt, sampling: request.sampling, choice: choice, contextLimit: limit())
+          prompt: request.prompt, salt: request.salt, sampling: request.sampling, choice: choice,
+          contextLimit: limit(request.n))
         let got = harness.tokens(id, choice)
         if request.truncated.contains(choice) {
           totals.truncated += 1
@@ -292,8 +343,9 @@ private final class Episode {
     }
   }
 
-  private func limit() -> Int {
-    numbers.enableChunkedPrefill ? numbers.contextLimit : min(numbers.contextLimit, numbers.maxBatchedTokens + 1)
+  private func limit(_ n: Int32) -> Int {
+    let limit = numbers.contextLimit(choices: Int(n))
+    return numbers.enableChunkedPrefill ? limit : min(limit, numbers.maxBatchedTokens + 1)
   }
 
   private func verifyDrained() throws {

@@ -61,6 +61,42 @@ import Testing
     #expect(try refusal(whole, maxTokens: 9) == .exceedsPool(blocks: 12, available: 3, blockSize: 4))
   }
 
+  @Test func `a prompt whose cached beginning fills the device is let in`() throws {
+    let harness = try Harness(numbers(device: 6, host: 5, store: 80))
+    let prompt = tokens((0..<90).map { $0 % 61 })
+    try harness.add(1, Array(prompt[..<23]), sampling(maxTokens: 2))
+    try harness.drain()
+    // A look-up finds five full blocks, then all six.
+    try harness.add(2, Array(prompt[..<24]), sampling(maxTokens: 1))
+    try harness.drain()
+    try harness.add(3, prompt, sampling(maxTokens: 20))
+    try harness.drain()
+    #expect(harness.tokens(3) == expected(prompt, sampling(maxTokens: 20), harness))
+    #expect(harness.cached(3) == 20)
+  }
+
+  @Test func `choices and beams stay on the device`() throws {
+    let harness = try Harness(numbers(device: 12, host: 20, store: 80))
+    let prompt = tokens(0..<18)
+    #expect(throws: SchedulingError.exceedsPool(blocks: 15, available: 12, blockSize: 4)) {
+      try harness.add(1, prompt, n: 2, sampling(maxTokens: 40))
+    }
+    try harness.add(2, prompt, sampling(maxTokens: 40))
+    try harness.add(3, prompt, n: 2, sampling(maxTokens: 15))
+    try harness.add(4, tokens(30..<45), sampling(maxTokens: 30))
+    try harness.addSearch(5, tokens(5..<12), width: 2, maxTokens: 12)
+    try harness.drain()
+    #expect(harness.tokens(2) == expected(prompt, sampling(maxTokens: 40), harness))
+    #expect(harness.endedSearches == [5])
+    #expect(harness.tokens(4) == expected(tokens(30..<45), sampling(maxTokens: 30), harness))
+    for choice in 0..<2 {
+      let alone = FakeModel.reference(
+        prompt: prompt, salt: [], sampling: sampling(maxTokens: 15), choice: Int32(choice), contextLimit: 49)
+      #expect(harness.tokens(3, Int32(choice)) == alone.tokens)
+    }
+    #expect(harness.statistics.overflow.blocksToHost + harness.statistics.overflow.blocksToStore > 0)
+  }
+
   @Test func `short requests run beside a long one`() throws {
     let harness = try Harness(numbers(device: 8, host: 4, store: 60))
     let long = tokens((0..<150).map { $0 % 59 })

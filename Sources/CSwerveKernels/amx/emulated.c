@@ -82,8 +82,10 @@ static void dot(unit *u, int sum, int a, int b) {
 #define STORE(t, ...) store(tiles, t, __VA_ARGS__)
 #define DOT(c, a, b) (tiles->bytes ? dot_bytes : dot)(tiles, c, a, b)
 #define PREFETCH(w, stride) (void)0
+#define PREFETCH_LINE(line) (void)(line)
 
 #include "multiply.h"
+#include "groups.h"
 
 void swerve_amx_emulated_multiply(const swerve_tile *t) {
   unit tiles = {.bytes = false};
@@ -93,4 +95,18 @@ void swerve_amx_emulated_multiply(const swerve_tile *t) {
 void swerve_amx_emulated_multiply_int8(const swerve_tile *t) {
   unit tiles = {.bytes = true};
   multiply_tiles(&tiles, t);
+}
+
+void swerve_amx_emulated_score(const swerve_groups *t) {
+  if (t->steps % 16 != 0) {
+    swerve_groups_score(swerve_amx_emulated_multiply, t);
+    return;
+  }
+  unit tiles = {.bytes = false};
+  score_groups(&tiles, t);
+}
+
+void swerve_amx_emulated_weigh(const swerve_groups *t) {
+  unit tiles = {.bytes = false};
+  weigh_groups(&tiles, t);
 }

@@ -1,5 +1,5 @@
 /* The matrix loop of bfloat16, and that of bytes, over tiles, included once for the instructions (native.c) and once for their emulation
- * (emulated.c), which define TILES, CONFIGURE, ZERO, LOAD, STORE, DOT, RELEASE and PREFETCH.
+ * (emulated.c), which define TILES, CONFIGURE, ZERO, LOAD, STORE, DOT and PREFETCH.
  *
  * Tiles 0 ... 3 hold sums, 4 and 5 rows of x, 6 and 7 weights. Up to 16 rows go against 4 blocks, more against 2
  * blocks 32 at a time. Every sum takes its inputs in tiles of 32 (bytes: 64) from first to last, whatever the number of rows; a
@@ -12,6 +12,7 @@ typedef struct {
   float *acc;
   int rows0, rows1; /* of the first and second tile of rows; rows1 may be 0 */
   int blocks;
+  bool cold;        /* the weights come from memory: fetch them ahead */
 } pass;
 
 #define SUM(tile, row, block) (p->acc + (size_t)(row) * (p->acc_bytes / 4) + (block) * 16), p->acc_bytes
@@ -44,36 +45,75 @@ TILE_FUNCTION void store_sums(TILES, const pass *p) {
   }
 }
 
-/* Up to 16 rows against up to 4 blocks: four streams of weights. */
-TILE_FUNCTION void dot_narrow(TILES, const pass *p, size_t tiles_of_k) {
+/* Up to 16 rows against 4 blocks: four streams of weights. */
+TILE_FUNCTION void dot_four(TILES, const pass *p, size_t tiles_of_k, const bool cold) {
+  const size_t xs = p->x_stride, bs = p->block_stride, ss = p->step_stride;
   const char *x = p->x, *w = p->w;
   for (size_t k = 0; k < tiles_of_k; k++) {
-    LOAD(4, x, p->x_stride);
-    LOAD(6, w, p->step_stride);
-    PREFETCH(w, p->step_stride);
+    LOAD(4, x, xs);
+    LOAD(6, w, ss);
+    if (cold) PREFETCH(w, ss);
     DOT(0, 4, 6);
-    if (p->blocks > 1) {
-      LOAD(7, w + p->block_stride, p->step_stride);
-      PREFETCH(w + p->block_stride, p->step_stride);
-      DOT(1, 4, 7);
-    }
-    if (p->blocks > 2) {
-      LOAD(6, w + 2 * p->block_stride, p->step_stride);
-      PREFETCH(w + 2 * p->block_stride, p->step_stride);
-      DOT(2, 4, 6);
-    }
-    if (p->blocks > 3) {
-      LOAD(7, w + 3 * p->block_stride, p->step_stride);
-      PREFETCH(w + 3 * p->block_stride, p->step_stride);
-      DOT(3, 4, 7);
-    }
+    LOAD(7, w + bs, ss);
+    if (cold) PREFETCH(w + bs, ss);
+    DOT(1, 4, 7);
+    LOAD(6, w + 2 * bs, ss);
+    if (cold) PREFETCH(w + 2 * bs, ss);
+    DOT(2, 4, 6);
+    LOAD(7, w + 3 * bs, ss);
+    if (cold) PREFETCH(w + 3 * bs, ss);
+    DOT(3, 4, 7);
     x += 64;
-    w += 16 * p->step_stride;
+    w += 16 * ss;
   }
 }
 
-/* 17 to 32 rows against one or two blocks: four products for four loads. */
-TILE_FUNCTION void dot_square(TILES, const pass *p, size_t tiles_of_k) {
+/* The same against fewer blocks. */
+TILE_FUNCTION void dot_narrow(TILES, const pass *p, size_t tiles_of_k) {
+  const size_t xs = p->x_stride, bs = p->block_stride, ss = p->step_stride;
+  const char *x = p->x, *w = p->w;
+  for (size_t k = 0; k < tiles_of_k; k++) {
+    LOAD(4, x, xs);
+    LOAD(6, w, ss);
+    if (p->cold) PREFETCH(w, ss);
+    DOT(0, 4, 6);
+    if (p->blocks > 1) {
+      LOAD(7, w + bs, ss);
+      if (p->cold) PREFETCH(w + bs, ss);
+      DOT(1, 4, 7);
+    }
+    if (p->blocks > 2) {
+      LOAD(6, w + 2 * bs, ss);
+      if (p->cold) PREFETCH(w + 2 * bs, ss);
+      DOT(2, 4, 6);
+    }
+    x += 64;
+    w += 16 * ss;
+  }
+}
+
+/* 17 to 32 rows against two blocks: four products for four loads. */
+TILE_FUNCTION void dot_square(TILES, const pass *p, size_t tiles_of_k, const bool cold) {
+  const size_t xs = p->x_stride, bs = p->block_stride, ss = p->step_stride;
+  const char *x = p->x, *w = p->w;
+  for (size_t k = 0; k < tiles_of_k; k++) {
+    LOAD(4, x, xs);
+    LOAD(6, w, ss);
+    DOT(0, 4, 6);
+    LOAD(5, x + 16 * xs, xs);
+    DOT(2, 5, 6);
+    if (cold) PREFETCH(w, ss);
+    LOAD(7, w + bs, ss);
+    DOT(1, 4, 7);
+    if (cold) PREFETCH(w + bs, ss);
+    DOT(3, 5, 7);
+    x += 64;
+    w += 16 * ss;
+  }
+}
+
+/* The same against one block. */
+TILE_FUNCTION void dot_column(TILES, const pass *p, size_t tiles_of_k) {
   const char *x = p->x, *w = p->w;
   for (size_t k = 0; k < tiles_of_k; k++) {
     LOAD(4, x, p->x_stride);
@@ -81,13 +121,21 @@ TILE_FUNCTION void dot_square(TILES, const pass *p, size_t tiles_of_k) {
     DOT(0, 4, 6);
     LOAD(5, x + 16 * p->x_stride, p->x_stride);
     DOT(2, 5, 6);
-    if (p->blocks > 1) {
-      LOAD(7, w + p->block_stride, p->step_stride);
-      DOT(1, 4, 7);
-      DOT(3, 5, 7);
-    }
+    if (p->cold) PREFETCH(w, p->step_stride);
     x += 64;
     w += 16 * p->step_stride;
+  }
+}
+
+TILE_FUNCTION void dot_pass(TILES, const pass *p, size_t tiles_of_k) {
+  if (p->rows1) {
+    if (p->blocks < 2) dot_column(TILES_ARGUMENT, p, tiles_of_k);
+    else if (p->cold) dot_square(TILES_ARGUMENT, p, tiles_of_k, true);
+    else dot_square(TILES_ARGUMENT, p, tiles_of_k, false);
+  } else {
+    if (p->blocks < 4) dot_narrow(TILES_ARGUMENT, p, tiles_of_k);
+    else if (p->cold) dot_four(TILES_ARGUMENT, p, tiles_of_k, true);
+    else dot_four(TILES_ARGUMENT, p, tiles_of_k, false);
   }
 }
 
@@ -96,8 +144,7 @@ TILE_FUNCTION void run_pass(TILES, pass *p, size_t steps, bool accumulate) {
   if (whole > 0 || rest == 0) {
     CONFIGURE(p->rows0, p->rows1, 16);
     load_sums(TILES_ARGUMENT, p, accumulate);
-    if (p->rows1) dot_square(TILES_ARGUMENT, p, whole);
-    else dot_narrow(TILES_ARGUMENT, p, whole);
+    dot_pass(TILES_ARGUMENT, p, whole);
     store_sums(TILES_ARGUMENT, p);
     accumulate = true;
   }
@@ -106,8 +153,7 @@ TILE_FUNCTION void run_pass(TILES, pass *p, size_t steps, bool accumulate) {
   p->w += whole * 16 * p->step_stride;
   CONFIGURE(p->rows0, p->rows1, (int)rest);
   load_sums(TILES_ARGUMENT, p, accumulate);
-  if (p->rows1) dot_square(TILES_ARGUMENT, p, 1);
-  else dot_narrow(TILES_ARGUMENT, p, 1);
+  dot_pass(TILES_ARGUMENT, p, 1);
   store_sums(TILES_ARGUMENT, p);
 }
 
@@ -127,6 +173,7 @@ TILE_FUNCTION void multiply_tiles(TILES, const swerve_tile *t) {
         .rows0 = rows > 16 ? 16 : rows,
         .rows1 = rows > 16 ? rows - 16 : 0,
         .blocks = (int)swerve_min(wide, t->blocks - b),
+        .cold = t->cold && row == 0,
       };
       run_pass(TILES_ARGUMENT, &p, t->steps, t->accumulate);
     }

@@ -56,8 +56,10 @@ TILE_FUNCTION void fetch(const char *w, size_t stride) {
     else _tile_dpbf16ps(c, a, b); \
   } while (0)
 #define PREFETCH(w, stride) fetch(w, stride)
+#define PREFETCH_LINE(line) _mm_prefetch(line, _MM_HINT_T0)
 
 #include "multiply.h"
+#include "groups.h"
 
 void swerve_amx_multiply(const swerve_tile *t) {
   unit tiles = {0, 0, 0, false};
@@ -68,6 +70,22 @@ void swerve_amx_multiply(const swerve_tile *t) {
 void swerve_amx_multiply_int8(const swerve_tile *t) {
   unit tiles = {0, 0, 0, true};
   multiply_tiles(&tiles, t);
+  _tile_release();
+}
+
+void swerve_amx_score(const swerve_groups *t) {
+  if (t->steps % 16 != 0) {
+    swerve_groups_score(swerve_amx_multiply, t);
+    return;
+  }
+  unit tiles = {0, 0, 0, false};
+  score_groups(&tiles, t);
+  _tile_release();
+}
+
+void swerve_amx_weigh(const swerve_groups *t) {
+  unit tiles = {0, 0, 0, false};
+  weigh_groups(&tiles, t);
   _tile_release();
 }
 

@@ -2,40 +2,15 @@
 #include "../scalar/scalar.h"
 
 #if SWERVE_X86
-#include <immintrin.h>
-#include <math.h>
+#include "vector.h"
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
   apply_to = function)
 
-#define INLINE static inline __attribute__((always_inline))
 /* i over a row of n by 16; `m` selects the lanes inside. */
 #define EACH16(n) \
   for (size_t i = 0; i < (n); i += 16) \
     for (__mmask16 m = (n) - i >= 16 ? 0xffff : (__mmask16)((1u << ((n) - i)) - 1), once = 1; once; once = 0)
-
-INLINE __m512 load(__mmask16 m, const float *p) { return _mm512_maskz_loadu_ps(m, p); }
-INLINE void store(float *p, __mmask16 m, __m512 v) { _mm512_mask_storeu_ps(p, m, v); }
-
-/* exp by 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; relative error below 2e-7. Exactly 1 at 0, 0 below -87.3. */
-INLINE __m512 exponential(__m512 x) {
-  const __m512 n = _mm512_roundscale_ps(
-    _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x);
-  r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-  __m512 p = _mm512_set1_ps(1.3888889e-3f);
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(8.3333333e-3f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(4.1666667e-2f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.6666667e-1f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
-  const __m512 y = _mm512_scalef_ps(p, n);
-  /* Infinities make r a NaN; both ends are set by comparison. A NaN fails both and stays. */
-  const __mmask16 small = _mm512_cmp_ps_mask(x, _mm512_set1_ps(-87.3f), _CMP_LT_OQ);
-  const __mmask16 large = _mm512_cmp_ps_mask(x, _mm512_set1_ps(89.0f), _CMP_GT_OQ);
-  return _mm512_mask_blend_ps(large, _mm512_maskz_mov_ps((__mmask16)~small, y), _mm512_set1_ps(INFINITY));
-}
 
 static float exp_one(float x) { return _mm512_cvtss_f32(exponential(_mm512_set1_ps(x))); }
 
@@ -52,25 +27,15 @@ static void widen_f16(float *out, const void *in, size_t n) {
   EACH16(n) store(out + i, m, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(m, x + i)));
 }
 
-/* In integers: VCVTNEPS2BF16 would flush denormals. */
 static void narrow_bf16(void *out, const float *in, size_t n) {
   uint16_t *y = out;
-  EACH16(n) {
-    const __m512i v = _mm512_castps_si512(load(m, in + i));
-    const __m512i high = _mm512_srli_epi32(v, 16);
-    const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-    __m512i r = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(v, _mm512_set1_epi32(0x7fff)), odd), 16);
-    const __mmask16 nan = _mm512_cmp_ps_mask(_mm512_castsi512_ps(v), _mm512_castsi512_ps(v), _CMP_UNORD_Q);
-    r = _mm512_mask_or_epi32(r, nan, high, _mm512_set1_epi32(0x40));
-    _mm256_mask_storeu_epi16(y + i, m, _mm512_cvtepi32_epi16(r));
-  }
+  EACH16(n) _mm256_mask_storeu_epi16(y + i, m, rounded_bf16(load(m, in + i)));
 }
 
 static void narrow_f16(void *out, const float *in, size_t n) {
   uint16_t *y = out;
   EACH16(n)
-    _mm256_mask_storeu_epi16(
-      y + i, m, _mm512_cvtps_ph(load(m, in + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    _mm256_mask_storeu_epi16(y + i, m, rounded_f16(load(m, in + i)));
 }
 
 /* Four sums over vectors 0, 1, 2, 3, 0, ...; the rest of a row goes to the first. */
@@ -124,12 +89,7 @@ static void rotate(float *low, float *high, const float *c, const float *s, size
 }
 
 static void silu_multiply(float *out, const float *gate, const float *up, size_t n) {
-  const __m512 one = _mm512_set1_ps(1.0f);
-  EACH16(n) {
-    const __m512 g = load(m, gate + i);
-    const __m512 e = exponential(_mm512_sub_ps(_mm512_setzero_ps(), g));
-    store(out + i, m, _mm512_mul_ps(_mm512_div_ps(g, _mm512_add_ps(one, e)), load(m, up + i)));
-  }
+  EACH16(n) store(out + i, m, gated(load(m, gate + i), load(m, up + i)));
 }
 
 static float maximum(const float *x, size_t n) {
@@ -235,6 +195,9 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .unscale = swerve_scalar_unscale,
     .panel_small = 4,
     .panel = 4,
+    .panel_many = 4,
+    .row_chunk = SWERVE_LEVEL_ROWS,
+    .level_steps = 64,
     .widen = {swerve_scalar_kernels.widen[0], widen_bf16, widen_f16},
     .narrow = {swerve_scalar_kernels.narrow[0], narrow_bf16, narrow_f16},
     .sum_squares = sum_squares,
@@ -244,6 +207,7 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .blend = blend,
     .rotate = rotate,
     .silu_multiply = silu_multiply,
+    .finish = swerve_avx512_finish,
     .maximum = maximum,
     .argmax = argmax,
     .exp = exp_one,

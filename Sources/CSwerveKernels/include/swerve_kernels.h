@@ -40,7 +40,7 @@ typedef struct swerve_kernels swerve_kernels;
 const swerve_kernels *swerve_kernels_for(int set);
 
 /* Scratch that each worker must hand to a task: 64-byte aligned. */
-#define SWERVE_SCRATCH_BYTES ((size_t)512 << 10)
+#define SWERVE_SCRATCH_BYTES ((size_t)768 << 10)
 /* Behind it, for swerve_head_task: one piece of logits of 64 rows. */
 #define SWERVE_PANEL_BYTES ((size_t)256 << 10)
 
@@ -91,6 +91,12 @@ typedef struct {
 
 /* Units: blocks of 16 columns of y. int8 dynamic sums whole numbers over all of K, whatever the segments. */
 void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch);
+
+/* Rows from which on the sets with a matrix unit take wider panels. */
+enum { SWERVE_MANY_ROWS = 128 };
+
+/* Units that are worked on together: what a range should be a multiple of. */
+size_t swerve_linear_panel(const swerve_linear_job *job);
 
 typedef struct {
   const swerve_kernels *kernels;
@@ -283,7 +289,7 @@ size_t swerve_row_count(const swerve_row *row, swerve_bound bound);
 double swerve_row_masses(const swerve_row *row, swerve_bound bound, float shift, double *masses);
 
 /* Walks the tokens of a piece that are before the bound and returns the first at which their masses exceed `left`, the
- * last of them where they do not; -1 where there are none. */
+ * last of them with a mass where they do not; -1 where none has one. */
 int64_t swerve_row_find(const swerve_row *row, swerve_bound bound, float shift, size_t piece, double left);
 
 /* ---- keys, values, attention ---------------------------------------------------------------------------------- */

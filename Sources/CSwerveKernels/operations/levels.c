@@ -35,11 +35,10 @@ void swerve_level_tables_fill(void) {
   }
 }
 
-/* Pairs of inputs unpacked at once: 4 blocks take 16 KiB, in f32 twice that. */
-enum { STEPS = 64, BLOCKS = 4 };
+enum { BLOCKS = 4 };
 
 typedef struct {
-  _Alignas(64) char plain[BLOCKS][STEPS * 128];
+  _Alignas(64) char plain[BLOCKS][SWERVE_LEVEL_STEPS * 64]; /* f32: half as many pairs */
   float sums[SWERVE_LEVEL_ROWS][BLOCKS * 16];
   float scales[BLOCKS * 16];
   float tail[SWERVE_LEVEL_ROWS][4];
@@ -70,8 +69,9 @@ static swerve_tile unpack(const swerve_levels *s, size_t first, size_t levels, s
 static void multiply_int8(const swerve_levels *s, size_t first) {
   const size_t element = swerve_type_bytes(s->type), steps = s->inputs / 4 * 2;
   room *room = s->scratch;
-  for (size_t step = 0; step < steps; step += STEPS) {
-    swerve_tile tile = unpack(s, first, 64 + (s->begin / 2 + step) * 32, swerve_min(STEPS, steps - step));
+  const size_t most = swerve_min(s->kernels->level_steps, SWERVE_LEVEL_STEPS / (s->type == SWERVE_FLOAT32 ? 2 : 1));
+  for (size_t step = 0; step < steps; step += most) {
+    swerve_tile tile = unpack(s, first, 64 + (s->begin / 2 + step) * 32, swerve_min(most, steps - step));
     tile.x = (const char *)s->x + step * 2 * element;
     tile.accumulate = step > 0;
     s->kernels->multiply[s->type](&tile);

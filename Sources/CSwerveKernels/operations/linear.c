@@ -2,19 +2,11 @@
  * A worker walks panels of output blocks; all rows pass over a panel while it is in its cache. */
 #include "../inner.h"
 
-/* Floats of the accumulator: 256 KiB, half of the scratch. */
-enum { ACCUMULATORS = 65536, ROW_CHUNK = SWERVE_LEVEL_ROWS };
+/* Floats of the accumulator: 512 KiB, a quarter of the second-level cache of a CPU with a matrix unit. Others use less. */
+enum { ACCUMULATORS = 131072 };
 
 /* Blocks of quantised weights at once for one or two rows: as many streams of weights. */
 enum { LEVEL_PANEL = 8 };
-
-/* Partial sums of segments 0 ..< n over `count` rows of `width`, added pairwise: ((0+1)+(2+3))+((4+5)+(6+7)). The
- * result replaces segment 0. */
-static void sum_tree(const swerve_kernels *kernels, float *acc, size_t segment_floats, size_t n) {
-  for (size_t step = 1; step < n; step *= 2)
-    for (size_t s = 0; s + step < n; s += 2 * step)
-      kernels->add(acc + s * segment_floats, acc + (s + step) * segment_floats, segment_floats);
-}
 
 static void multiply_segment(
   const swerve_linear_job *j, swerve_tile tile, const char *w, size_t begin, size_t end, void *scratch
@@ -59,11 +51,10 @@ static void multiply_segment(
   }
 }
 
-/* Whole numbers of int8 rows against blocks, as f32 sums. */
+/* Whole numbers of int8 rows against blocks. */
 static void multiply_dynamic(
   const swerve_linear_job *j, float *acc, const char *w, size_t block_bytes, size_t first, size_t rows, size_t blocks
 ) {
-  const swerve_kernels *kernels = j->kernels;
   const size_t row_bytes = swerve_round_up(j->inputs, 64), width = blocks * 16;
   const swerve_tile tile = {
     .x = (const char *)j->levels + first * row_bytes,
@@ -77,50 +68,20 @@ static void multiply_dynamic(
     .rows = rows,
     .blocks = blocks,
   };
-  kernels->multiply_int8(&tile);
-  for (size_t r = 0; r < rows; r++)
-    for (size_t b = 0; b < blocks; b++) {
-      float *sums = acc + r * width + b * 16;
-      const char *block = w + b * block_bytes;
-      kernels->unscale(
-        sums, (const int32_t *)sums, (const int32_t *)(block + 64), kernels->level_offset, j->row_scales[first + r],
-        (const float *)block, 16);
-    }
+  j->kernels->multiply_int8(&tile);
 }
 
-/* Sums of int8 levels times their outputs' scales. */
-static void scale_outputs(
-  const swerve_linear_job *j, float *acc, const char *w, size_t block_bytes, size_t rows, size_t blocks
-) {
-  for (size_t r = 0; r < rows; r++)
-    for (size_t b = 0; b < blocks; b++) {
-      float *sums = acc + (r * blocks + b) * 16;
-      j->kernels->scale_weight(sums, sums, 1.0f, (const float *)(w + b * block_bytes), 16);
-    }
+static size_t unit_blocks(const swerve_linear_job *j) { return j->epilogue == SWERVE_OUT_SILU ? 2 : 1; }
+
+/* Blocks of outputs that all rows pass over before the next. From many rows on a panel is as wide as the set likes: the
+ * panel, the rows and their sums then share the second-level cache, and rows are fetched into it less often. */
+static size_t panel_of(const swerve_linear_job *j) {
+  if (j->rows <= 2) return j->format == SWERVE_PLAIN ? j->kernels->panel_small : LEVEL_PANEL;
+  if (j->rows < SWERVE_MANY_ROWS) return j->kernels->panel;
+  return j->segments > 1 ? swerve_min(8, j->kernels->panel_many) : j->kernels->panel_many;
 }
 
-static void finish_row(
-  const swerve_linear_job *j, float *acc, size_t row, size_t first_block, size_t blocks, float *out16
-) {
-  const swerve_kernels *kernels = j->kernels;
-  const size_t element = swerve_type_bytes(j->type);
-  if (j->bias) kernels->add(acc, j->bias + first_block * 16, blocks * 16);
-  if (j->epilogue == SWERVE_OUT_SILU) {
-    const size_t column = first_block * 8;
-    const size_t n = swerve_min(blocks * 8, j->outputs - column);
-    for (size_t b = 0; b < blocks; b += 2)
-      kernels->silu_multiply(out16 + b * 8, acc + b * 16, acc + b * 16 + 16, 16);
-    kernels->narrow[j->type]((char *)j->y + (row * j->y_stride + column) * element, out16, n);
-    return;
-  }
-  const size_t column = first_block * 16;
-  const size_t n = swerve_min(blocks * 16, j->outputs - column);
-  switch (j->epilogue) {
-  case SWERVE_OUT_F32: memcpy((float *)j->y + row * j->y_stride + column, acc, n * sizeof(float)); break;
-  case SWERVE_OUT_ADD: kernels->add((float *)j->y + row * j->y_stride + column, acc, n); break;
-  default: kernels->narrow[j->type]((char *)j->y + (row * j->y_stride + column) * element, acc, n);
-  }
-}
+size_t swerve_linear_panel(const swerve_linear_job *j) { return panel_of(j) / unit_blocks(j); }
 
 void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_linear_job *j = job;
@@ -129,18 +90,17 @@ void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch
   const size_t segments = (size_t)j->segments;
   const size_t segment = j->inputs / segments;
   float *acc = scratch;
-  float *out16 = acc + ACCUMULATORS;
   char *level_scratch = (char *)scratch + SWERVE_SCRATCH_BYTES - SWERVE_LEVEL_SCRATCH;
   /* A gated unit is a pair of blocks. */
-  const size_t unit_blocks = j->epilogue == SWERVE_OUT_SILU ? 2 : 1;
-  begin *= unit_blocks;
-  end *= unit_blocks;
-  const bool few = j->rows <= 2, plain = j->format == SWERVE_PLAIN;
-  const size_t panel = !few ? j->kernels->panel : plain ? j->kernels->panel_small : LEVEL_PANEL;
+  begin *= unit_blocks(j);
+  end *= unit_blocks(j);
+  const size_t panel = panel_of(j);
+  const bool levels = j->format != SWERVE_PLAIN && j->format != SWERVE_INT8_DYNAMIC;
+  const size_t most = levels ? SWERVE_LEVEL_ROWS : j->kernels->row_chunk;
   for (size_t block = begin; block < end; block += panel) {
     const size_t blocks = swerve_min(panel, end - block);
     const size_t width = blocks * 16;
-    const size_t chunk = swerve_min(ROW_CHUNK, ACCUMULATORS / (width * segments));
+    const size_t chunk = swerve_min(most, ACCUMULATORS / (width * segments));
     const char *w = (const char *)j->w + block * block_bytes;
     for (size_t row = 0; row < j->rows; row += chunk) {
       const size_t rows = swerve_min(chunk, j->rows - row);
@@ -152,6 +112,7 @@ void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch
         .acc_stride = width,
         .rows = rows,
         .blocks = blocks,
+        .cold = row == 0,
       };
       if (j->format == SWERVE_INT8_DYNAMIC) {
         multiply_dynamic(j, acc, w, block_bytes, row, rows, blocks);
@@ -161,10 +122,12 @@ void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch
           multiply_segment(
             j, tile, w, s * segment, s + 1 == segments ? j->inputs : (s + 1) * segment, level_scratch);
         }
-        sum_tree(j->kernels, acc, rows * width, segments);
       }
-      if (j->format == SWERVE_INT8) scale_outputs(j, acc, w, block_bytes, rows, blocks);
-      for (size_t r = 0; r < rows; r++) finish_row(j, acc + r * width, row + r, block, blocks, out16);
+      const swerve_sums sums = {
+        .job = j, .acc = acc, .segment_floats = rows * width, .rows = rows, .blocks = blocks, .first_row = row,
+        .first_block = block, .w = w, .block_bytes = block_bytes,
+      };
+      j->kernels->finish(&sums);
     }
   }
 }

@@ -55,31 +55,48 @@ double swerve_row_masses(const swerve_row *row, swerve_bound bound, float shift,
   return total;
 }
 
+/* The first token of a run at which the masses exceed `left`; where their sum by tokens stays below it (the sum by lanes
+ * may exceed it by a rounding), the last one that has a mass. -1 where none has. */
+static int64_t find_in_run(
+  const swerve_row *row, const float *x, size_t n, float floor, float shift, double left) {
+  int64_t last = -1;
+  double sum = 0;
+  for (size_t k = 0; k < n; k++) {
+    if (!(x[k] >= floor)) continue;
+    const double mass = (double)row->kernels->exp(x[k] - shift);
+    if (!(mass > 0)) continue;
+    last = (int64_t)k;
+    sum += mass;
+    if (sum > left) break;
+  }
+  return last;
+}
+
 int64_t swerve_row_find(const swerve_row *row, swerve_bound bound, float shift, size_t piece, double left) {
   /* Sums of short runs first, then one run token by token. */
   enum { RUN = 64 };
   const float above = nextafterf(bound.value, INFINITY);
   const size_t first = piece * SWERVE_PIECE, length = piece_length(row, piece);
   const size_t with = inclusive(row, bound, piece);
-  int64_t last = -1;
+  /* The last run with a mass, and the mass left before it. */
+  size_t last_run = length;
   for (size_t i = 0; i < length;) {
     const float floor = i < with ? bound.value : above;
     const size_t n = swerve_min(RUN, (i < with ? with : length) - i);
     const float *x = row->logits + first + i;
     const double mass = row->kernels->sum_exp_from(x, shift, floor, n);
-    const bool here = mass > left;
-    double sum = 0;
-    for (size_t k = 0; k < n; k++) {
-      if (!(x[k] >= floor)) continue;
-      last = (int64_t)(first + i + k);
-      if (!here) continue;
-      sum += (double)row->kernels->exp(x[k] - shift);
-      if (sum > left) return last;
+    if (mass > left) {
+      const int64_t found = find_in_run(row, x, n, floor, shift, left);
+      if (found >= 0) return (int64_t)(first + i) + found;
     }
-    /* The run's sum by lanes may exceed that by tokens by a rounding: its last token it is. */
-    if (here) return last;
+    if (mass > 0) last_run = i;
     left -= mass;
     i += n;
   }
-  return last;
+  if (last_run == length) return -1;
+  /* What is left beyond the last mass, by a rounding: the last token that has one. */
+  const size_t n = swerve_min(RUN, (last_run < with ? with : length) - last_run);
+  const int64_t found =
+    find_in_run(row, row->logits + first + last_run, n, last_run < with ? bound.value : above, shift, INFINITY);
+  return found < 0 ? -1 : (int64_t)(first + last_run) + found;
 }

@@ -36,8 +36,12 @@ struct SamplingFields {
     params.detokenize = try reader.bool("detokenize") ?? true
     params.skipReadingPrefixCache = try reader.bool("skip_reading_prefix_cache")
     params.useBeamSearch = try reader.bool("use_beam_search") ?? false
+    if let width = try reader.int("num_beams", in: 1...Int(Int32.max)), width > 1 {
+      params.useBeamSearch = true
+      params.beamWidth = width
+    }
     params.lengthPenalty = try reader.float("length_penalty") ?? 1
-    params.earlyStopping = try reader.bool("early_stopping") ?? false
+    params.earlyStopping = try earlyStopping()
     return params
   }
 
@@ -91,6 +95,11 @@ struct SamplingFields {
       throw .badRequest("\(name) must be at least \(allowsZero ? 0 : 1), got \(value).", param: name)
     }
     return newer ?? older ?? model.defaults["max_new_tokens"]?.int ?? defaultValue
+  }
+
+  private func earlyStopping() throws(RequestError) -> EarlyStopping {
+    if case .string("never")? = reader.value("early_stopping") { return .never }
+    return try reader.bool("early_stopping") == true ? .whenFull : .whenUnlikely
   }
 
   /// Keys are token ids written as strings; values are clamped to −100…100.

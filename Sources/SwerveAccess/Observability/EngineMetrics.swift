@@ -10,6 +10,7 @@ package struct EngineMetrics: Sendable {
   let requests: RequestMetrics
   private let statistics: StatisticsMetrics
   private let speculation: SpeculationMetrics
+  private let workers: WorkerMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -27,6 +28,7 @@ package struct EngineMetrics: Sendable {
     let factory = MetricFactory(registry: registry, labels: labels, customBounds: customBounds)
     statistics = StatisticsMetrics(factory, cacheConfiguration: cacheConfiguration)
     speculation = SpeculationMetrics(factory)
+    workers = WorkerMetrics(registry: registry)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -54,6 +56,7 @@ package struct EngineMetrics: Sendable {
   package func update(from snapshot: EngineStatistics) {
     statistics.update(from: snapshot)
     speculation.update(from: snapshot)
+    workers.update(from: snapshot)
     process.update()
   }
 
@@ -88,9 +91,9 @@ struct MetricFactory: Sendable {
 /// Families read from the engine's snapshot.
 struct StatisticsMetrics: Sendable {
   private let running, waiting, waitingForCapacity, kvUsage, queueTokens, queueOldest: GaugeMetric
-  private let weightBytes, kvBytes, loadSeconds, blocks: GaugeMetric
+  private let weightBytes, kvBytes, loadSeconds: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
-  private let queries, hits, preemptions, steps: CounterMetric
+  private let queries, hits, copied, preemptions, steps: CounterMetric
 
   init(_ make: MetricFactory, cacheConfiguration: [(String, String)]) {
     running = make.gauge("vllm:num_requests_running", "Requests in execution.")
@@ -123,6 +126,8 @@ struct StatisticsMetrics: Sendable {
     }
     queries = make.counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.")
     hits = make.counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.")
+    copied = make.counter(
+      "swerve_prefix_copied_tokens", "Prompt tokens whose keys and values were copied from a block that begins alike.")
     for name in ["vllm:external_prefix_cache_queries", "vllm:external_prefix_cache_hits"] {
       _ = make.counter(name, "Tokens asked of caches outside this process.")
     }
@@ -133,7 +138,6 @@ struct StatisticsMetrics: Sendable {
     steps = make.counter("swerve_steps", "Engine steps run.")
     weightBytes = make.gauge("swerve_weights_bytes", "Bytes of weights.")
     kvBytes = make.gauge("swerve_kv_cache_bytes", "Bytes of the KV pool.")
-    blocks = make.gauge("swerve_kv_blocks", "Blocks of the KV pool.")
     loadSeconds = make.gauge("swerve_weights_load_seconds", "Seconds it took to load the weights.")
   }
 
@@ -152,11 +156,11 @@ struct StatisticsMetrics: Sendable {
     cachedOnDevice.set(total: Double(snapshot.prefixHitTokens))
     queries.set(total: Double(snapshot.prefixQueriedTokens))
     hits.set(total: Double(snapshot.prefixHitTokens))
+    copied.set(total: Double(snapshot.copiedTokens))
     preemptions.set(total: Double(snapshot.preemptions))
     steps.set(total: Double(snapshot.steps))
     weightBytes.set(Int64(snapshot.weightBytes))
     kvBytes.set(Int64(snapshot.kvBytes))
-    blocks.set(Int64(snapshot.blocksTotal))
     loadSeconds.set(snapshot.loadSeconds)
   }
 }

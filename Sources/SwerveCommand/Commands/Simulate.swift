@@ -69,6 +69,8 @@ struct SimulateCommand: TableCommand {
     scheduler.watermark = engine.watermark
     scheduler.queueTimeout = engine.queueTimeout.map { UInt64($0 * 1e9) }
     scheduler.groupsLengths = engine.groupsLengths
+    scheduler.evictsByCost = engine.prefixCachePolicy == .cost
+    scheduler.adaptsLongPrefill = engine.adaptsLongPrefill
     return scheduler
   }
 

@@ -32,6 +32,10 @@ extension Flag {
     .bool(
       "enable-prefix-caching", .memory, \.engine.enablePrefixCaching, default: true,
       "share the blocks of equal prompt beginnings"),
+    .custom(
+      "prefix-cache-policy", .words("lru", "cost"), .memory, default: "lru",
+      "which cached block goes first: the oldest, or age against the cost of computing it again"
+    ) { $0.engine.prefixCachePolicy = .init(rawValue: $1.text) ?? .lru },
     .later(
       "prefix-caching-hash-algo", .words("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"), .memory, default: "sha256",
       why: "block hashes have one form", "hash of prefix blocks"),

@@ -29,9 +29,9 @@ extension Flag {
     .int(
       "long-prefill-token-threshold", .scheduling, \.engine.longPrefillThreshold, default: 0,
       "longest piece of one prompt per step; 0 = the token budget"),
-    .later(
-      "long-prefill-token-threshold-adaptive", .bool, .scheduling, default: "false",
-      why: "the threshold is a fixed number", "adapt the threshold to the load"),
+    .bool(
+      "long-prefill-token-threshold-adaptive", .scheduling, \.engine.adaptsLongPrefill, default: true,
+      "prompts of many steps let short ones pass, every other step"),
     .custom(
       "scheduling-policy", .words("fcfs", "priority", "fair", "slo"), .scheduling, default: "fcfs",
       "who runs first: the order of arrival, requests' priority, tenants by share, or classes by promise"

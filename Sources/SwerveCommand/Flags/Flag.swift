@@ -70,6 +70,7 @@ package struct Flag: Sendable {
     case benchPerplexity = "Perplexity"
     case quantize = "Quantize"
     case simulation = "Simulation"
+    case top = "Top"
     case environment = "Environment"
   }
 

@@ -24,6 +24,7 @@ package struct Settings: Sendable {
   package var bench = BenchSettings()
   package var quantize = QuantizeSettings()
   package var simulation = SimulationSettings()
+  package var top = TopSettings()
 
   package init() {}
 }
@@ -93,6 +94,17 @@ package struct QuantizeSettings: Sendable {
   package var output: String?
   package var overwrites = false
   package var verifies = false
+}
+
+/// `top`.
+package struct TopSettings: Sendable {
+  package init() {}
+
+  package var url = "http://127.0.0.1:8000"
+  package var interval = 2.0
+  package var once = false
+  package var apiKey: String?
+  package var insecure = false
 }
 
 /// `simulate`.

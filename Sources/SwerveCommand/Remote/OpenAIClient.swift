@@ -53,6 +53,19 @@ package struct OpenAIClient: Sendable {
     return (body["data"]?.array ?? []).compactMap { $0["id"]?.string }
   }
 
+  /// The body at a path, as text.
+  package func text(_ path: String) async throws -> String {
+    let response = try await send(.GET, path, body: nil)
+    do {
+      return String(buffer: try await response.body.collect(upTo: 64 << 20))
+    } catch {
+      throw RemoteError.badAnswer("it broke off (\(error))")
+    }
+  }
+
+  /// The JSON that is answered to a body posted to a path.
+  package func post(_ path: String, _ body: JSON) async throws -> JSON { try await json(.POST, path, body: body) }
+
   func json(_ method: HTTPMethod, _ path: String, body: JSON?) async throws -> JSON {
     let response = try await send(method, path, body: body)
     let buffer = try await response.body.collect(upTo: 256 << 20)

@@ -47,6 +47,8 @@ public struct EngineConfiguration: Sendable {
   /// Exact number of blocks; overrides both. For tests.
   public var kvBlocks: Int?
   public var enablePrefixCaching = true
+  /// Which cached block goes first when one is needed.
+  public var prefixCachePolicy = PrefixCachePolicy.lru
   /// Places below the device for blocks of running sequences; nil = none.
   package var overflow: OverflowConfiguration?
 
@@ -77,6 +79,8 @@ public struct EngineConfiguration: Sendable {
   public var enableChunkedPrefill = true
   /// Longest piece of one prompt per step; 0 = the token budget.
   public var longPrefillThreshold = 0
+  /// Whether prompts that take several steps let those that end in one pass, every other step.
+  public var adaptsLongPrefill = true
   /// Share of blocks kept free when admitting.
   public var watermark = 0.0
   /// Guess tokens from what was said before and verify several in one step; nil = one token a step.
@@ -108,6 +112,9 @@ public struct EngineConfiguration: Sendable {
   /// `packed`: the file that `swerve quantize` writes; `auto` takes it where there is one, else safetensors.
   public enum LoadFormat: String, Sendable, CaseIterable { case auto, safetensors, packed, dummy }
 
+  /// `lru`: the one that was used longest ago. `cost`: age, weighed with what computing it again would take and with how
+  /// often it was found.
+  public enum PrefixCachePolicy: String, Sendable, CaseIterable { case lru, cost }
   public enum Policy: String, Sendable, CaseIterable { case fcfs, priority, fair, slo }
 
   /// Whether a request's `priority` has a meaning; else one that is not 0 is refused.

@@ -11,6 +11,12 @@ package struct EngineStatistics: Sendable, Hashable {
   package var oldestSeconds = 0.0
   package var blocksTotal = 0
   package var blocksUsed = 0
+  /// Blocks that no sequence holds and whose content is kept to be found again.
+  package var blocksCached = 0
+  /// Sequences that hold a slot.
+  package var runningSequences = 0
+  /// Entries of the queue: sequences that were preempted, and requests of which not every choice has started.
+  package var waitingSequences = 0
   package var blockSize = 0
   /// Blocks of running sequences below the device.
   package var overflow = OverflowStatistics()
@@ -22,7 +28,13 @@ package struct EngineStatistics: Sendable, Hashable {
   /// Prompt tokens looked up in, and found in, the prefix cache.
   package var prefixQueriedTokens = 0
   package var prefixHitTokens = 0
+  /// Of `prefixHitTokens`, those copied out of a block that only begins alike. Counts recomputed prompts as well.
+  package var copiedTokens = 0
   package var preemptions = 0
+  /// Seconds spent in steps.
+  package var stepSeconds = 0.0
+  /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.
+  package var kvReadBytes = 0
   /// Sequences' steps with drafts, tokens drafted in them, and tokens gained: drafts that were sampled and used.
   package var drafts = 0
   package var draftTokens = 0
@@ -34,6 +46,10 @@ package struct EngineStatistics: Sendable, Hashable {
   /// Most drafts of a sequence and step; 0 = no speculation.
   package var draftLimit = 0
   package var weightBytes = 0
+  /// Buffers of a step: activations, logits, tables.
+  package var scratchBytes = 0
+  /// The device and what of it is used, as `cpu:0-3`; empty before it is known.
+  package var device = ""
   package var kvBytes = 0
   package var loadSeconds = 0.0
 

@@ -47,11 +47,14 @@ public struct SamplingParams: Sendable, Hashable {
   public var badWords: [String] = []
   /// nil = true, except with `promptLogprobs` (every position must be computed).
   public var skipReadingPrefixCache: Bool?
-  /// Beam search of width `n` instead of sampling.
+  /// Beam search instead of sampling; the `n` best hypotheses are returned.
   public var useBeamSearch = false
+  /// Hypotheses that a beam search keeps, ≥ `n`; nil = `n`.
+  public var beamWidth: Int?
   /// Beam score = log-probability ÷ length^penalty.
   public var lengthPenalty: Float = 1
-  public var earlyStopping = false
+  /// When a beam search with enough finished hypotheses ends; `true` and `false` can be written for the first two.
+  public var earlyStopping = EarlyStopping.whenUnlikely
 
   public init() {}
 
@@ -73,6 +76,18 @@ public struct SamplingParams: Sendable, Hashable {
   }
 
   public var isGreedy: Bool { temperature == 0 }
+}
+
+/// When a beam search ends that has as many finished hypotheses as it keeps.
+public enum EarlyStopping: Sendable, Hashable, ExpressibleByBooleanLiteral {
+  /// At once (`true`).
+  case whenFull
+  /// When the best running hypothesis, at its present length, scores no better than the worst finished one (`false`).
+  case whenUnlikely
+  /// When no running hypothesis can come to a better score (`"never"`).
+  case never
+
+  public init(booleanLiteral value: Bool) { self = value ? .whenFull : .whenUnlikely }
 }
 
 extension SamplingParams {
@@ -121,6 +136,11 @@ extension SamplingParams {
       minTokens >= 0 && minTokens <= maxTokens ?? .max, "min_tokens",
       "min_tokens must be between 0 and max_tokens, got \(minTokens).")
     try validateTokens(limits: limits)
+    if useBeamSearch, let beamWidth {
+      try require(
+        (n...max(n, limits.maxSequences)).contains(beamWidth), "num_beams",
+        "num_beams must be between n (\(n)) and \(limits.maxSequences), got \(beamWidth).")
+    }
     if isGreedy && !useBeamSearch {
       try require(n == 1, "n", "n must be 1 when temperature is 0 (greedy), got \(n).")
     }

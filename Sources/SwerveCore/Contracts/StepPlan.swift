@@ -15,7 +15,8 @@ package struct StepPlan: Sendable {
   package var blocks: [BlockID] = []
   /// Blocks that leave the device, in order, before anything else is copied or written.
   package var moves: [BlockMove] = []
-  /// Blocks to copy on all layers before the forward pass (copy on write).
+  /// Blocks to copy on all layers, whole, one after the other, after the moves and before any row is computed (copy on
+  /// write). A source holds what earlier steps, or copies before it in the list, left there; a later copy may overwrite it.
   package var copies: [BlockCopy] = []
   /// Sequences that appear for the first time, or again after preemption: the sampler builds its state from these
   /// before it does anything else in the step.
@@ -46,7 +47,8 @@ package struct SequenceStep: Sendable, Hashable {
   package var slot: SlotID
   /// First row in `StepPlan.tokens`.
   package var firstRow: Int32
-  /// Tokens computed in this step, ≥ 1: known ones, then drafted ones.
+  /// Tokens computed in this step: known ones, then drafted ones. 0 for a sequence that only samples: it stands behind a
+  /// sequence of the same tokens and blocks, whose last row is its own.
   package var rowCount: Int32
   /// How many of the rows, the last ones, hold tokens that are only guessed: 0 unless `samples`. Their keys and values
   /// count when the guesses turn out right, and are written again otherwise.
@@ -83,6 +85,7 @@ package struct SequenceStep: Sendable, Hashable {
   package var firstSampledRow: Int32 { firstRow + rowCount - 1 - draftCount }
 }
 
+/// One block's keys and values, with all that belongs to them (the scales of 8-bit types), into another block.
 package struct BlockCopy: Sendable, Hashable {
   package var from: BlockID
   package var to: BlockID

@@ -4,7 +4,7 @@ package import SwerveScheduling
 /// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
 /// leaves it, so nothing here is locked or `Sendable`.
 package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
-  private var scheduler: Scheduler
+  var scheduler: Scheduler
   private var executor: Executor
   /// Where blocks of running sequences may be; only its counters are read here.
   private let overflow: (any OverflowStore)?
@@ -12,23 +12,37 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private let publisher: Mailbox<PublisherMessage>
   private let spares: Mailbox<StepOutputs>
   private let board: StatusBoard
-  private let clock: EngineClock
+  let clock: EngineClock
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
-  private var plan = StepPlan()
-  private var result = StepResult()
+  var plan = StepPlan()
+  var result = StepResult()
   private var emptied: [StepOutputs] = []
   private var totals = EngineStatistics()
+  /// Keys and values of one block over all layers.
+  private let blockBytes: Int
   /// What drafts cost; kept only where there are some.
   private var rowCost: RowCost?
   /// What a step may read from the overflow store; kept only where that is to be measured.
   private var storeBudget: StoreBudget?
   /// Submitted requests taken from the inbox, and their prompt tokens.
   private var taken = StatusBoard.Taken()
+  /// Beam searches under way.
+  var searches: [RequestID: BeamSearch] = [:]
+  /// Searches that this step decided, for the publisher, which hears of the step first.
+  var decided: [PublisherMessage] = []
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
+  /// Steps that failed since the last one that did not.
+  private var failedSteps = 0
+  /// Why no step will run again; nil while the engine lives.
+  private var death: RequestError?
+
+  /// Steps that may fail one after the other before the engine counts as dead: a fault of one request ends with that
+  /// request, a fault of the device does not.
+  static var mostFailedSteps: Int { 16 }
 
   package init(
     scheduler: consuming Scheduler, executor: consuming Executor, overflow: (any OverflowStore)? = nil,
@@ -46,11 +60,14 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     self.board = board
     self.clock = clock
     self.totals = totals
+    blockBytes = totals.kvBytes / max(self.scheduler.configuration.blockCount, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
     }
     messages.reserveCapacity(64)
     emptied.reserveCapacity(4)
+    let now = clock.now()
+    board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
 
   /// Steps until told to stop; parks only when there is nothing to run.
@@ -60,15 +77,21 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
 
   /// One step: drain → schedule → execute, sample and apply → publish.
   package mutating func step() {
+    if death != nil { return drain(waits: true) }
     drain(waits: !scheduler.hasWork)
     var outputs = spareOutputs()
     outputs.start = clock.now()
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
-    for request in expired { publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter))) }
+    for request in expired {
+      searches[request] = nil
+      publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
+    }
     execute(into: &outputs.outputs)
     measure(since: outputs.start)
     measureStore(since: outputs.start)
     publish(&outputs)
+    for message in decided { publisher.post(message) }
+    decided.removeAll(keepingCapacity: true)
   }
 
   // MARK: In
@@ -77,22 +100,30 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     inbox.take(into: &messages, waits: waits)
     for message in messages {
       switch message {
-      case .submit(let request): add(request)
+      case .submit(let request, let search): add(request, search)
       case .cancel(let request):
         _ = scheduler.cancel(request: request)
+        searches[request] = nil
         publisher.post(.drop(request, nil))
       case .finish(let sequence): _ = scheduler.finish(sequence)
-      case .resetPrefixCache(let answer): answer(scheduler.resetPrefixCache())
+      case .resetPrefixCache(let answer): answer(death == nil && scheduler.resetPrefixCache())
       case .stop: isRunning = false
       }
     }
   }
 
-  private mutating func add(_ request: WaitingRequest) {
+  private mutating func add(_ request: WaitingRequest, _ search: BeamSettings?) {
     taken.requests += 1
     taken.tokens += request.promptTokens.count
+    if let death { return publisher.post(.drop(request.request, death)) }
     do {
       try scheduler.add(request)
+      if let search, let maxTokens = scheduler.maxNewTokens(of: request.request) {
+        searches[request.request] = BeamSearch(search, promptTokens: request.promptTokens, maxTokens: maxTokens)
+      }
+    } catch SchedulingError.beamsTooWide(let width, let limit) {
+      let error = SchedulingError.beamsTooWide(width: width, limit: limit)
+      publisher.post(.drop(request.request, .badRequest("\(error)", param: "n")))
     } catch {
       publisher.post(.drop(request.request, .badRequest("\(error)", param: "prompt")))
     }
@@ -106,11 +137,25 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     do {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
       scheduler.apply(plan, result, into: &outputs)
+      if !plan.sequences.isEmpty { failedSteps = 0 }
+      if !searches.isEmpty { continueSearches() }
     } catch {
       board.record(failure: "\(error)")
       result.removeAll()
       scheduler.fail(plan, into: &outputs)
+      failedSteps += 1
+      if failedSteps == Self.mostFailedSteps { die(of: error) }
     }
+  }
+
+  /// Gives up: whoever waits or comes is told why, and `health` says it.
+  private mutating func die(of error: any Error) {
+    let why = "\(failedSteps) steps failed one after the other, the last one with: \(error)"
+    let refusal = RequestError(.unavailable, "The engine has stopped: \(why)", retryAfter: 30)
+    death = refusal
+    board.record(failure: "The engine stops: \(why)")
+    board.set(.dead(why))
+    publisher.post(.dropAll(refusal))
   }
 
   /// Tells the scheduler what a row costs. Steps that compute prompts say little about decoding.
@@ -138,7 +183,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private mutating func publish(_ outputs: inout StepOutputs) {
     let now = clock.now()
     totals.steps += plan.sequences.isEmpty ? 0 : 1
+    totals.kvReadBytes += plan.blocks.count * blockBytes
     let duration = now.nanoseconds > outputs.start.nanoseconds ? now.nanoseconds - outputs.start.nanoseconds : 0
+    if !plan.sequences.isEmpty { totals.stepSeconds += Double(duration) * 1e-9 }
     scheduler.observeStep(rows: plan.tokens.count, nanoseconds: duration)
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
@@ -161,7 +208,11 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     var all = scheduler.statistics
     all.steps = totals.steps
     if let oldest = all.oldestArrival { all.oldestSeconds = now.seconds(since: EngineInstant(nanoseconds: oldest)) }
+    all.stepSeconds = totals.stepSeconds
+    all.kvReadBytes = totals.kvReadBytes
     all.weightBytes = totals.weightBytes
+    all.scratchBytes = totals.scratchBytes
+    all.device = totals.device
     all.kvBytes = totals.kvBytes
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }

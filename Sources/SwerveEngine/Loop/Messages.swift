@@ -3,7 +3,8 @@ package import SwerveScheduling
 
 /// What the engine thread is told. Cancellation is a message like any other.
 package enum InboxMessage: Sendable {
-  case submit(WaitingRequest)
+  /// With settings: a beam search.
+  case submit(WaitingRequest, BeamSettings? = nil)
   /// The client left: free everything of this request.
   case cancel(RequestID)
   /// The publisher found a stop string: the sequence is over.
@@ -18,8 +19,12 @@ package enum PublisherMessage: Sendable {
   /// Sent before the request itself goes to the engine thread, so outputs never arrive for an unknown request.
   case register(RequestRecord)
   case step(StepOutputs)
+  /// A beam search was decided: its hypotheses, best first, and how often it was preempted. No more outputs will come.
+  case winners(RequestID, [BeamWinner], preemptions: Int, now: EngineInstant)
   /// The request was cancelled or failed; no more outputs will come.
   case drop(RequestID, RequestError?)
+  /// The same for every request there is.
+  case dropAll(RequestError)
   case stop
 }
 

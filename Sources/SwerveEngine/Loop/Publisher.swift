@@ -13,7 +13,7 @@ struct Publisher: ~Copyable {
   let tokenizer: Tokenizer?
   let observer: (any EngineObserver)?
   let clock: EngineClock
-  private var requests: [RequestID: RequestRecord] = [:]
+  var requests: [RequestID: RequestRecord] = [:]
   private var isRunning = true
 
   init(
@@ -44,12 +44,18 @@ struct Publisher: ~Copyable {
       publish(outputs)
       outputs.removeAll()
       spares.post(outputs)
+    case .winners(let id, let winners, let preemptions, let now):
+      publish(winners, of: id, preemptions: preemptions, now: now)
     case .drop(let id, let error): drop(id, error)
+    case .dropAll(let error): dropAll(error)
     case .stop:
-      let error = RequestError(.unavailable, "The server has stopped.", retryAfter: 1)
-      for id in Array(requests.keys) { drop(id, error) }
+      dropAll(RequestError(.unavailable, "The server has stopped.", retryAfter: 1))
       isRunning = false
     }
+  }
+
+  private mutating func dropAll(_ error: RequestError) {
+    for id in Array(requests.keys) { drop(id, error) }
   }
 
   private mutating func publish(_ step: borrowing StepOutputs) {
@@ -73,6 +79,7 @@ struct Publisher: ~Copyable {
     let index = Int(output.sequence.index)
     if output.isFirstScheduled && requests.values[place].firstScheduled == nil {
       requests.values[place].firstScheduled = step.start
+      requests.values[place].cachedTokens = Int(output.cachedTokens)
     }
     guard !requests.values[place].choices[index].isFinished else { return }
     if output.finish == .error {
@@ -83,14 +90,14 @@ struct Publisher: ~Copyable {
 
     let delta: ChoiceDelta
     if let token = output.token {
-      start(place, output)
+      start(place, preemptions: Int(output.preemptions))
       recordToken(place, index, now: step.now)
       let sample = output.sampleIndex >= 0 ? step.samples[Int(output.sampleIndex)] : nil
       delta = requests.values[place].choices[index].append(
         token, logprobs: logprobs(of: sample, in: step, params: requests.values[place].params), finish: output.finish)
       if delta.finish == .stop && output.finish == nil { inbox.post(.finish(output.sequence)) }
     } else if let finish = output.finish {
-      start(place, output)
+      start(place, preemptions: Int(output.preemptions))
       delta = requests.values[place].choices[index].finish(finish)
     } else {
       return
@@ -99,11 +106,10 @@ struct Publisher: ~Copyable {
   }
 
   /// The `started` event goes out with the first output, when the prompt was computed.
-  private mutating func start(_ place: Dictionary<RequestID, RequestRecord>.Index, _ output: SequenceOutput) {
-    requests.values[place].preemptions = max(requests.values[place].preemptions, Int(output.preemptions))
+  mutating func start(_ place: Dictionary<RequestID, RequestRecord>.Index, preemptions: Int) {
+    requests.values[place].preemptions = max(requests.values[place].preemptions, preemptions)
     if requests.values[place].hasStarted { return }
     requests.values[place].hasStarted = true
-    requests.values[place].cachedTokens = Int(output.cachedTokens)
     let record = requests.values[place]
     record.stream.yield(
       .started(
@@ -112,7 +118,7 @@ struct Publisher: ~Copyable {
           promptLogprobs: record.promptLogprobs)))
   }
 
-  private mutating func recordToken(
+  mutating func recordToken(
     _ place: Dictionary<RequestID, RequestRecord>.Index, _ index: Int, now: EngineInstant
   ) {
     requests.values[place].generatedTokens += 1
@@ -127,7 +133,7 @@ struct Publisher: ~Copyable {
     requests.values[place].lastToken[index] = now
   }
 
-  private mutating func send(
+  mutating func send(
     _ delta: ChoiceDelta, index: Int, to place: Dictionary<RequestID, RequestRecord>.Index, id: RequestID,
     now: EngineInstant
   ) {
@@ -163,7 +169,7 @@ struct Publisher: ~Copyable {
       TokenLogprob(token: sample.token, logprob: sample.logprob, rank: sample.rank), step.alternatives[range])
   }
 
-  private func describe(_ chosen: TokenLogprob, _ alternatives: ArraySlice<TokenLogprob>) -> PositionLogprobs {
+  func describe(_ chosen: TokenLogprob, _ alternatives: ArraySlice<TokenLogprob>) -> PositionLogprobs {
     PositionLogprobs(chosen: describe(chosen), alternatives: alternatives.map { describe($0) })
   }
 

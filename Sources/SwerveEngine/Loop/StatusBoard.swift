@@ -10,6 +10,9 @@ package final class StatusBoard: Sendable {
     var admissionRate = 0.0
     var health = EngineHealth.loading
     var lastStep = EngineInstant(nanoseconds: 0)
+    /// Requests handed to the engine thread, and when the first one came that it has not taken up.
+    var submitted = 0
+    var unseenSince = EngineInstant(nanoseconds: 0)
   }
 
   /// Submitted requests that the engine thread took up, since the start, and their prompt tokens.
@@ -44,6 +47,15 @@ package final class StatusBoard: Sendable {
     }
   }
 
+  /// A request is handed to the engine thread: from now on it has work, whatever its last step knew.
+  package func noteSubmission() {
+    let now = clock.now()
+    state.withLock {
+      if $0.submitted == $0.taken.requests { $0.unseenSince = now }
+      $0.submitted += 1
+    }
+  }
+
   /// A step failed: the log of whoever serves shows why.
   package func record(failure: String) { onFailure(failure) }
 
@@ -74,8 +86,11 @@ package final class StatusBoard: Sendable {
   package var health: EngineHealth {
     let now = clock.now()
     return state.withLock { state in
-      let hasWork = state.statistics.runningRequests + state.statistics.waitingRequests > 0
-      let isStuck = hasWork && now.seconds(since: state.lastStep) > watchdogSeconds
+      let isBusy = state.statistics.runningRequests + state.statistics.waitingRequests > 0
+      // An engine that was idle is not late with what has just come.
+      let since = isBusy ? state.lastStep : max(state.lastStep, state.unseenSince)
+      let hasWork = isBusy || state.submitted > state.taken.requests
+      let isStuck = hasWork && now.seconds(since: since) > watchdogSeconds
       return state.health == .running && isStuck ? .stalled : state.health
     }
   }

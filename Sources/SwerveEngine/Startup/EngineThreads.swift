@@ -67,6 +67,7 @@ package struct EngineThreads: Sendable {
       var loop = try makeLoop(&loaded, onProgress: onProgress)
       ready(.success(loaded))
       loop.run()
+      board.set(.dead("it was told to stop."))
       publisher.post(.stop)
     } catch let error as EngineStartError {
       ready(.failure(error))
@@ -86,6 +87,8 @@ package struct EngineThreads: Sendable {
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
+    totals.scratchBytes = plan.memoryPlan.fixedBytes - plan.memoryPlan.weightBytes
+    totals.device = device.name
     totals.loadSeconds = clock.now().seconds(since: begin)
     loaded.deviceDetail =
       "\(device.threadCount) threads, \(device.kernelSet.rawValue) kernels, \(plan.runner.type.rawValue)"
@@ -197,6 +200,8 @@ package struct EngineThreads: Sendable {
     scheduler.queueTimeout = configuration.queueTimeout.map { UInt64($0 * 1e9) }
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
+    scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
+    scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler
   }
 }

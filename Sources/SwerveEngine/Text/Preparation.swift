@@ -26,7 +26,10 @@ struct Preparation: Sendable {
     try params.validate(limits: model.limits)
     // There is no text to match them against: ignoring them would run past where the client wanted the end.
     if !params.stop.isEmpty { _ = try requireTokenizer("stop", param: "stop") }
-    var (tokens, text) = try tokens(of: request.prompt, addSpecialTokens: request.addSpecialTokens)
+    // A prompt that is to be truncated may be of any length.
+    var (tokens, text) = try tokens(
+      of: request.prompt, addSpecialTokens: request.addSpecialTokens,
+      limit: request.truncatePromptTokens == nil ? model.maxModelLength : nil)
     if let keep = request.truncatePromptTokens {
       let kept = try truncate(tokens, keep: keep, side: request.truncationSide, params: params)
       // The prompt's text is what the model reads: an echo must agree with its tokens.
@@ -46,19 +49,36 @@ struct Preparation: Sendable {
         terminators: terminators(params)))
   }
 
-  /// A prompt of any kind in tokens, with its text where there is one.
+  /// A prompt of any kind in tokens, with its text where there is one. A text that must have more than `limit` tokens is
+  /// refused before it is tokenised.
   func tokens(
-    of prompt: GenerationRequest.Prompt, addSpecialTokens: Bool
+    of prompt: GenerationRequest.Prompt, addSpecialTokens: Bool, limit: Int? = nil
   ) throws(RequestError) -> (tokens: [TokenID], text: String?) {
     switch prompt {
     case .tokens(let tokens):
       return (tokens, tokenizer?.decode(tokens, skipSpecialTokens: false))
     case .text(let text):
-      return (try requireTokenizer("a text prompt").encode(text, addSpecialTokens: addSpecialTokens), text)
+      return (try encode(text, with: requireTokenizer("a text prompt"), addSpecialTokens, limit), text)
     case .chat(let chat):
       let text = try render(chat)
-      return (try requireTokenizer("a conversation").encode(text, addSpecialTokens: addSpecialTokens), text)
+      return (try encode(text, with: requireTokenizer("a conversation"), addSpecialTokens, limit), text)
     }
+  }
+
+  private func encode(
+    _ text: String, with tokenizer: Tokenizer, _ addSpecialTokens: Bool, _ limit: Int?
+  ) throws(RequestError) -> [TokenID] {
+    if let limit {
+      let least = text.utf8.count / tokenizer.mostBytesPerToken
+      if least > limit { throw tooLong("at least \(least)") }
+    }
+    return tokenizer.encode(text, addSpecialTokens: addSpecialTokens)
+  }
+
+  private func tooLong(_ tokens: String) -> RequestError {
+    .badRequest(
+      "The prompt has \(tokens) tokens and this model takes at most \(model.maxModelLength) for prompt and "
+        + "output together; shorten it or set truncate_prompt_tokens.", param: "prompt")
   }
 
   func requireTokenizer(_ what: String, param: String = "prompt") throws(RequestError) -> Tokenizer {
@@ -142,9 +162,7 @@ struct Preparation: Sendable {
     }
     let needed = params.maxTokens == 0 ? tokens.count : tokens.count + 1
     if needed > model.maxModelLength {
-      throw .badRequest(
-        "The prompt has \(tokens.count) tokens and this model takes at most \(model.maxModelLength) for prompt and "
-          + "output together; shorten it or set truncate_prompt_tokens.", param: "prompt")
+      throw tooLong("\(tokens.count)")
     }
     if let wanted = params.promptLogprobs {
       let width = wanted < 0 ? model.vocabularySize : min(wanted, model.vocabularySize)

@@ -66,12 +66,18 @@ package final class CPUDevice: Sendable {
         spinMicroseconds: configuration.spinMicroseconds)
     }
     let plan = try WorkerPlan(
-      numa, topology: NUMATopology(), allowed: KernelPool.allowedCPUs.map(Int.init),
+      numa, topology: NUMATopology(), allowed: KernelPool.reachableCPUs.map(Int.init), quota: KernelPool.quotaCPUs,
       threadCount: configuration.threadCount)
     return try KernelPool(plan: plan, spinMicroseconds: configuration.spinMicroseconds)
   }
 
   package var threadCount: Int { pool.threadCount }
+
+  /// The device and the CPUs its threads are meant for: `cpu:0-3`.
+  package var name: String {
+    let cpus = pool.plan?.cpus.sorted() ?? KernelPool.allowedCPUs.prefix(threadCount).map(Int.init)
+    return "cpu:" + CPUList.text(cpus)
+  }
 
   /// Matrices whose memory the system would not bind to the nodes that read them (some containers forbid it).
   package var refusedPlacementCount: Int { refusedPlacements.load(ordering: .relaxed) }

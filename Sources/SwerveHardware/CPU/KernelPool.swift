@@ -13,12 +13,23 @@ package final class KernelPool: @unchecked Sendable {
   /// Where the workers are; nil = unbound to memory nodes.
   package let plan: WorkerPlan?
 
-  /// CPUs that the process may use: its affinity, cut to the control group's quota.
-  package static var allowedCPUs: [Int32] {
+  /// CPUs that the process may run on: its affinity.
+  package static var reachableCPUs: [Int32] {
     var cpus = [Int32](repeating: 0, count: 4096)
     let count = min(Int(swerve_allowed_cpus(&cpus, 4096)), 4096)
+    return Array(cpus.prefix(count))
+  }
+
+  /// CPUs' worth of time that the control group grants; nil where it sets no limit.
+  package static var quotaCPUs: Int? {
     let quota = Int(swerve_quota_cpus())
-    return Array(cpus.prefix(quota > 0 ? min(count, quota) : count))
+    return quota > 0 ? quota : nil
+  }
+
+  /// As many of the reachable CPUs as the quota lets run at a time, the first ones.
+  package static var allowedCPUs: [Int32] {
+    let cpus = reachableCPUs
+    return Array(cpus.prefix(quotaCPUs ?? cpus.count))
   }
 
   /// - Parameters:
@@ -114,4 +125,4 @@ private func withOptionalPointer<Result>(
 }
 
 /// Scratch of one worker: `SWERVE_SCRATCH_BYTES` and `SWERVE_PANEL_BYTES`, macros with casts that Swift does not import.
-private let scratchBytes = 768 << 10
+private let scratchBytes = 1 << 20

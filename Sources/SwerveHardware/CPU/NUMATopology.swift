@@ -53,4 +53,17 @@ package enum CPUList {
     }
     return numbers.sorted()
   }
+
+  /// Ascending numbers in the shortest such form.
+  package static func text(_ numbers: [Int]) -> String {
+    var parts: [String] = []
+    var place = 0
+    while place < numbers.count {
+      var end = place
+      while end + 1 < numbers.count, numbers[end + 1] == numbers[end] + 1 { end += 1 }
+      parts.append(end == place ? "\(numbers[place])" : "\(numbers[place])-\(numbers[end])")
+      place = end + 1
+    }
+    return parts.joined(separator: ",")
+  }
 }

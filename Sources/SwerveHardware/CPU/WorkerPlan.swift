@@ -22,11 +22,12 @@ package struct WorkerPlan: Sendable, Hashable {
   package let nodeIDs: [Int]
 
   /// - Parameters:
-  ///   - threadCount: workers, spread over the nodes in proportion to their CPUs; nil = one a CPU.
-  ///   - allowed: CPUs that the process may use.
+  ///   - allowed: CPUs that the process may run on.
+  ///   - quota: CPUs' worth of time it gets: it bounds the workers, not the choice of nodes and CPUs; nil = no limit.
+  ///   - threadCount: workers, spread over the nodes in proportion to their CPUs; nil = one a CPU, as far as the quota.
   /// - Throws: `.placement` with what there is instead.
   package init(
-    _ binding: NUMABinding, topology: NUMATopology, allowed: [Int], threadCount: Int?
+    _ binding: NUMABinding, topology: NUMATopology, allowed: [Int], quota: Int? = nil, threadCount: Int?
   ) throws(HardwareError) {
     guard !topology.nodes.isEmpty else {
       throw .placement("--numa-bind: the system tells of no memory nodes here; start without it")
@@ -46,7 +47,7 @@ package struct WorkerPlan: Sendable, Hashable {
     var nodes = wanted.map { NUMATopology.Node(id: $0.id, cpus: $0.cpus.filter(chosen.contains)) }
     nodes.removeAll { $0.cpus.isEmpty }
     let available = nodes.reduce(0) { $0 + $1.cpus.count }
-    let count = threadCount ?? available
+    let count = threadCount ?? min(available, quota ?? available)
     guard available > 0, count >= 1, count <= available else {
       throw .placement(
         "--numa-bind: \(count) threads on \(available) CPUs; each thread needs a CPU of its own, so use fewer threads "

@@ -38,8 +38,9 @@ package final class KVCache: Sendable {
     return buffer.pointer + (layer * blockCount + Int(block.rawValue)) * layout.blockLayerBytes
   }
 
-  /// Copies a block in all layers: copy on write.
+  /// Copies a block in all layers, scales included: copy on write. Every token of it then reads back with the same bits.
   package func copyBlock(from: BlockID, to: BlockID) {
+    if from == to { return }
     for layer in 0..<layout.layerCount {
       address(layer: layer, block: to).copyMemory(
         from: address(layer: layer, block: from), byteCount: layout.blockLayerBytes)

@@ -16,8 +16,9 @@ package final class LocalAttention: AttentionPort {
   /// A [maxRows, Hq × d]: attention output.
   private let outputBuffer: DeviceBuffer
   private let output: Tensor
-  /// [sequences] of the step; storage is kept.
+  /// [sequences] of the step that have rows, and their places in the plan; storage is kept.
   private var sequences: [AttentionSequence] = []
+  private var places: [Int32] = []
   private var rowCount = 0
   /// Brings what is not in memory; nil where everything is.
   private var ring: StagingRing?
@@ -48,6 +49,7 @@ package final class LocalAttention: AttentionPort {
     outputBuffer = try device.allocate(byteCount: limits.rows * configuration.queryWidth * type.byteCount)
     output = outputBuffer.tensor(type, rows: limits.rows, columns: configuration.queryWidth)
     sequences.reserveCapacity(limits.sequences)
+    places.reserveCapacity(limits.sequences)
     if let region = store.cache.staging, let overflow = store.overflow {
       ring = StagingRing(store: overflow, region: region, layerCount: configuration.layerCount)
     }
@@ -55,13 +57,16 @@ package final class LocalAttention: AttentionPort {
 
   package func begin(_ plan: borrowing StepPlan) -> StepHandle {
     sequences.removeAll(keepingCapacity: true)
-    for index in plan.sequences.indices {
+    places.removeAll(keepingCapacity: true)
+    // Who only samples attends to nothing.
+    for index in plan.sequences.indices where plan.sequences[index].rowCount > 0 {
       let step = plan.sequences[index]
       sequences.append(
         AttentionSequence(
           firstRow: step.firstRow, rowCount: step.rowCount, contextTokens: step.contextTokens,
           firstBlock: step.firstBlock
         ))
+      places.append(Int32(index))
     }
     rowCount = plan.tokens.count
     if let full { prepare(full, plan) }
@@ -93,7 +98,7 @@ package final class LocalAttention: AttentionPort {
 
   package func end(_ handle: StepHandle) -> ResidencyChanges {
     var changes = ResidencyChanges()
-    if let ring, !ring.incomplete.isEmpty { changes.incomplete = ring.incomplete }
+    if let ring, !ring.incomplete.isEmpty { changes.incomplete = ring.incomplete.map { places[Int($0)] } }
     return changes
   }
 }

@@ -13,11 +13,15 @@ package struct BlockPool: ~Copyable {
   package let blockCount: Int
   /// Blocks in the free list.
   package private(set) var freeCount: Int
+  /// Blocks in the free list whose content is worth keeping.
+  package private(set) var keptCount = 0
   /// [blocks] holders of each block.
   private var references: [Int32]
   /// [blocks + 1] links of the free list; the last entry is its head and tail. `detached` = not in the list.
   private var next: [Int32]
   private var previous: [Int32]
+  /// [blocks] whether a free block's content is worth keeping.
+  private var isKept: [Bool]
 
   private static let detached: Int32 = -1
 
@@ -28,6 +32,7 @@ package struct BlockPool: ~Copyable {
     references = [Int32](repeating: 0, count: blockCount)
     next = (0...blockCount).map { Int32(($0 + 1) % (blockCount + 1)) }
     previous = (0...blockCount).map { Int32(($0 + blockCount) % (blockCount + 1)) }
+    isKept = [Bool](repeating: false, count: blockCount)
   }
 
   package var usedCount: Int { blockCount - freeCount }
@@ -36,11 +41,22 @@ package struct BlockPool: ~Copyable {
 
   /// Takes the block that is evicted next, with one reference; nil when none is free. The caller forgets its content.
   package mutating func allocate() -> BlockID? {
-    let block = next[blockCount]
-    if block == Int32(blockCount) { return nil }
-    detach(block)
-    references[Int(block)] = 1
-    return BlockID(rawValue: block)
+    guard let block = freeBlock(after: nil) else { return nil }
+    take(block)
+    return block
+  }
+
+  /// Takes this free block, whatever its place in the list, with one reference.
+  package mutating func take(_ block: BlockID) {
+    precondition(references[Int(block.rawValue)] == 0, "block \(block.rawValue) is taken and has holders")
+    detach(block.rawValue)
+    references[Int(block.rawValue)] = 1
+  }
+
+  /// A free block's content is no longer worth keeping; its place in the list stays.
+  package mutating func discard(_ block: BlockID) {
+    if isKept[Int(block.rawValue)] { keptCount -= 1 }
+    isKept[Int(block.rawValue)] = false
   }
 
   /// One more holder; revives a free block.
@@ -63,6 +79,8 @@ package struct BlockPool: ~Copyable {
     next[index] = after
     previous[index] = before
     freeCount += 1
+    isKept[index] = keeping
+    if keeping { keptCount += 1 }
   }
 
   private mutating func detach(_ block: Int32) {
@@ -72,6 +90,7 @@ package struct BlockPool: ~Copyable {
     next[index] = Self.detached
     previous[index] = Self.detached
     freeCount -= 1
+    discard(BlockID(rawValue: block))
   }
 
   /// The free block that is evicted after `block`, or first when `block` is nil; nil at the end of the list.
@@ -98,7 +117,10 @@ package struct BlockPool: ~Copyable {
       }
     } while at != blockCount
     if listed != freeCount { return "free list: \(listed) blocks listed, \(freeCount) counted" }
+    let kept = isKept.count { $0 }
+    if kept != keptCount { return "free list: \(kept) blocks are kept, \(keptCount) counted" }
     for block in 0..<blockCount {
+      if isKept[block] && references[block] > 0 { return "block \(block) is kept as free and has holders" }
       if references[block] < 0 { return "block \(block) has \(references[block]) holders" }
       if references[block] > 0 && next[block] != Self.detached { return "block \(block) is held and linked as free" }
       if references[block] == 0 && next[block] == Self.detached { return "block \(block) is neither held nor free" }

@@ -29,6 +29,10 @@ struct RequestQueue {
     var paidTokens: Int32
     /// How often a block of it was missing.
     var recoveries: Int32 = 0
+    /// Output tokens of all hypotheses of a beam search, as long as one another; `generated` are those of the first.
+    var beams: [[TokenID]] = []
+    /// Leading full blocks that all hypotheses have in common.
+    var sharedBlocks: Int32 = 0
   }
 
   /// Where an entry stands. Valid until the queue changes.

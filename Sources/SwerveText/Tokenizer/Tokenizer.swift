@@ -22,6 +22,9 @@ package final class Tokenizer: Sendable {
   /// Number of ids: one more than the highest, added tokens included.
   package let vocabularyCount: Int
 
+  /// A text of more than `n` times as many bytes has more than `n` tokens.
+  package let mostBytesPerToken: Int
+
   init(parts: TokenizerParts) {
     model = parts.model
     normalizer = parts.normalizer
@@ -37,6 +40,11 @@ package final class Tokenizer: Sendable {
     self.text = text
     let highestAdded = Int(added.tokens.map(\.id).max() ?? -1)
     vocabularyCount = max(text.pieceIDLimit, highestAdded + 1)
+    // Normal forms shorten a text by less than four. Where whole runs may vanish in a token (unknown words, white space),
+    // there is no bound; texts that are text stay far below this one.
+    let longest = max(parts.model.vocabulary.longestBytes, added.tokens.map(\.content.utf8.count).max() ?? 0, 1)
+    let isBounded = parts.isByteLevel && !added.tokens.contains { $0.stripsLeft || $0.stripsRight }
+    mostBytesPerToken = isBounded ? 4 * longest : max(4 * longest, 1_024)
   }
 
   // MARK: Text to ids

@@ -52,6 +52,31 @@ import Testing
     #expect(harness.statistics.draftTokens < 60)
   }
 
+  @Test(arguments: [true, false]) func `drafts keep the time between tokens that a class was promised`(
+    isPromised: Bool
+  ) throws {
+    var numbers = speculating()
+    var rule = ServiceRule()
+    // Four rows of 100 ns.
+    rule.tokenTarget = isPromised ? 400 : nil
+    numbers.serviceRules = [rule, ServiceRule()]
+    let harness = try Harness(numbers, policy: ServiceLevels())
+    harness.setRowCost(1e-4)
+    for rows in 1...40 { harness.scheduler.observeStep(rows: rows % 9 + 1, nanoseconds: UInt64(rows % 9 + 1) * 100) }
+    for id in 1...2 { try harness.add(UInt64(id), tokens([5, 6, 7]), looping) }
+    var most = 0
+    while harness.hasWork {
+      harness.scheduler.schedule(into: &harness.plan)
+      try harness.runner.execute(harness.plan, into: &harness.result)
+      let rows = harness.plan.tokens.count
+      harness.scheduler.observeStep(rows: rows, nanoseconds: UInt64(rows) * 100)
+      if harness.plan.sequences.count == 2 && harness.plan.admissions.isEmpty { most = max(most, rows) }
+      harness.apply()
+    }
+    #expect(harness.tokens(1).count == 100)
+    #expect(isPromised ? (3...4).contains(most) : most > 8, "\(most)")
+  }
+
   @Test func `the more sequences decode, the surer a draft must be`() throws {
     func drafted(_ count: UInt64) throws -> Int {
       let harness = try Harness(speculating(budget: 512, sequences: 64, blocks: 4_096))

@@ -15,6 +15,8 @@ struct FakeRunner {
     var tokens: [TokenID]
     var promptTokens: Int
     var context: Int?
+    /// Hypotheses of a beam search change their tokens from step to step; their owner compares what came out.
+    var isBeam: Bool { sampling.params.useBeamSearch }
   }
 
   let configuration: SchedulerConfiguration
@@ -24,6 +26,10 @@ struct FakeRunner {
   /// Tokens computed since start.
   var rows = 0
   var acceptedDrafts = 0
+  /// Blocks copied since start.
+  var copies = 0
+  /// What the last step's hypotheses came to, by sequence.
+  var beamStates: [SequenceID: UInt64] = [:]
   var salts: [RequestID: [UInt8]] = [:]
   /// Places of the overflow store whose block cannot be read.
   var lost: Set<BlockID> = []
@@ -56,7 +62,6 @@ struct FakeRunner {
     }
     try require(plan.sequences.count <= configuration.maxSequences, "\(plan.sequences.count) sequences")
     try require(plan.tokens.count <= configuration.maxBatchedTokens, "\(plan.tokens.count) tokens exceed the budget")
-    try require(plan.copies.isEmpty, "copies blocks")
     for move in plan.moves {
       try require(configuration.ranges.isOnDevice(move.from), "block \(move.from.rawValue) leaves where it is not")
       try require(!configuration.ranges.isOnDevice(move.to), "block \(move.from.rawValue) moves within the device")
@@ -67,11 +72,30 @@ struct FakeRunner {
         store[Int(move.to.rawValue) * configuration.blockSize + offset] = store[from]
       }
     }
+    for copy in plan.copies {
+      let blocks = 0..<Int32(configuration.blockCount)
+      try require(
+        blocks.contains(copy.from.rawValue) && blocks.contains(copy.to.rawValue) && copy.from != copy.to,
+        "copies block \(copy.from.rawValue) to \(copy.to.rawValue)")
+    }
+  }
+
+  /// Copies blocks one after the other, as the plan says.
+  private mutating func copyBlocks(_ plan: StepPlan) {
+    for copy in plan.copies {
+      for offset in 0..<configuration.blockSize {
+        store[Int(copy.to.rawValue) * configuration.blockSize + offset] =
+          store[Int(copy.from.rawValue) * configuration.blockSize + offset]
+      }
+    }
+    copies += plan.copies.count
   }
 
   mutating func execute(_ plan: StepPlan, into result: inout StepResult) throws {
     result.removeAll()
     try begin(plan)
+    copyBlocks(plan)
+    beamStates.removeAll(keepingCapacity: true)
     var written = Set<Int>()
     var writtenBlocks: [BlockID: SequenceID] = [:]
     var nextRow = 0
@@ -91,17 +115,21 @@ struct FakeRunner {
       let drafts = Int(step.draftCount)
       let known = end - drafts
       try require(Int(step.firstRow) == nextRow && Int(step.firstBlock) == nextBlock, "ranges are not contiguous")
-      try require(drafts >= 0 && known > context, "\(step.rowCount) rows, \(drafts) of them drafts")
-      try require(known <= slot.tokens.count, "\(step.rowCount) rows after \(context)")
+      try require(drafts >= 0 && known >= context, "\(step.rowCount) rows, \(drafts) of them drafts")
+      if known == context { try checkRider(step, before: index == 0 ? nil : plan.sequences[index - 1], plan) }
+      try require(slot.isBeam || known <= slot.tokens.count, "\(step.rowCount) rows after \(context)")
       try require(drafts == 0 || step.samples && context + 1 == known, "drafts behind a prompt")
       let last = slot.promptTokens + min(slot.sampling.params.maxTokens ?? .max, 1 << 30)
       try require(drafts == 0 || end < min(last, configuration.contextLimit), "drafts for tokens nobody wants")
-      try require(slot.context == nil || slot.context == context, "context \(context) after \(slot.context ?? 0)")
+      try require(
+        slot.isBeam || slot.context == nil || slot.context == context, "context \(context) after \(slot.context ?? 0)")
       try require(Int(step.promptTokens) == slot.promptTokens, "prompt of \(step.promptTokens)")
       try require(Int(step.blockCount) == configuration.blocks(for: end), "\(step.blockCount) blocks")
-      let samples = known == slot.tokens.count && slot.sampling.params.maxTokens != 0
+      let samples = slot.isBeam ? step.samples : known == slot.tokens.count && slot.sampling.params.maxTokens != 0
       try require(step.samples == samples, "samples = \(step.samples)")
-      if !configuration.enableChunkedPrefill { try require(known == slot.tokens.count, "is computed in pieces") }
+      if !configuration.enableChunkedPrefill && !slot.isBeam {
+        try require(known == slot.tokens.count, "is computed in pieces")
+      }
       if configuration.enableChunkedPrefill && configuration.longPrefillThreshold > 0 {
         try require(known - context <= configuration.longPrefillThreshold, "\(step.rowCount) rows are too many")
       }
@@ -126,7 +154,8 @@ struct FakeRunner {
         let place = Int(block.rawValue) * configuration.blockSize + position % configuration.blockSize
         if position >= context {
           let token = plan.tokens[Int(step.firstRow) + position - context]
-          try require(position >= known || token == slot.tokens[position], "row \(position) has token \(token)")
+          try require(
+            slot.isBeam || position >= known || token == slot.tokens[position], "row \(position) has token \(token)")
           try require(configuration.ranges.isOnDevice(block), "writes block \(block.rawValue), off the device")
           try require(written.insert(place).inserted, "block \(block.rawValue) is written twice")
           let owner = writtenBlocks.updateValue(step.sequence, forKey: block)
@@ -134,7 +163,8 @@ struct FakeRunner {
           store[place] = FakeModel.cell(state, token, position)
           rows += 1
         } else {
-          try require(!written.contains(place), "reads block \(block.rawValue), written in this step")
+          try require(
+            !written.contains(place) || step.rowCount == 0, "reads block \(block.rawValue), written in this step")
         }
         state = FakeModel.mix(state, store[place])
         if samples && position + 1 >= known {
@@ -144,6 +174,7 @@ struct FakeRunner {
         }
       }
       slot.context = known
+      if slot.isBeam && samples { beamStates[step.sequence] = state }
       for (place, token) in sampled.enumerated() {
         result.samples.append(Sample(sequenceIndex: Int32(index), token: token))
         // A sample behind drafts holds while each draft was the token sampled.
@@ -160,6 +191,21 @@ struct FakeRunner {
     }
     if nextRow != plan.tokens.count || nextBlock != plan.blocks.count {
       throw RunnerFault(description: "step \(plan.id): rows or blocks without a sequence")
+    }
+  }
+
+  /// A sequence without rows samples the last row of the one before it: a choice of the same request, at the end of its
+  /// prompt, in the same blocks.
+  private func checkRider(_ step: SequenceStep, before: SequenceStep?, _ plan: StepPlan) throws {
+    func blocks(_ step: SequenceStep) -> ArraySlice<BlockID> {
+      plan.blocks[Int(step.firstBlock)..<Int(step.firstBlock + step.blockCount)]
+    }
+    guard let before, before.sequence.request == step.sequence.request, before.samples, step.samples,
+      before.contextTokens + before.rowCount == step.contextTokens, step.contextTokens == step.promptTokens,
+      blocks(before).elementsEqual(blocks(step)), step.firstSampledRow == before.firstSampledRow
+    else {
+      throw RunnerFault(
+        description: "step \(plan.id): a sequence without rows stands behind none that computes its own")
     }
   }
 }

@@ -37,6 +37,9 @@ final class Harness {
   var stepTime: UInt64 = 1
   /// Requests that the last step gave up.
   var expired: [RequestID] = []
+  /// Beam searches under way, and those that came to their end.
+  var searches: [UInt64: FakeSearch] = [:]
+  var endedSearches: [UInt64] = []
 
   init(_ configuration: SchedulerConfiguration, policy: any SchedulingPolicy = FirstComeFirstServed()) throws {
     scheduler = try Scheduler(configuration: configuration, policy: policy)
@@ -62,7 +65,10 @@ final class Harness {
   }
 
   // `#expect` takes its subject apart and cannot hold a scheduler, which is not copyable: hence these.
-  @discardableResult func cancel(_ id: UInt64) -> Bool { scheduler.cancel(request: RequestID(rawValue: id)) }
+  @discardableResult func cancel(_ id: UInt64) -> Bool {
+    searches[id] = nil
+    return scheduler.cancel(request: RequestID(rawValue: id))
+  }
   @discardableResult func finish(_ sequence: SequenceID) -> Bool { scheduler.finish(sequence) }
   func setRowCost(_ cost: Float) { scheduler.setRowCost(cost) }
   @discardableResult func resetPrefixCache() -> Bool { scheduler.resetPrefixCache() }
@@ -74,10 +80,12 @@ final class Harness {
   func step(between: () throws -> Void = {}) throws {
     now += stepTime
     scheduler.schedule(into: &plan, now: now, expired: &expired)
+    for request in expired { searches[request.rawValue] = nil }
     try runner.execute(plan, into: &result)
     scheduler.observeStep(rows: plan.tokens.count, nanoseconds: stepTime)
     try between()
     apply()
+    try continueSearches()
     try check()
   }
 
@@ -91,6 +99,7 @@ final class Harness {
       if output.isFirstScheduled { started[output.sequence] = output }
       if let token = output.token { produced[output.sequence, default: []].append(token) }
       if output.finish != nil { finished[output.sequence] = output }
+      if output.finish == .error { searches[output.sequence.request.rawValue] = nil }
     }
   }
 

@@ -12,6 +12,8 @@ struct Vocabulary: Sendable {
   /// Hash table: high half of the hash and the id + 1; 0 is free.
   private var slots: [UInt64] = []
   private(set) var count = 0
+  /// Bytes of the longest piece.
+  private(set) var longestBytes = 0
 
   /// Ids must be below this; it bounds what a hostile file can make us allocate.
   static let maximumID = 1 << 22
@@ -35,6 +37,7 @@ struct Vocabulary: Sendable {
     if spans[id] == 0 { count += 1 }
     spans[id] = UInt64(blob.count) << 32 | UInt64(piece.count + 1)
     blob.append(contentsOf: piece)
+    longestBytes = max(longestBytes, piece.count)
     guard isFindable else { return }
     if count * 2 > slots.count { grow() }
     insert(id, Self.hash(piece))
