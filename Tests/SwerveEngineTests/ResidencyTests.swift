@@ -19,7 +19,7 @@ import Testing
   ]
 
   private func long(_ seed: Int, tokens: Int = 40) -> GenerationRequest {
-    textRequest(String(repeating: Self.text + " ", count: 4), id: "long-\(seed)") { params in
+    textRequest(String(repeating: Self.text + " ", count: 6), id: "long-\(seed)") { params in
       params.temperature = seed == 0 ? 0 : 0.9
       params.seed = seed
       params.logprobs = 2
