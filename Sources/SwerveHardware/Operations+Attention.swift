@@ -7,6 +7,7 @@ extension CPUDevice {
   package func writeKV(k: Tensor, v: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch) {
     require(batch.layout == cache.layout, "writeKV: batch and cache")
     require(k.rows == batch.rowCount, "writeKV: rows")
+    require(batch.highestSlot < Int64(cache.blockCount * cache.layout.blockTokens), "writeKV: a block off the device")
     writeKV(k: k, v: v, slots: batch.slots, cache: cache, layer: layer)
   }
 
@@ -46,20 +47,42 @@ extension CPUDevice {
   package func attention(
     q: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch, scale: Float, into o: Tensor
   ) {
+    var job = attentionJob(q: q, cache: cache, layer: layer, batch: batch, scale: scale, into: o)
+    if batch.itemCount > 0 {
+      pool.run(swerve_attention_task, job, units: batch.itemCount * batch.layout.headCount)
+    }
+    if batch.mergeCount > 0 {
+      job.items = UnsafePointer(batch.merges)
+      pool.run(swerve_attention_merge_task, job, units: batch.mergeCount * batch.layout.headCount, grain: 4)
+    }
+  }
+
+  /// The same for one segment of a prepared step, whose pieces have been read and given their places (`batch.stage`):
+  /// o gets the rows of a sequence with its last segment. A sequence's segments go in order, and all of them before
+  /// the next sequence's.
+  package func attention(
+    segment: StagedSegment, q: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch, scale: Float, into o: Tensor
+  ) {
+    var job = attentionJob(q: q, cache: cache, layer: layer, batch: batch, scale: scale, into: o)
+    batch.stagedItems.withUnsafeBufferPointer { items in
+      guard let first = items.baseAddress, !segment.items.isEmpty else { return }
+      job.items = first + segment.items.lowerBound
+      pool.run(swerve_attention_task, job, units: segment.items.count * batch.layout.headCount)
+    }
+  }
+
+  private func attentionJob(
+    q: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch, scale: Float, into o: Tensor
+  ) -> swerve_attention_job {
     let layout = cache.layout
     require(batch.layout == layout, "attention: batch and cache")
     require(q.type == o.type, "attention: types")
     require(q.columns == batch.queryHeads * layout.headDim && o.columns == q.columns, "attention: columns")
     require(q.rows == batch.rowCount && o.rows == q.rows && scale > 0, "attention: rows")
-    var job = swerve_attention_job(
+    return swerve_attention_job(
       kernels: kernels, cache: cache.kernelLayer(layer), q: q.pointer, q_stride: q.rowStride, o: o.pointer,
       o_stride: o.rowStride, type: q.type.kernelType, query_heads: batch.queryHeads, blocks: batch.blocks,
-      items: batch.items,
-      partials: batch.partials, scale: scale, window: Int32(batch.window ?? 0))
-    pool.run(swerve_attention_task, job, units: batch.itemCount * layout.headCount)
-    if batch.mergeCount > 0 {
-      job.items = UnsafePointer(batch.merges)
-      pool.run(swerve_attention_merge_task, job, units: batch.mergeCount * layout.headCount, grain: 4)
-    }
+      items: batch.items, partials: batch.partials, states: batch.states, scale: scale,
+      window: Int32(batch.window ?? 0))
   }
 }

@@ -26,8 +26,9 @@ struct Forward: ~Copyable {
     self.rotary = RotaryEmbedding(configuration.rotary)
   }
 
-  /// Runs all layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm.
-  mutating func run(_ plan: borrowing StepPlan) throws -> Tensor {
+  /// Runs all layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm; rows of
+  /// `incomplete` sequences mean nothing.
+  mutating func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
     let rows = plan.tokens.count
     let residual = activations.residual.first(rows)
     switch weights.embedding {
@@ -37,7 +38,8 @@ struct Forward: ~Copyable {
     fillAngles(plan)
     let handle = try attention.begin(plan)
     for layer in 0..<configuration.layerCount { try run(layer: layer, rows: rows) }
-    _ = attention.end(handle)
+    let changes = attention.end(handle)
+    if !changes.incomplete.isEmpty { incomplete.append(contentsOf: changes.incomplete) }
     return residual
   }
 

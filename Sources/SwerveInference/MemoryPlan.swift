@@ -64,7 +64,9 @@ package struct MemoryPlan: Sendable, Hashable {
       + Sampler.byteCount(vocabularySize: c.vocabularySize, tileRows: tileRows, threads: threads)
     attentionBytes = Self.attentionBytes(c, type: type, limits: limits, threads: threads)
     do {
-      blockBytes = try c.layout(type: configuration.kvType, blockTokens: limits.blockTokens).blockBytes
+      let layout = try c.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
+      blockBytes = layout.blockBytes
+      attentionBytes += limits.stagingBlocks * layout.blockLayerBytes
     } catch {
       throw ModelFileError(file: ModelConfiguration.fileName, reason: "\(error)")
     }
@@ -77,7 +79,10 @@ package struct MemoryPlan: Sendable, Hashable {
     let batches = (c.windows.contains(nil) ? 1 : 0) + (c.windows.contains { $0 != nil } ? 1 : 0)
     let tiles = limits.rows * (c.headCount / c.keyValueHeadCount) / 32 + limits.sequences + 1
     let items = 3 * tiles + 16 * threads
-    let batch = 40 * items + 4 * limits.blockEntries + 8 * limits.rows + limits.attentionScratchBytes
+    let states =
+      limits.stagingBlocks == 0
+      ? 0 : AttentionBatch.stateBytes(rows: limits.rows, queryHeads: c.headCount, headDim: c.headDim)
+    let batch = 48 * items + 4 * limits.blockEntries + 8 * limits.rows + limits.attentionScratchBytes + states
     return limits.rows * c.queryWidth * type.byteCount + batches * batch
   }
 }

@@ -27,11 +27,12 @@ package final class ModelRunner {
   /// - Parameters:
   ///   - files: not read for random weights.
   ///   - blockCount: blocks of the KV pool.
+  ///   - lower: places below it, of the runner's layout.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    progress: @escaping (Double) -> Void = { _ in }
+    lower: LowerPlaces = LowerPlaces(), progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let model = configuration.model
     let limits = configuration.limits
@@ -44,7 +45,7 @@ package final class ModelRunner {
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
     let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-    store = try KVStore(layout: layout, blockCount: blockCount, device: device)
+    store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
     let attention = try LocalAttention(
       configuration: model, type: configuration.type, limits: limits, store: store, device: device)
     let activations = try Activations(
@@ -68,7 +69,8 @@ package final class ModelRunner {
     RotaryEmbedding.prefixDependsOnPromptLength(promptTokens, configuration.model.rotary)
   }
 
-  /// Executes one step: releases and admissions, block copies, the decoder pass, sampling.
+  /// Executes one step: releases and admissions, blocks that leave the device, block copies, the decoder pass, sampling.
+  /// A sequence of which a block cannot be read has no samples and stands in `result.incomplete`.
   ///
   /// Prompt log-probabilities are reported for every prompt row computed; a sequence that is computed again after
   /// preemption reports them again, with the same values.
@@ -83,10 +85,11 @@ package final class ModelRunner {
     result.removeAll()
     for slot in plan.releases { sampler.release(slot) }
     for admission in plan.admissions { sampler.admit(admission) }
+    store.apply(plan.moves.span)
     store.apply(plan.copies.span)
     guard !plan.sequences.isEmpty else { return }
     precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
-    let residual = try forward.run(plan)
+    let residual = try forward.run(plan, incomplete: &result.incomplete)
     sample(plan, residual: residual, into: &result)
     reportPrompts(plan, residual: residual, into: &result)
   }
@@ -112,7 +115,7 @@ package final class ModelRunner {
 
   private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
     reserve(plan, &result)
-    for index in plan.sequences.indices where plan.sequences[index].samples {
+    for index in plan.sequences.indices where plan.sequences[index].samples && isComplete(index, result) {
       let step = plan.sequences[index]
       let slot = Int(step.slot.rawValue)
       let (alternatives, wantsLogprobs) = demand(of: slot)
@@ -142,11 +145,16 @@ package final class ModelRunner {
     return (sampler.alternatives(state, isPrompt: false), state.sampling.params.logprobs != nil)
   }
 
+  /// Whether all blocks of the plan's sequence could be read.
+  private func isComplete(_ index: Int, _ result: borrowing StepResult) -> Bool {
+    result.incomplete.isEmpty || !result.incomplete.contains(Int32(index))
+  }
+
   // MARK: Prompt rows
 
   /// The row of position p says how likely the prompt's token at p + 1 was.
   private func reportPrompts(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
-    for index in plan.sequences.indices {
+    for index in plan.sequences.indices where isComplete(index, result) {
       let step = plan.sequences[index]
       let slot = Int(step.slot.rawValue)
       guard let state = sampler.slots[slot], !state.prompt.isEmpty else { continue }

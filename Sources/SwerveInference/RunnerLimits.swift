@@ -11,6 +11,9 @@ package struct RunnerLimits: Sendable, Hashable {
   /// Drafted tokens of a sequence and step at most; a step has them beside its other rows, within `rows`.
   package var drafts: Int
 
+  /// Places of the staging ring; 0 where all blocks are in memory.
+  package var stagingBlocks = 0
+
   package init(rows: Int, sequences: Int, contextTokens: Int, blockTokens: Int = 16, drafts: Int = 0) {
     self.rows = rows
     self.sequences = sequences

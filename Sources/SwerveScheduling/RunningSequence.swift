@@ -14,6 +14,17 @@ package struct RunningSequence: Sendable {
   package var computedTokens: Int32 = 0
   /// Leading blocks that are in the prefix cache.
   package var sealedBlocks: Int32 = 0
+  /// Blocks `lowerBegin ..< lowerEnd` of the table lie below the device; equal when none does.
+  package var lowerBegin: Int32 = 0
+  package var lowerEnd: Int32 = 0
+  /// Blocks of the table that lie in the overflow store.
+  package var overflowBlocks: Int32 = 0
+  /// The last step in which it was its turn to read the overflow store.
+  var readStep: UInt64 = 0
+  /// Whether its prompt takes blocks as it is computed, not all at admission.
+  var isStreamed = false
+  /// How often a block of it was missing.
+  var recoveries: Int32 = 0
   /// Hash of the last sealed block, or the salt's.
   var chainHash = BlockHash(low: 0, high: 0)
   /// Output tokens after which the sequence ends.

@@ -70,28 +70,42 @@ extension Scheduler {
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
     if let beams = group.beams, freeSlots.count < Int(beams.width) { return false }
-    let (_, taken) = blocksToAdmit(entry)
+    let (needed, free) = blocksToAdmit(entry)
+    var taken = free
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
-    if pool.freeCount - taken < reserve { return false }
-    let loadable = loadableBlocks(entry, known: known)
+    // What can never be on the device as a whole takes blocks as it is computed.
+    let isStreamed = exceedsDevice(known)
+    while !isStreamed && pool.freeCount - taken < reserve {
+      // What never fits the device makes room for what does.
+      guard moveOne(ofLargeOnly: true, in: &plan) else { return false }
+      taken = needed + hits.count { pool.referenceCount(of: $0) == 0 }
+    }
+    let loadable = isStreamed ? 0 : loadableBlocks(entry, known: known)
     // Hypotheses that come back share what they have in common by blocks; a fork brings its beginning along; and whole
     // blocks that can be loaded are worth more than the beginning of one.
     let start =
-      group.beams != nil || isForkHit || loadable > 0
+      group.beams != nil || isForkHit || isStreamed || loadable > 0
       ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
-    let cached = hitTokens + (start?.tokens ?? 0)
+    var cached = hitTokens + (start?.tokens ?? 0)
     let loads = min(loadable, budget - 1)
     if !configuration.enableChunkedPrefill && known - cached - loads * configuration.blockSize > budget - loads {
       return false
     }
 
-    for block in hits {
-      reviveBlock(block)
-      tables.append(block, to: slot)
-    }
-    if let start { holdSource(start.block) }
-    for _ in hits.count..<configuration.blocks(for: known) where !appendBlock(to: slot) {
-      preconditionFailure("the pool has fewer free blocks than it counted")
+    var granted = 0
+    if isStreamed {
+      granted = takeFirstBlocks(slot, known: known, limit: chunk(budget), in: &plan)
+      if granted == 0 { return false }
+      cached = hitTokens
+    } else {
+      for block in hits {
+        reviveBlock(block)
+        tables.append(block, to: slot)
+      }
+      if let start { holdSource(start.block) }
+      for _ in hits.count..<configuration.blocks(for: known) where !appendBlock(to: slot) {
+        preconditionFailure("the pool has fewer free blocks than it counted")
+      }
     }
     if let source = partialHit { plan.copies.append(BlockCopy(from: source, to: tables[slot, hits.count])) }
     if let start { copyStart(start, to: tables[slot, hits.count], in: &plan) }
@@ -103,8 +117,9 @@ extension Scheduler {
         sequence: running[Int(slot.rawValue)].sequence, slot: slot, sampling: group.sampling,
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
     if group.beams != nil { enterBeams(entry, leader: slot, into: &plan) }
-    if continueLoading(slot, &budget) { return true }
-    var rows = prefillRows(slot, budget)
+    running[Int(slot.rawValue)].isStreamed = isStreamed
+    if !isStreamed && continueLoading(slot, &budget) { return true }
+    var rows = isStreamed ? granted : prefillRows(slot, budget)
     // Another long prompt, where a long one gives way: it is let in for the sake of those behind it.
     if isPassing && Int(running[Int(slot.rawValue)].remainingTokens) > budget {
       rows = min(rows, max(configuration.maxBatchedTokens / 32, 1))
@@ -160,6 +175,7 @@ extension Scheduler {
       sequence.generatedTokens = Int32(kept.generated.count)
       sequence.cachedTokens = kept.cachedTokens
       sequence.preemptions = kept.preemptions
+      sequence.recoveries = kept.recoveries
       sequence.isAnnounced = kept.isAnnounced
       sequence.paidTokens = kept.paidTokens
       sequence.hasReadLossy = kept.hasReadLossy

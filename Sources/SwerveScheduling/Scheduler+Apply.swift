@@ -27,6 +27,10 @@ extension Scheduler {
       running[slot].awaitsCopy = false
       let isBeam = running[slot].isBeam
       var output = output(of: step, at: index)
+      if !result.incomplete.isEmpty && result.incomplete.contains(Int32(index)) {
+        emit(&output, ofIncomplete: step.slot, into: &outputs)
+        continue
+      }
       var accepted = 0
       if step.samples {
         if hasSample && isBeam {
@@ -81,6 +85,18 @@ extension Scheduler {
       hasReadLossy: running[slot].hasReadLossy)
   }
 
+  /// Nothing of the step counts for a sequence of which a block was missing.
+  private mutating func emit(
+    _ output: inout SequenceOutput, ofIncomplete slot: SlotID, into outputs: inout [SequenceOutput]
+  ) {
+    if recover(slot) {
+      if output.isFirstScheduled { outputs.append(output) }
+      return
+    }
+    output.finish = .error
+    emit(output, slot, into: &outputs)
+  }
+
   private mutating func emit(_ output: SequenceOutput, _ slot: SlotID, into outputs: inout [SequenceOutput]) {
     if output.finish != nil {
       let group = running[Int(slot.rawValue)].group
@@ -131,7 +147,9 @@ extension Scheduler {
   /// Makes blocks that are now full findable.
   private mutating func sealBlocks(_ slot: SlotID) {
     let index = Int(slot.rawValue)
-    let full = running[index].computedTokens / Int32(configuration.blockSize)
+    var full = running[index].computedTokens / Int32(configuration.blockSize)
+    // A block is found through the one before it, so those behind a block below the device stay unknown.
+    if running[index].lowerBegin < running[index].lowerEnd { full = min(full, running[index].lowerBegin) }
     while running[index].sealedBlocks < full {
       let position = Int(running[index].sealedBlocks)
       if sealNext(slot), tiers != nil {

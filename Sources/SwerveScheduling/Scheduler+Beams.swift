@@ -142,6 +142,7 @@ extension Scheduler {
     let copies = plan.copies.count
     for slot in beams.members {
       while !takeWritableBlock(of: slot, into: &plan) {
+        if moveOne(in: &plan) { continue }
         let victim = order[order.count - 1]
         let isOwn = running[Int(victim.rawValue)].group == group
         preempt(victim)

@@ -30,8 +30,9 @@ extension Scheduler {
     evictions?.hit(block)
   }
 
-  /// One holder less; the last one leaves it to be evicted, or found again.
+  /// One holder less; the last one leaves it to be evicted, or found again. A place below the device is free then.
   mutating func giveBack(_ block: BlockID) {
+    guard configuration.ranges.isOnDevice(block) else { return lower.release(block) }
     let isCached = cache.contains(block)
     pool.release(block, keeping: isCached)
     guard evictions != nil, isCached, pool.referenceCount(of: block) == 0 else { return }

@@ -10,7 +10,9 @@ extension Scheduler {
   /// `schedule` and `apply`). It changes nothing and traps on nothing. O(blocks × block size + sequences + waiting):
   /// for tests and idle time.
   package func checkInvariants() throws(InvariantViolation) {
-    let held = pool.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation() ?? sequenceViolation()
+    let held =
+      pool.violation() ?? lower.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation()
+      ?? sequenceViolation()
     let kept = held ?? evictionViolation() ?? heapViolation() ?? heldViolation()
     let found = kept ?? queueViolation() ?? groupViolation() ?? tierViolation()
     if let found { throw InvariantViolation(description: found) }
@@ -57,7 +59,7 @@ extension Scheduler {
 
   /// Holders counted by the pool are those that stand in tables.
   private func blockViolation() -> String? {
-    var holders = [Int](repeating: 0, count: pool.blockCount)
+    var holders = [Int](repeating: 0, count: configuration.ranges.count)
     for slot in order {
       for position in 0..<tables.count(slot) {
         let block = Int(tables[slot, position].rawValue)
@@ -67,8 +69,9 @@ extension Scheduler {
         holders[block] += 1
       }
     }
-    for block in 0..<pool.blockCount {
-      let counted = pool.referenceCount(of: BlockID(block))
+    for block in 0..<configuration.ranges.count {
+      let counted =
+        block < pool.blockCount ? pool.referenceCount(of: BlockID(block)) : lower.referenceCount(of: BlockID(block))
       if counted != holders[block] {
         return "block \(block) counts \(counted) holders and stands in \(holders[block]) tables"
       }
@@ -90,10 +93,12 @@ extension Scheduler {
       if held < configuration.blocks(for: computed) || held > configuration.blocks(for: known) {
         return "\(name): \(held) blocks for \(computed) computed and \(known) known tokens"
       }
-      if sequence.remainingTokens > 1 && held != configuration.blocks(for: known) {
+      if sequence.remainingTokens > 1 && held != configuration.blocks(for: known) && !sequence.isStreamed {
         return "\(name): \(held) blocks for a prompt of \(known) tokens"
       }
-      let full = configuration.enablePrefixCaching ? computed / configuration.blockSize : 0
+      let hasLower = sequence.lowerBegin < sequence.lowerEnd
+      let reachable = min(computed / configuration.blockSize, hasLower ? Int(sequence.lowerBegin) : .max)
+      let full = configuration.enablePrefixCaching ? reachable : 0
       let sealed = Int(sequence.sealedBlocks)
       if sequence.isPrivate ? sealed > full : sealed != full {
         return "\(name): \(sealed) blocks are sealed, \(full) are full"
@@ -102,7 +107,15 @@ extension Scheduler {
       let awaited = Int(groups[sequence.group].beams?.sharedTokens ?? 0) / configuration.blockSize
       for position in 0..<held {
         let block = tables[slot, position]
-        if position < sealed {
+        let isLower = hasLower && position >= sequence.lowerBegin && position < sequence.lowerEnd
+        if configuration.ranges.isOnDevice(block) == isLower {
+          return "\(name): block \(block.rawValue) at \(position) is on the wrong side of the device"
+        }
+        if isLower {
+          if (position + 1) * configuration.blockSize > computed {
+            return "\(name): block \(block.rawValue) is below the device and not full"
+          }
+        } else if position < sealed {
           if !cache.contains(block) { return "\(name): sealed block \(block.rawValue) is not cached" }
           let before = position == 0 ? nil : tables[slot, position - 1]
           if cache.parent(of: block) != before {
@@ -120,6 +133,11 @@ extension Scheduler {
           }
         }
       }
+      let overflow = (0..<held).count { configuration.ranges.isOverflow(tables[slot, $0]) }
+      if hasLower && sequence.isForking { return "\(name): blocks that others may share are below the device" }
+      if overflow != sequence.overflowBlocks {
+        return "\(name): \(overflow) blocks in the overflow store, \(sequence.overflowBlocks) counted"
+      }
       let output = generated[Int(slot.rawValue)]
       if output.count != sequence.generatedTokens || (output.last ?? sequence.lastToken) != sequence.lastToken {
         return "\(name): \(output.count) tokens kept, \(sequence.generatedTokens) counted"
@@ -128,7 +146,9 @@ extension Scheduler {
         return "\(name): \(sequence.generatedTokens) tokens generated, \(sequence.maxNewTokens) allowed"
       }
       let most = Int(sequence.promptTokens) + max(Int(sequence.maxNewTokens) - 1, 0)
-      if configuration.blocks(for: most) > pool.blockCount { return "\(name): it can never fit the pool" }
+      if configuration.blocks(for: most) > configuration.sequenceBlocks() {
+        return "\(name): it can never fit the pool"
+      }
     }
     return nil
   }

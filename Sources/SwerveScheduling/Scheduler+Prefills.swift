@@ -2,7 +2,8 @@ import SwerveCore
 
 // How a step's rows are shared between prompts.
 extension Scheduler {
-  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission.
+  /// Sequences whose known tokens are not all computed, in order. Their blocks were taken at admission, or are taken now
+  /// where the device cannot hold them all.
   mutating func schedulePrefills(into plan: inout StepPlan, budget: inout Int) {
     var position = 0
     // The order grows by choices that start behind a prompt.
@@ -17,9 +18,10 @@ extension Scheduler {
   ) {
     let index = Int(slot.rawValue)
     let remaining = Int(running[index].remainingTokens)
-    guard remaining > 1 && running[index].plannedStep != stepID else { return }
+    guard remaining > 1 && running[index].plannedStep != stepID && !isParked(slot) else { return }
     if continueLoading(slot, &budget) { return }
-    let rows = min(prefillRows(slot, budget), limit)
+    var rows = min(prefillRows(slot, budget), limit)
+    if running[index].isStreamed { rows = growForRows(slot, rows, in: &plan) }
     if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows
   }

@@ -13,8 +13,9 @@ extension Scheduler {
     stepID &+= 1
     plan.id = stepID
     var budget = configuration.maxBatchedTokens
+    chooseReaders()
     makeRoom()
-    let relieved = relieveTenants()
+    let relieved = relieveTenants(&plan)
     let preemptedAny = scheduleDecodes(into: &plan, budget: &budget) || relieved
     limitPrefills(plan, &budget)
     if !preemptedAny { admitUrgent(into: &plan, budget: &budget) }
@@ -23,6 +24,7 @@ extension Scheduler {
       schedulePrefills(into: &plan, budget: &budget)
       if !preemptedAny { admit(into: &plan, budget: &budget) }
     }
+    if hasLowerPlaces { unblock(&plan) }
     releaseSources()
     plan.releases.append(contentsOf: releases)
     releases.removeAll(keepingCapacity: true)
@@ -37,10 +39,11 @@ extension Scheduler {
     if plan.blocks.capacity < sequences * tables.stride { plan.blocks.reserveCapacity(sequences * tables.stride) }
     if plan.releases.capacity < 2 * sequences { plan.releases.reserveCapacity(2 * sequences) }
     if plan.copies.capacity < sequences { plan.copies.reserveCapacity(sequences) }
+    if hasLowerPlaces && plan.moves.capacity < pool.blockCount { plan.moves.reserveCapacity(pool.blockCount) }
   }
 
   /// Sequences that need one token, in order, each with the block it is written to, and their drafts. Answers whether any was preempted.
-  private mutating func scheduleDecodes(into plan: inout StepPlan, budget: inout Int) -> Bool {
+  mutating func scheduleDecodes(into plan: inout StepPlan, budget: inout Int) -> Bool {
     var preemptedAny = false
     var allowance = draftAllowance()
     var position = 0
@@ -50,11 +53,11 @@ extension Scheduler {
       let isForking = running[index].isForking
       if isForking && running[index].isBeam {
         if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { break }
-      } else if running[index].remainingTokens == 1 {
+      } else if running[index].remainingTokens == 1 && !isParked(slot) {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
         while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
-          if !isForking && appendBlock(to: slot) { continue }
+          if isForking ? moveOne(in: &plan) : grow(slot, in: &plan) { continue }
           // The victim is the last in order: this sequence, or one that has no place in the plan yet.
           let victim = order[order.count - 1]
           preempt(victim)
@@ -123,7 +126,7 @@ extension Scheduler {
     let kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
       preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,
-      isSwapped: isSwapped, hasReadLossy: sequence.hasReadLossy)
+      recoveries: sequence.recoveries, isSwapped: isSwapped, hasReadLossy: sequence.hasReadLossy)
     // In this order: a lane without anything waiting or running may be forgotten.
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
     release(slot)

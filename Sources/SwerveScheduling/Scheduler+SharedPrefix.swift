@@ -18,10 +18,8 @@ extension Scheduler {
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
       guard sequence.remainingTokens > 1, !sequence.isPrivate, Int(sequence.sealedBlocks) == hits.count,
-        sequence.chainHash == hitHash
-      else {
-        continue
-      }
+        sequence.chainHash == hitHash, sequence.lowerBegin == sequence.lowerEnd
+      else { continue }
       let other = groups[sequence.group].prompt
       var shared = hits.count
       while shared < min(limit, other.count / configuration.blockSize),

@@ -46,9 +46,10 @@ extension Scheduler {
 
   /// Where tenants share and blocks are short: sends sequences of whoever was served most back to the queue, each
   /// tenant's last one first, until the others have the blocks they need in this step. Answers whether it sent any.
-  mutating func relieveTenants() -> Bool {
+  mutating func relieveTenants(_ plan: inout StepPlan) -> Bool {
     guard waiting.sharing == .tenants else { return false }
     var preemptedAny = false
+    while hasLowerPlaces && growth() > pool.freeCount && moveOne(in: &plan) {}
     while hasCompany && growth() > pool.freeCount {
       var victim = order[order.count - 1]
       for slot in order.dropLast().reversed() where served(slot) > served(victim) { victim = slot }
@@ -94,7 +95,8 @@ extension Scheduler {
       guard victim.rank > entry.key.rank, waiting.isWithinLead(lane, of: victim.lane) else { return }
       // Blocks that the newcomer will hold itself do not become room.
       for position in 0..<tables.count(slot)
-      where pool.referenceCount(of: tables[slot, position]) == 1
+      where configuration.ranges.isOnDevice(tables[slot, position])
+        && pool.referenceCount(of: tables[slot, position]) == 1
         && !(position < hits.count && hits[position] == tables[slot, position])
       {
         missing -= 1

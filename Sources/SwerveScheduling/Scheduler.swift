@@ -25,6 +25,7 @@ package struct Scheduler: ~Copyable {
 
   // The block manager. Others may look; a change from outside is a fault that `checkInvariants` finds.
   package var pool: BlockPool
+  package var lower: LowerPool
   package var tables: BlockTables
   package var cache: PrefixCache
   /// What losing a free cached block costs; nil where age alone decides what is evicted.
@@ -42,6 +43,9 @@ package struct Scheduler: ~Copyable {
   var freeSlots: [SlotID]
   /// Slots given back since the last plan.
   var releases: [SlotID] = []
+
+  /// Blocks of the overflow store that a step may read, as far as it is not one sequence's own; nil = any.
+  var storeBlocksPerStep: Int?
 
   /// Guesses for running sequences; nil without speculation.
   var drafts: Drafts?
@@ -92,6 +96,7 @@ package struct Scheduler: ~Copyable {
     self.policy = policy
     let slots = configuration.maxSequences
     pool = BlockPool(blockCount: configuration.blockCount)
+    lower = LowerPool(ranges: configuration.ranges)
     tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
     cache = PrefixCache(
       blockCount: configuration.blockCount, blockSize: configuration.blockSize, hashBits: configuration.blockHashBits)
@@ -102,6 +107,7 @@ package struct Scheduler: ~Copyable {
     freeSlots = (0..<slots).reversed().map { SlotID($0) }
     waiting = RequestQueue(
       policy: policy, rules: configuration.serviceRules, leadTokens: 4 * configuration.maxBatchedTokens)
+    storeBlocksPerStep = configuration.storeBlocksPerStep
     drafts = configuration.speculation.map { Drafts($0, slots: slots) }
     tiers = configuration.tiers.map { _ in TierState() }
     counters.draftLimit = configuration.speculation?.tokens ?? 0
@@ -116,12 +122,12 @@ package struct Scheduler: ~Copyable {
   // MARK: Requests
 
   /// Whether a request of that size can ever run here. nil = as many output tokens as fit.
-  package func fits(promptTokens: Int, maxTokens: Int?) -> Bool {
-    refusal(promptTokens: promptTokens, maxTokens: maxTokens) == nil
+  package func fits(promptTokens: Int, maxTokens: Int?, choices: Int = 1) -> Bool {
+    refusal(promptTokens: promptTokens, maxTokens: maxTokens, choices: choices) == nil
   }
 
   /// Why a request of that size can never run here, or nil when it can.
-  package func refusal(promptTokens: Int, maxTokens: Int?) -> SchedulingError? {
+  package func refusal(promptTokens: Int, maxTokens: Int?, choices: Int = 1) -> SchedulingError? {
     if promptTokens < 1 { return .emptyPrompt }
     if let maxTokens, maxTokens < 0 { return .negativeMaxTokens(maxTokens) }
     let room = maxTokens == 0 ? 0 : 1
@@ -131,8 +137,9 @@ package struct Scheduler: ~Copyable {
     let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
     let computed = promptTokens + max(output, 1) - 1
     let blocks = configuration.blocks(for: computed)
-    if blocks > configuration.blockCount {
-      return .exceedsPool(blocks: blocks, available: configuration.blockCount, blockSize: configuration.blockSize)
+    let available = configuration.sequenceBlocks(choices: choices)
+    if blocks > available {
+      return .exceedsPool(blocks: blocks, available: available, blockSize: configuration.blockSize)
     }
     if !configuration.enableChunkedPrefill && computed > configuration.maxBatchedTokens {
       return .exceedsStep(tokens: computed, budget: configuration.maxBatchedTokens)
@@ -143,7 +150,11 @@ package struct Scheduler: ~Copyable {
   /// Queues a request. Throws, and changes nothing, when it can never run (`refusal`) or its id is in use.
   package mutating func add(_ request: WaitingRequest) throws(SchedulingError) {
     let params = request.sampling.params
-    if let refusal = refusal(promptTokens: request.promptTokens.count, maxTokens: params.maxTokens) { throw refusal }
+    if let refusal = refusal(
+      promptTokens: request.promptTokens.count, maxTokens: params.maxTokens, choices: request.n)
+    {
+      throw refusal
+    }
     if request.n < 1 || request.n > Int(Int32.max) { throw .invalidChoiceCount(request.n) }
     if groups.index(of: request.request) != nil { throw .duplicateRequest(request.request) }
     guard waiting.rules.indices.contains(Int(request.serviceClass)) else {
@@ -152,7 +163,7 @@ package struct Scheduler: ~Copyable {
     if let width = request.beamWidth { try checkBeams(width, request) }
     let prompt = request.promptTokens.count
     // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
-    var limit = configuration.contextLimit
+    var limit = configuration.contextLimit(choices: request.n)
     if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
     var room = min(params.maxTokens ?? .max, limit - prompt)
     if let width = request.beamWidth { room = min(room, longestBeams(width, promptTokens: prompt)) }
@@ -251,6 +262,10 @@ package struct Scheduler: ~Copyable {
     snapshot.runningSequences = order.count
     snapshot.waitingSequences = waiting.count
     snapshot.blockSize = configuration.blockSize
+    snapshot.overflow.hostBlocks = configuration.hostBlockCount
+    snapshot.overflow.hostBlocksUsed = lower.usedHostCount
+    snapshot.overflow.storeBlocks = configuration.overflowBlockCount
+    snapshot.overflow.storeBlocksUsed = lower.usedOverflowCount
     return snapshot
   }
 

@@ -11,6 +11,12 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var blockSize: Int
   /// Blocks of the pool. ≥ 1
   package var blockCount: Int
+  /// Places for blocks of running sequences in host memory, which are read where they lie.
+  package var hostBlockCount = 0
+  /// Places in the overflow store, for sequences that do not fit the device.
+  package var overflowBlockCount = 0
+  /// Blocks of the overflow store that a step may read; one sequence may always read all of its own. nil = any.
+  package var storeBlocksPerStep: Int?
   /// Longest prompt + output, in tokens. ≥ 1
   package var maxModelLength: Int
   /// Whether full blocks are kept and found again by their tokens.
@@ -71,8 +77,14 @@ package struct SchedulerConfiguration: Sendable, Hashable {
         "\(maxSequences) sequences of \(maxBlocksPerSequence) blocks need more block table entries than the "
           + "\(1 << 28) the scheduler has; use fewer sequences, larger blocks or a shorter context.")
     }
-    if blockCount * blockSize > 1 << 32 {
-      found.append("The scheduler counts at most \(1 << 32) KV tokens, not \(blockCount) blocks of \(blockSize).")
+    let blocks = ranges.count
+    if hostBlockCount < 0 || overflowBlockCount < 0 || blocks > limit {
+      found.append(
+        "The scheduler's hostBlockCount and overflowBlockCount must be between 0 and \(limit) with the device's blocks, "
+          + "not \(hostBlockCount) and \(overflowBlockCount).")
+    }
+    if blocks * blockSize > 1 << 32 {
+      found.append("The scheduler counts at most \(1 << 32) KV tokens, not \(blocks) blocks of \(blockSize).")
     }
     if longPrefillThreshold < 0 {
       found.append("The scheduler's longPrefillThreshold must not be negative, not \(longPrefillThreshold).")
@@ -96,12 +108,27 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   /// Blocks that hold `tokens` tokens.
   package func blocks(for tokens: Int) -> Int { (tokens + blockSize - 1) / blockSize }
 
-  /// Most prompt + output tokens of one sequence: the model's length, or what the whole pool holds. The last output
-  /// token is never computed, so it needs no place in the pool.
-  package var contextLimit: Int { min(maxModelLength, blockCount * blockSize + 1) }
+  /// The block ids of the device and of the places below it.
+  package var ranges: BlockRanges {
+    BlockRanges(deviceCount: blockCount, hostCount: hostBlockCount, overflowCount: overflowBlockCount)
+  }
+
+  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole, and so
+  /// must what several choices of a request share.
+  package func sequenceBlocks(choices: Int = 1) -> Int {
+    enableChunkedPrefill && choices == 1 ? ranges.count : blockCount
+  }
+
+  /// Most prompt + output tokens of one sequence: the model's length, or what all places hold. The last output token is
+  /// never computed, so it needs no place.
+  package func contextLimit(choices: Int) -> Int {
+    min(maxModelLength, sequenceBlocks(choices: choices) * blockSize + 1)
+  }
+
+  package var contextLimit: Int { contextLimit(choices: 1) }
 
   /// Most blocks one sequence can hold.
-  package var maxBlocksPerSequence: Int { min(blockCount, blocks(for: maxModelLength)) }
+  package var maxBlocksPerSequence: Int { min(sequenceBlocks(), blocks(for: maxModelLength)) }
 
   /// Blocks that an admission leaves free.
   package var watermarkBlocks: Int { Int((watermark * Double(blockCount)).rounded(.up)) }

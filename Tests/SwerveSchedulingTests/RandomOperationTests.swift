@@ -44,6 +44,11 @@ import Testing
     #expect(totals.expired > 20)
     #expect(totals.draftTokens > 5_000)
     #expect(totals.acceptedTokens > 1_000)
+    #expect(totals.movedToHost > 1_000)
+    #expect(totals.movedToStore > 1_000)
+    #expect(totals.storeReads > 1_000)
+    #expect(totals.recoveries > 10)
+    #expect(totals.parked > 50)
     #expect(totals.searches > 1_000 && totals.searchesEnded > 500)
     #expect(totals.copies > 2_000)
   }
@@ -52,6 +57,7 @@ import Testing
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
+  var movedToHost = 0, movedToStore = 0, storeReads = 0, recoveries = 0, parked = 0
   var searches = 0, searchesEnded = 0, copies = 0
 }
 
@@ -90,6 +96,13 @@ private final class Episode {
       maxBatchedTokens: Int.random(in: 1...64, using: &generator), maxSequences: sequences,
       blockSize: Int.random(in: 1...5, using: &generator), blockCount: Int.random(in: 2...50, using: &generator),
       maxModelLength: length)
+    if generator.chance(40) {
+      // Few on the device, so that sequences do not fit there.
+      numbers.blockCount = Int.random(in: 2...12, using: &generator)
+      numbers.hostBlockCount = generator.chance(70) ? Int.random(in: 1...12, using: &generator) : 0
+      numbers.overflowBlockCount = generator.chance(70) ? Int.random(in: 1...40, using: &generator) : 0
+      numbers.storeBlocksPerStep = generator.chance(50) ? Int.random(in: 1...12, using: &generator) : nil
+    }
     numbers.enablePrefixCaching = generator.chance(80)
     numbers.enableChunkedPrefill = generator.chance(75)
     numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
@@ -102,7 +115,9 @@ private final class Episode {
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
     let policies = Policies.all.map(\.policy) + Policies.extensions.map(\.policy)
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
-    isOrdered = policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
+    isOrdered =
+      policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
+      && numbers.ranges.count == numbers.blockCount
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)
@@ -156,6 +171,14 @@ private final class Episode {
     totals.steps += steps
     totals.draftTokens += harness.statistics.draftTokens
     totals.acceptedTokens += harness.statistics.acceptedTokens
+    totals.movedToHost += harness.runner.movedToHost
+    totals.movedToStore += harness.runner.movedToStore
+    totals.storeReads += harness.runner.storeReads
+    totals.recoveries += harness.statistics.overflow.recoveries
+    let moved = harness.statistics.overflow
+    if moved.blocksToHost != harness.runner.movedToHost || moved.blocksToStore != harness.runner.movedToStore {
+      throw RunnerFault(description: "the scheduler counts other moves than it planned: \(moved)")
+    }
     totals.copies += harness.runner.copies
   }
 
@@ -200,7 +223,7 @@ private final class Episode {
       topK: generator.chance(40) ? Int.random(in: 1...2, using: &generator) : 0)
     let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
     let salt: [UInt8] = generator.chance(20) ? [9] : []
-    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
+    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens, choices: n)
     do {
       try harness.add(
         id, Array(prompt), n: n, state, priority: Int.random(in: 0..<3, using: &generator), arrival: harness.now,
@@ -214,7 +237,7 @@ private final class Episode {
     if !fits { throw RunnerFault(description: "accepted what does not fit") }
     totals.requests += 1
     // Alone, a choice computes its known tokens one by one at worst, once; the first in order is never preempted.
-    let output = min(maxTokens ?? .max, numbers.contextLimit - prompt.count)
+    let output = min(maxTokens ?? .max, numbers.contextLimit(choices: n) - prompt.count)
     let cost = n * (prompt.count + 2 * max(output, 0) + 2)
     // Those before it, itself, and for each of its choices a slot's worth of later ones that came while it waited for
     // its sibling.
@@ -253,6 +276,11 @@ private final class Episode {
 
   private func step(_ totals: inout Totals, faults: Bool = true) throws {
     steps += 1
+    if faults && numbers.overflowBlockCount > 0 && generator.chance(2) {
+      let first = numbers.ranges.firstOverflow
+      harness.runner.lost.insert(BlockID(Int.random(in: first..<numbers.ranges.count, using: &generator)))
+    }
+    defer { totals.parked += harness.statistics.overflow.parkedSequences }
     if faults && generator.chance(0.3) {
       totals.failedSteps += 1
       harness.scheduler.schedule(into: &harness.plan)
@@ -295,7 +323,8 @@ private final class Episode {
     for (id, request) in live where request.ended.count == Int(request.n) {
       for choice in 0..<request.n {
         let alone = FakeModel.reference(
-          prompt: request.prompt, salt: request.salt, sampling: request.sampling, choice: choice, contextLimit: limit())
+          prompt: request.prompt, salt: request.salt, sampling: request.sampling, choice: choice,
+          contextLimit: limit(request.n))
         let got = harness.tokens(id, choice)
         if request.truncated.contains(choice) {
           totals.truncated += 1
@@ -314,8 +343,9 @@ private final class Episode {
     }
   }
 
-  private func limit() -> Int {
-    numbers.enableChunkedPrefill ? numbers.contextLimit : min(numbers.contextLimit, numbers.maxBatchedTokens + 1)
+  private func limit(_ n: Int32) -> Int {
+    let limit = numbers.contextLimit(choices: Int(n))
+    return numbers.enableChunkedPrefill ? limit : min(limit, numbers.maxBatchedTokens + 1)
   }
 
   private func verifyDrained() throws {
@@ -323,6 +353,9 @@ private final class Episode {
     let statistics = harness.statistics
     if statistics.blocksUsed != 0 || statistics.runningRequests != 0 || statistics.waitingRequests != 0 {
       throw RunnerFault(description: "something is left: \(statistics)")
+    }
+    if statistics.overflow.hostBlocksUsed != 0 || statistics.overflow.storeBlocksUsed != 0 {
+      throw RunnerFault(description: "places below the device are still used: \(statistics.overflow)")
     }
     if !harness.runner.slots.isEmpty { throw RunnerFault(description: "slots are left in the runner") }
     if !harness.resetPrefixCache() { throw RunnerFault(description: "the prefix cache keeps blocks") }

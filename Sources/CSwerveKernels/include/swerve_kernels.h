@@ -308,6 +308,13 @@ typedef struct {
   size_t block_tokens;
   size_t kv_heads, head_dim;
   int type;            /* T */
+  /* Blocks `device_blocks` ..< `staged_first` lie in host memory, those from `staged_first` on in the staging ring:
+   * read only, the same bytes at another place. */
+  int32_t device_blocks, staged_first;
+  const void *host;    /* this layer of block device_blocks */
+  size_t host_bytes;   /* between blocks */
+  const void *staged;  /* block staged_first, of this layer while it is attended to */
+  size_t staged_bytes;
 } swerve_kv_layer;
 
 static inline size_t swerve_kv_block_bytes(int type, size_t kv_heads, size_t block_tokens, size_t head_dim) {
@@ -347,6 +354,10 @@ typedef struct {
   int32_t partial;         /* first partial record of the tile, or -1: o is written at once */
   int32_t tile_partitions; /* partitions of the whole tile, for the address of a partial */
   int32_t tile_partition_begin;
+  /* Where a tile meets its partitions in several passes: the first record, one a KV head and query as a partial, of its
+   * maxima, sums and outputs so far; -1: one pass. The first pass does not read them, and the last one writes o instead. */
+  int32_t state;
+  bool is_first, is_last;
 } swerve_attention_item;
 
 typedef struct {
@@ -361,6 +372,7 @@ typedef struct {
   const int32_t *blocks;    /* block tables */
   const swerve_attention_item *items;
   float *partials;          /* records of swerve_partial_floats(head_dim) */
+  float *states;            /* such records, of tiles that take several passes */
   float scale;              /* > 0 */
   int32_t window;           /* a token sees itself and the window - 1 before it; 0: all before it */
 } swerve_attention_job;

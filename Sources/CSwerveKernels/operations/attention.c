@@ -110,6 +110,31 @@ static void start_running(const swerve_query_tile *t, swerve_workspace *s) {
   memset(s->running, 0, t->queries * t->padded * sizeof(float));
 }
 
+/* Where the running values of a tile's query wait for the next pass. */
+static float *state_address(const swerve_query_tile *t, size_t query) {
+  const size_t record = (size_t)t->item->state + t->kv_head * t->queries + query;
+  return t->job->states + record * swerve_partial_floats(t->d);
+}
+
+/* A pass goes on where the one before it stopped: the same arithmetic as in one pass, with a stop between. */
+static void load_running(const swerve_query_tile *t, swerve_workspace *s) {
+  for (size_t i = 0; i < t->queries; i++) {
+    const float *record = state_address(t, i);
+    s->running_maximum[i] = record[0];
+    s->running_sum[i] = record[1];
+    memcpy(s->running + i * t->padded, record + 16, t->d * sizeof(float));
+  }
+}
+
+static void save_running(const swerve_query_tile *t, const swerve_workspace *s) {
+  for (size_t i = 0; i < t->queries; i++) {
+    float *record = state_address(t, i);
+    record[0] = s->running_maximum[i];
+    record[1] = s->running_sum[i];
+    memcpy(record + 16, s->running + i * t->padded, t->d * sizeof(float));
+  }
+}
+
 static void store_outputs(const swerve_query_tile *t, swerve_workspace *s) {
   const swerve_attention_job *j = t->job;
   for (size_t i = 0; i < t->queries; i++) {
@@ -184,9 +209,12 @@ void swerve_attention_task(const void *job, size_t begin, size_t end, void *scra
   for (size_t unit = begin; unit < end; unit++) {
     const swerve_query_tile t = context_of(j, unit);
     load_queries(&t, s);
-    start_running(&t, s);
+    const bool resumes = t.item->state >= 0 && !t.item->is_first, pauses = t.item->state >= 0 && !t.item->is_last;
+    if (resumes) load_running(&t, s);
+    else start_running(&t, s);
     for (int32_t p = t.item->partition_begin; p < t.item->partition_end; p++) attend_partition(&t, s, (size_t)p);
-    if (t.item->partial < 0) store_outputs(&t, s);
+    if (pauses) save_running(&t, s);
+    else if (t.item->partial < 0) store_outputs(&t, s);
   }
 }
 

@@ -5,7 +5,9 @@
 static const char *block_address(const swerve_query_tile *t, size_t position) {
   const swerve_kv_layer *c = &t->job->cache;
   const int32_t block = t->job->blocks[(size_t)t->item->first_block + position / c->block_tokens];
-  return (const char *)c->base + (size_t)block * c->block_bytes;
+  if (__builtin_expect(block < c->device_blocks, 1)) return (const char *)c->base + (size_t)block * c->block_bytes;
+  if (block < c->staged_first) return (const char *)c->host + (size_t)(block - c->device_blocks) * c->host_bytes;
+  return (const char *)c->staged + (size_t)(block - c->staged_first) * c->staged_bytes;
 }
 
 static inline void fetch(const char *line) { __builtin_prefetch(line, 0, 3); }

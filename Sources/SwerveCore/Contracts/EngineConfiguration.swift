@@ -58,6 +58,8 @@ public struct EngineConfiguration: Sendable {
   public var kvKeyFile: String?
   /// What happens to the keys and values of a preempted sequence.
   public var preemptionMode = PreemptionMode.auto
+  /// Places below the device for blocks of running sequences; nil = none.
+  package var overflow: OverflowConfiguration?
 
   // MARK: Scheduling
 

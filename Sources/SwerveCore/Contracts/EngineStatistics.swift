@@ -18,6 +18,8 @@ package struct EngineStatistics: Sendable, Hashable {
   /// Entries of the queue: sequences that were preempted, and requests of which not every choice has started.
   package var waitingSequences = 0
   package var blockSize = 0
+  /// Blocks of running sequences below the device.
+  package var overflow = OverflowStatistics()
 
   // Counters
   package var steps = 0

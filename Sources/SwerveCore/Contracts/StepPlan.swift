@@ -13,8 +13,10 @@ package struct StepPlan: Sendable {
   package var tokens: [TokenID] = []
   /// Block tables, one after another: enough blocks to hold each sequence's context and the rows of this step.
   package var blocks: [BlockID] = []
-  /// Blocks to copy on all layers, whole, one after the other, before any row is computed (copy on write). A source
-  /// holds what earlier steps, or copies before it in the list, left there; a later copy may overwrite it.
+  /// Blocks that leave the device, in order, before anything else is copied or written.
+  package var moves: [BlockMove] = []
+  /// Blocks to copy on all layers, whole, one after the other, after the moves and before any row is computed (copy on
+  /// write). A source holds what earlier steps, or copies before it in the list, left there; a later copy may overwrite it.
   package var copies: [BlockCopy] = []
   /// Sequences that appear for the first time, or again after preemption: the sampler builds its state from these
   /// before it does anything else in the step.
@@ -28,12 +30,15 @@ package struct StepPlan: Sendable {
     sequences.removeAll(keepingCapacity: true)
     tokens.removeAll(keepingCapacity: true)
     blocks.removeAll(keepingCapacity: true)
+    moves.removeAll(keepingCapacity: true)
     copies.removeAll(keepingCapacity: true)
     admissions.removeAll(keepingCapacity: true)
     releases.removeAll(keepingCapacity: true)
   }
 
-  package var isEmpty: Bool { sequences.isEmpty && releases.isEmpty && copies.isEmpty && admissions.isEmpty }
+  package var isEmpty: Bool {
+    sequences.isEmpty && releases.isEmpty && moves.isEmpty && copies.isEmpty && admissions.isEmpty
+  }
 }
 
 /// One sequence's share of a step.

@@ -7,6 +7,9 @@ package struct StepResult: Sendable {
   package var alternatives: [TokenLogprob] = []
   /// Prompt log-probabilities computed in this step, one entry per row that asked for them.
   package var promptLogprobs: [PromptLogprob] = []
+  /// Indices into `StepPlan.sequences`, ascending: sequences of which a block could not be read. They have no samples,
+  /// and nothing that the step wrote for them counts.
+  package var incomplete: [Int32] = []
 
   package init() {}
 
@@ -14,6 +17,7 @@ package struct StepResult: Sendable {
     samples.removeAll(keepingCapacity: true)
     alternatives.removeAll(keepingCapacity: true)
     promptLogprobs.removeAll(keepingCapacity: true)
+    incomplete.removeAll(keepingCapacity: true)
   }
 }
 

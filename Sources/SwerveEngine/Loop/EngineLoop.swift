@@ -6,6 +6,8 @@ package import SwerveScheduling
 package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   var scheduler: Scheduler
   private var executor: Executor
+  /// Where blocks of running sequences may be; only its counters are read here.
+  private let overflow: (any OverflowStore)?
   private let inbox: Mailbox<InboxMessage>
   private let publisher: Mailbox<PublisherMessage>
   private let spares: Mailbox<StepOutputs>
@@ -24,6 +26,8 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   private let blockBytes: Int
   /// What drafts cost; kept only where there are some.
   private var rowCost: RowCost?
+  /// What a step may read from the overflow store; kept only where that is to be measured.
+  private var storeBudget: StoreBudget?
   /// Submitted requests taken from the inbox, and their prompt tokens.
   private var taken = StatusBoard.Taken()
   /// Beam searches under way.
@@ -45,12 +49,15 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   static var mostFailedSteps: Int { 16 }
 
   package init(
-    scheduler: consuming Scheduler, executor: consuming Executor, inbox: Mailbox<InboxMessage>,
+    scheduler: consuming Scheduler, executor: consuming Executor, overflow: (any OverflowStore)? = nil,
+    storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
     totals: EngineStatistics, tiers: BlockTiers? = nil
   ) {
     self.scheduler = scheduler
     self.executor = executor
+    self.overflow = overflow
+    self.storeBudget = overflow == nil ? nil : storeBudget
     self.inbox = inbox
     self.publisher = publisher
     self.spares = spares
@@ -101,6 +108,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     execute(into: &outputs.outputs)
     tiers?.keep(&scheduler, &executor)
     measure(since: outputs.start)
+    measureStore(since: outputs.start)
     publish(&outputs)
     for message in decided { publisher.post(message) }
     decided.removeAll(keepingCapacity: true)
@@ -194,6 +202,13 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     if let value = rowCost?.value { scheduler.setRowCost(value) }
   }
 
+  /// Tells the scheduler how much of the overflow store a step may read.
+  private mutating func measureStore(since start: EngineInstant) {
+    guard storeBudget != nil, let overflow else { return }
+    storeBudget?.record(readBytes: overflow.traffic.readBytes, seconds: clock.now().seconds(since: start))
+    if let blocks = storeBudget?.blocksPerStep { scheduler.setStoreBlocksPerStep(blocks) }
+  }
+
   // MARK: Out
 
   private mutating func spareOutputs() -> StepOutputs {
@@ -242,6 +257,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
     all.device = totals.device
     all.kvBytes = totals.kvBytes
     all.loadSeconds = totals.loadSeconds
+    if let overflow { all.overflow.traffic = overflow.traffic }
     return all
   }
 }

@@ -87,7 +87,8 @@ package struct EngineThreads: Sendable {
   ) throws -> EngineLoop<InlineExecutor> {
     let begin = clock.now()
     let device = try makeDevice()
-    let runner = try makeRunner(device, onProgress: onProgress)
+    let lower = try makeLowerPlaces(device)
+    let runner = try makeRunner(device, lower: lower, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -112,7 +113,11 @@ package struct EngineThreads: Sendable {
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
-      executor: InlineExecutor(runner: runner),
+      executor: InlineExecutor(runner: runner), overflow: lower.store,
+      storeBudget: plan.configuration.overflow.flatMap {
+        $0.storeBlocksPerStep == nil
+          ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
+      },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
       tiers: tiers)
   }
@@ -159,16 +164,38 @@ package struct EngineThreads: Sendable {
   }
 
   private func makeRunner(
-    _ device: CPUDevice, onProgress: @escaping @Sendable (Double) -> Void
+    _ device: CPUDevice, lower: LowerPlaces, onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
-        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, progress: onProgress)
+        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
+        progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {
       throw .model("\(error)")
     }
+  }
+
+  /// Host memory and the store for blocks of running sequences that leave the device.
+  private func makeLowerPlaces(_ device: CPUDevice) throws(EngineStartError) -> LowerPlaces {
+    var lower = LowerPlaces()
+    guard let overflow = plan.configuration.overflow else { return lower }
+    lower.stagingBlocks = overflow.stagingBlocks
+    do {
+      let layout = try plan.model.layout(type: plan.runner.kvType, blockTokens: plan.configuration.blockSize)
+      if overflow.hostBlocks > 0 {
+        lower.host = try HostRegion(layout: layout, placeCount: overflow.hostBlocks, device: device)
+      }
+      if overflow.storeBlocks > 0, let makeStore = overflow.makeStore {
+        lower.store = try makeStore(
+          OverflowConfiguration.Shape(
+            placeCount: overflow.storeBlocks, layerCount: layout.layerCount, pieceBytes: layout.blockLayerBytes))
+      }
+    } catch {
+      throw .memory("\(error)")
+    }
+    return lower
   }
 
   private func policy() throws(EngineStartError) -> any SchedulingPolicy {
@@ -190,6 +217,11 @@ package struct EngineThreads: Sendable {
       maxBatchedTokens: configuration.resolvedMaxBatchedTokens, maxSequences: configuration.resolvedMaxSequences,
       blockSize: configuration.blockSize, blockCount: plan.sizing.blockCount,
       maxModelLength: plan.sizing.maxModelLength)
+    if let overflow = configuration.overflow {
+      scheduler.hostBlockCount = overflow.hostBlocks
+      scheduler.overflowBlockCount = overflow.makeStore == nil ? 0 : overflow.storeBlocks
+      scheduler.storeBlocksPerStep = overflow.storeBlocksPerStep
+    }
     scheduler.enablePrefixCaching = configuration.enablePrefixCaching
     scheduler.enableChunkedPrefill = configuration.enableChunkedPrefill
     scheduler.longPrefillThreshold = configuration.longPrefillThreshold

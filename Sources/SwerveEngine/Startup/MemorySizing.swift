@@ -58,7 +58,7 @@ package struct MemorySizing: Sendable, Equatable {
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
     }
     // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
-    let longest = blocks * blockSize
+    let longest = (blocks + lowerBlocks(configuration)) * blockSize
     let length: Int
     if configuration.maxModelLength == -1 {
       length = min(wanted, longest)
@@ -68,6 +68,12 @@ package struct MemorySizing: Sendable, Equatable {
       if longest < wanted { throw tooSmall(wanted: wanted, longest: longest, needs, blockSize) }
     }
     return MemorySizing(blockCount: blocks, maxModelLength: length, kvBytes: pool)
+  }
+
+  /// Blocks that one sequence may have below the device.
+  private static func lowerBlocks(_ configuration: EngineConfiguration) -> Int {
+    guard let overflow = configuration.overflow, configuration.enableChunkedPrefill else { return 0 }
+    return overflow.hostBlocks + (overflow.makeStore == nil ? 0 : overflow.storeBlocks)
   }
 
   private static func wantedLength(

@@ -17,6 +17,9 @@ extension StartPlan {
         sequences: configuration.resolvedMaxSequences,
         contextTokens: configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil } ?? model.contextTokens,
         blockTokens: configuration.blockSize, drafts: configuration.speculation?.tokens ?? 0))
+    if let overflow = configuration.overflow, overflow.storeBlocks > 0, overflow.makeStore != nil {
+      runner.limits.stagingBlocks = overflow.stagingBlocks
+    }
     switch configuration.loadFormat {
     case .safetensors: break
     case .dummy: runner.weights = .random(seed: UInt64(bitPattern: Int64(configuration.seed)))

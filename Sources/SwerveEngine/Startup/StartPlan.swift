@@ -78,6 +78,10 @@ package struct StartPlan: Sendable {
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength
+    if let overflow = configuration.overflow {
+      report.hostBlocks = overflow.hostBlocks
+      report.storeBlocks = overflow.makeStore == nil ? 0 : overflow.storeBlocks
+    }
     self.report = report
     seconds = clock.now().seconds(since: begin)
   }

@@ -37,6 +37,10 @@ package struct StartReport: Sendable {
   /// Warnings that a person should read (unused tensors, odd settings).
   package var warnings: [String] = []
 
+  /// Blocks below the device: places in host memory, and in the overflow store.
+  package var hostBlocks = 0
+  package var storeBlocks = 0
+
   package var kvTokens: Int { blockCount * blockSize }
 
   /// "weights", with what is not usual about them.
@@ -63,6 +67,24 @@ package struct StartReport: Sendable {
     return lines
   }
 
+  /// What a sequence larger than the device costs, before there is one.
+  private var lowerLines: [String] {
+    guard hostBlocks + storeBlocks > 0 else { return [] }
+    let tokenBytes = blockBytes / max(1, blockSize)
+    var lines = [
+      "KV below the device: \(ByteText.grouped(hostBlocks * blockSize)) tokens in host memory, "
+        + "\(ByteText.grouped(storeBlocks * blockSize)) in the overflow file"
+    ]
+    if storeBlocks > 0 {
+      let largest = min(storeBlocks * blockSize, max(maxModelLength - kvTokens - hostBlocks * blockSize, 0))
+      lines.append(
+        "Each token in the overflow file costs \(ByteText.binary(tokenBytes)) of reading a step: "
+          + "up to \(ByteText.binary(largest * tokenBytes)) for a sequence of \(ByteText.grouped(maxModelLength)) tokens"
+      )
+    }
+    return lines
+  }
+
   package var logLines: [String] {
     var lines: [String] = []
     for stage in stages where stage.name == "weights" {
@@ -73,6 +95,7 @@ package struct StartReport: Sendable {
     lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
     lines.append("KV cache type: \(kvType.rawValue), \(ByteText.binary(blockBytes / max(1, blockSize))) a token")
     if let tiers { lines.append(tiers) }
+    lines += lowerLines
     let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)
     lines.append(
       "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x"

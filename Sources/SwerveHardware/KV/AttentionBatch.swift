@@ -36,12 +36,15 @@ package final class AttentionBatch {
   package let layout: KVLayout
   /// Attention sees the token itself and the `window - 1` before it; nil: all.
   package let window: Int?
+  /// Where blocks begin that are not in memory; nil: all are.
+  package let staging: Staging?
 
   private let itemStorage: DeviceBuffer
   private let mergeStorage: DeviceBuffer
   private let blockStorage: DeviceBuffer
   private let slotStorage: DeviceBuffer
   private let partialStorage: DeviceBuffer
+  private let stateStorage: DeviceBuffer
   private let itemCapacity: Int
   private let partialCapacity: Int
   private let threadCount: Int
@@ -49,6 +52,13 @@ package final class AttentionBatch {
   private(set) var mergeCount = 0
   private var partialCount = 0
   package private(set) var rowCount = 0
+  /// The last slot that the step writes.
+  private(set) var highestSlot: Int64 = -1
+
+  /// What must be read before it can be attended to, in the order of attention; see `AttentionBatch+Staging.swift`.
+  package internal(set) var segments: [StagedSegment] = []
+  package internal(set) var pieces: [StagedPiece] = []
+  var stagedItems: [swerve_attention_item] = []
 
   /// - Parameters:
   ///   - maxRows: most rows of a step. - maxSequences: most sequences of a step.
@@ -57,7 +67,7 @@ package final class AttentionBatch {
   /// Memory: about 40 bytes a possible item, and partials of `scratchBytes`. Where these do not suffice, tiles are not split.
   package init(
     device: CPUDevice, layout: KVLayout, queryHeads: Int, maxRows: Int, maxSequences: Int, maxBlockEntries: Int,
-    window: Int? = nil, scratchBytes: Int = 16 << 20
+    window: Int? = nil, scratchBytes: Int = 16 << 20, staging: Staging? = nil
   ) throws(HardwareError) {
     guard queryHeads > 0, queryHeads % layout.headCount == 0 else {
       throw .shape("\(queryHeads) query heads cannot be grouped over \(layout.headCount) KV heads")
@@ -71,6 +81,7 @@ package final class AttentionBatch {
     self.maxSequences = maxSequences
     self.maxBlockEntries = maxBlockEntries
     self.window = window
+    self.staging = staging
     self.threadCount = device.threadCount
     let group = queryHeads / layout.headCount
     let tiles = (maxRows * group + Self.tile - 1) / Self.tile + maxSequences
@@ -84,6 +95,8 @@ package final class AttentionBatch {
     self.blockStorage = try device.allocate(byteCount: maxBlockEntries * 4)
     self.slotStorage = try device.allocate(byteCount: maxRows * 8)
     self.partialStorage = try device.allocate(byteCount: partialCapacity * recordBytes)
+    self.stateStorage = try device.allocate(
+      byteCount: staging == nil ? 0 : Self.stateBytes(rows: maxRows, queryHeads: queryHeads, headDim: layout.headDim))
   }
 
   static let tile = Int(SWERVE_QUERY_TILE)
@@ -100,6 +113,8 @@ package final class AttentionBatch {
     mergeCount = 0
     partialCount = 0
     rowCount = 0
+    highestSlot = -1
+    removeSegments()
     for index in blocks.indices { self.blocks[index] = blocks[index].rawValue }
     let group = queryHeads / layout.headCount
     var partitions = 0
@@ -110,18 +125,22 @@ package final class AttentionBatch {
       let lastBlock = Int(s.firstBlock) + (Int(s.contextTokens) + Int(s.rowCount) - 1) / layout.blockTokens
       precondition(lastBlock < blocks.count, "block table shorter than its sequence")
       rowCount = max(rowCount, Int(s.firstRow) + Int(s.rowCount))
+      fillSlots(s)
+      if isStaged(s) { continue }
       for begin in stride(from: 0, to: Int(s.rowCount) * group, by: Self.tile) {
         partitions += self.partitions(s, pairs: begin..<min(Int(s.rowCount) * group, begin + Self.tile)).count
       }
-      fillSlots(s)
     }
     // Units of at most an eighth of a thread's work keep all of them busy to the end.
     let longest = threadCount > 1 ? max(1, partitions * layout.headCount / (8 * threadCount)) : .max
-    for index in sequences.indices { appendItems(sequences[index], group: group, longest: longest) }
+    for index in sequences.indices {
+      let s = sequences[index]
+      if isStaged(s) { appendSegments(s, index: index) } else { appendItems(s, group: group, longest: longest) }
+    }
   }
 
   /// Partitions that a tile of (query token, head of the group) pairs sees.
-  private func partitions(_ s: AttentionSequence, pairs: Range<Int>) -> Range<Int> {
+  func partitions(_ s: AttentionSequence, pairs: Range<Int>) -> Range<Int> {
     let group = queryHeads / layout.headCount
     let firstPosition = Int(s.contextTokens) + pairs.lowerBound / group
     let lastPosition = Int(s.contextTokens) + (pairs.upperBound - 1) / group
@@ -134,7 +153,9 @@ package final class AttentionBatch {
     for row in 0..<Int(s.rowCount) {
       let position = Int(s.contextTokens) + row
       let block = Int(blocks[Int(s.firstBlock) + position / tokens])
-      slots[Int(s.firstRow) + row] = Int64(block * tokens + position % tokens)
+      let slot = Int64(block * tokens + position % tokens)
+      slots[Int(s.firstRow) + row] = slot
+      highestSlot = max(highestSlot, slot)
     }
   }
 
@@ -147,7 +168,8 @@ package final class AttentionBatch {
         first_row: s.firstRow, context_tokens: s.contextTokens, first_block: s.firstBlock, query_begin: Int32(begin),
         query_end: Int32(end), partition_begin: Int32(partitions.lowerBound),
         partition_end: Int32(partitions.upperBound),
-        partial: -1, tile_partitions: Int32(partitions.count), tile_partition_begin: Int32(partitions.lowerBound))
+        partial: -1, tile_partitions: Int32(partitions.count), tile_partition_begin: Int32(partitions.lowerBound),
+        state: -1, is_first: true, is_last: true)
       let needed = layout.headCount * partitions.count * (end - begin)
       guard partitions.count > longest, partialCount + needed <= partialCapacity else {
         append(item)
@@ -181,10 +203,11 @@ package final class AttentionBatch {
   /// [rows] where each row's key and value go: block × block size + offset.
   var slots: UnsafeMutablePointer<Int64> { slotStorage.pointer.assumingMemoryBound(to: Int64.self) }
   var partials: UnsafeMutablePointer<Float> { partialStorage.pointer.assumingMemoryBound(to: Float.self) }
+  var states: UnsafeMutablePointer<Float> { stateStorage.pointer.assumingMemoryBound(to: Float.self) }
 
   /// Bytes of all scratch.
   package var byteCount: Int {
     itemStorage.byteCount + mergeStorage.byteCount + blockStorage.byteCount + slotStorage.byteCount
-      + partialStorage.byteCount
+      + partialStorage.byteCount + stateStorage.byteCount
   }
 }

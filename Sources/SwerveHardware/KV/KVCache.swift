@@ -3,17 +3,29 @@ package import SwerveCore
 
 /// The KV store of one device: for each layer, `blockCount` blocks of `KVLayout`. It knows no sequence; which block is
 /// whose is the scheduler's.
+///
+/// Blocks that are numbered behind the device's lie in host memory, and behind those in a staging ring, which has one
+/// layer of each. Attention reads all three where they are; only the device's blocks are written to.
 package final class KVCache: Sendable {
   package let layout: KVLayout
   package let blockCount: Int
+  package let host: (any HostPlaces)?
+  package let staging: StagingRegion?
   private let buffer: DeviceBuffer
 
-  package init(layout: KVLayout, blockCount: Int, device: CPUDevice) throws(HardwareError) {
+  /// - Precondition: places of `host` hold a block of the layout.
+  package init(
+    layout: KVLayout, blockCount: Int, device: CPUDevice, host: (any HostPlaces)? = nil, staging: StagingRegion? = nil
+  ) throws(HardwareError) {
+    precondition(host.map { $0.placeStride >= layout.blockBytes } ?? true, "places of the host that hold no block")
+    precondition(staging.map { $0.pieceBytes == layout.blockLayerBytes } ?? true, "staging places of another layout")
     guard blockCount > 0 else { throw .shape("a KV cache of \(blockCount) blocks cannot hold a token; use at least 1") }
     let (bytes, overflow) = layout.blockBytes.multipliedReportingOverflow(by: blockCount)
     guard !overflow else { throw .outOfMemory(requestedBytes: .max) }
     self.layout = layout
     self.blockCount = blockCount
+    self.host = host
+    self.staging = staging
     self.buffer = try device.allocate(byteCount: bytes)
   }
 
@@ -35,12 +47,16 @@ package final class KVCache: Sendable {
     }
   }
 
-  /// Copies a block out: the layers' pieces one after another, `layout.blockBytes` in all.
+  /// The first block that is read through the staging ring.
+  package var firstStaged: Int { blockCount + (host?.placeCount ?? 0) }
+
+  /// Copies a block out, as places below the device have it: the layers' pieces one after another, `layout.blockBytes` in all.
   package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
     precondition(bytes.count >= layout.blockBytes, "a packed block needs \(layout.blockBytes) bytes")
+    guard let start = bytes.baseAddress else { return }
     for layer in 0..<layout.layerCount {
-      let piece = UnsafeRawBufferPointer(start: address(layer: layer, block: block), count: layout.blockLayerBytes)
-      UnsafeMutableRawBufferPointer(rebasing: bytes[(layer * layout.blockLayerBytes)...]).copyMemory(from: piece)
+      (start + layer * layout.blockLayerBytes).copyMemory(
+        from: address(layer: layer, block: block), byteCount: layout.blockLayerBytes)
     }
   }
 
@@ -54,10 +70,22 @@ package final class KVCache: Sendable {
     }
   }
 
+  /// Copies a block of the device to a place of the host, named by its number behind the device's.
+  package func moveToHost(from block: BlockID, to place: BlockID) {
+    guard let host else { preconditionFailure("there is no host memory to move a block to") }
+    let index = Int(place.rawValue) - blockCount
+    precondition(index >= 0 && index < host.placeCount, "no such place of the host")
+    pack(
+      block,
+      into: UnsafeMutableRawBufferPointer(start: host.firstByte + index * host.placeStride, count: layout.blockBytes))
+  }
+
   func kernelLayer(_ layer: Int) -> swerve_kv_layer {
     swerve_kv_layer(
       base: address(layer: layer, block: BlockID(rawValue: 0)), block_bytes: layout.blockLayerBytes,
       block_tokens: layout.blockTokens, kv_heads: layout.headCount, head_dim: layout.headDim,
-      type: layout.type.kernelType)
+      type: layout.type.kernelType, device_blocks: Int32(blockCount), staged_first: Int32(firstStaged),
+      host: host.map { $0.firstByte + layer * layout.blockLayerBytes }, host_bytes: host?.placeStride ?? 0,
+      staged: staging.map { $0.piece(0).baseAddress } ?? nil, staged_bytes: layout.blockLayerBytes)
   }
 }

@@ -31,9 +31,10 @@ package struct StepHandle: Sendable, Hashable {
   package init(plan: UInt64) { self.plan = plan }
 }
 
-/// Blocks that moved between tiers during a step. None can while every block lies on the device.
+/// What a step found out about where blocks are.
 package struct ResidencyChanges: Sendable, Hashable {
-  package var movedBlocks: [BlockID] = []
+  /// Sequences of the step, ascending, of which a block could not be read: their rows mean nothing.
+  package var incomplete: [Int32] = []
 
   package init() {}
 }

@@ -16,9 +16,12 @@ package final class LocalAttention: AttentionPort {
   /// A [maxRows, Hq × d]: attention output.
   private let outputBuffer: DeviceBuffer
   private let output: Tensor
-  /// [sequences] of the step; storage is kept.
+  /// [sequences] of the step that have rows, and their places in the plan; storage is kept.
   private var sequences: [AttentionSequence] = []
+  private var places: [Int32] = []
   private var rowCount = 0
+  /// Brings what is not in memory; nil where everything is.
+  private var ring: StagingRing?
 
   /// - Parameter type: of the rows at the seam.
   /// - Throws: `HardwareError` for memory or shapes the device cannot do.
@@ -29,21 +32,32 @@ package final class LocalAttention: AttentionPort {
     self.store = store
     windows = configuration.windows
     scale = 1 / Float(configuration.headDim).squareRoot()
+    // Half of the ring is computed with while the other half is being read.
+    let staging = store.cache.staging.map {
+      AttentionBatch.Staging(
+        firstBlock: store.cache.firstStaged,
+        segmentBlocks: max($0.placeCount / 2, StagingRing.partitionBlocks(store.cache.layout)))
+    }
     func batch(_ window: Int?) throws(HardwareError) -> AttentionBatch {
       try AttentionBatch(
         device: device, layout: store.cache.layout, queryHeads: configuration.headCount, maxRows: limits.rows,
         maxSequences: limits.sequences, maxBlockEntries: limits.blockEntries, window: window,
-        scratchBytes: limits.attentionScratchBytes)
+        scratchBytes: limits.attentionScratchBytes, staging: staging)
     }
     full = configuration.windows.contains(nil) ? try batch(nil) : nil
     windowed = if let window = configuration.windows.compactMap({ $0 }).first { try batch(window) } else { nil }
     outputBuffer = try device.allocate(byteCount: limits.rows * configuration.queryWidth * type.byteCount)
     output = outputBuffer.tensor(type, rows: limits.rows, columns: configuration.queryWidth)
     sequences.reserveCapacity(limits.sequences)
+    places.reserveCapacity(limits.sequences)
+    if let region = store.cache.staging, let overflow = store.overflow {
+      ring = StagingRing(store: overflow, region: region, layerCount: configuration.layerCount)
+    }
   }
 
   package func begin(_ plan: borrowing StepPlan) -> StepHandle {
     sequences.removeAll(keepingCapacity: true)
+    places.removeAll(keepingCapacity: true)
     // Who only samples attends to nothing.
     for index in plan.sequences.indices where plan.sequences[index].rowCount > 0 {
       let step = plan.sequences[index]
@@ -52,10 +66,12 @@ package final class LocalAttention: AttentionPort {
           firstRow: step.firstRow, rowCount: step.rowCount, contextTokens: step.contextTokens,
           firstBlock: step.firstBlock
         ))
+      places.append(Int32(index))
     }
     rowCount = plan.tokens.count
     if let full { prepare(full, plan) }
     if let windowed { prepare(windowed, plan) }
+    ring?.begin { windows[$0] == nil ? full : windowed }
     return StepHandle(plan: plan.id)
   }
 
@@ -69,9 +85,20 @@ package final class LocalAttention: AttentionPort {
     device.writeKV(k: k, v: v, cache: store.cache, layer: layer, batch: batch)
     device.attention(
       q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output.first(rowCount))
+    for segment in batch.segments {
+      ring?.take(segment, of: batch)
+      device.attention(
+        segment: segment, q: q, cache: store.cache, layer: layer, batch: batch, scale: scale,
+        into: output.first(rowCount))
+      ring?.giveBack(segment)
+    }
   }
 
   package func result(layer: Int, microbatch: Int) -> Tensor { output.first(rowCount) }
 
-  package func end(_ handle: StepHandle) -> ResidencyChanges { ResidencyChanges() }
+  package func end(_ handle: StepHandle) -> ResidencyChanges {
+    var changes = ResidencyChanges()
+    if let ring, !ring.incomplete.isEmpty { changes.incomplete = ring.incomplete.map { places[Int($0)] } }
+    return changes
+  }
 }

@@ -5,12 +5,46 @@
 package import SwerveCore
 package import SwerveHardware
 
-/// The KV pool of a runner: `blockCount` blocks of `blockTokens` tokens for every layer, in the run's KV type.
+/// Places for blocks below the device's pool.
+package struct LowerPlaces {
+  /// Blocks that are read where they lie.
+  package var host: (any HostPlaces)?
+  /// Blocks that are read layer by layer into a ring of `stagingBlocks`.
+  package var store: (any OverflowStore)?
+  package var stagingBlocks = 64
+
+  package init() {}
+}
+
+/// The KV pool of a runner: `blockCount` blocks of `blockTokens` tokens for every layer, in the run's KV type, and what
+/// lies below it.
 package struct KVStore {
   package let cache: KVCache
+  package let overflow: (any OverflowStore)?
 
-  package init(layout: KVLayout, blockCount: Int, device: CPUDevice) throws(HardwareError) {
-    cache = try KVCache(layout: layout, blockCount: blockCount, device: device)
+  package init(
+    layout: KVLayout, blockCount: Int, device: CPUDevice, lower: LowerPlaces = LowerPlaces()
+  ) throws(HardwareError) {
+    var staging: StagingRegion?
+    if lower.store != nil {
+      staging = try StagingRegion(layout: layout, placeCount: lower.stagingBlocks, device: device)
+    }
+    cache = try KVCache(
+      layout: layout, blockCount: blockCount, device: device, host: lower.host, staging: staging)
+    overflow = lower.store
+  }
+
+  /// Moves of the plan, in order: blocks leave the device.
+  package func apply(_ moves: Span<BlockMove>) {
+    for index in moves.indices {
+      let move = moves[index]
+      guard Int(move.to.rawValue) >= cache.firstStaged else {
+        cache.moveToHost(from: move.from, to: move.to)
+        continue
+      }
+      guard let overflow else { preconditionFailure("there is no store to move a block to") }
+      overflow.write(Int(move.to.rawValue) - cache.firstStaged) { cache.pack(move.from, into: $0) }
+    }
   }
 
   /// Copies of the plan, on all layers, in order.

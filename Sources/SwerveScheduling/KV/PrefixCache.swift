@@ -76,6 +76,8 @@ package struct PrefixCache: ~Copyable {
   package func tokens(of block: BlockID) -> [TokenID] {
     Array(tokens[Int(block.rawValue) * blockSize..<(Int(block.rawValue) + 1) * blockSize])
   }
+  /// What the chain's hash was before a block that is, or last was, cached.
+  package func parentHash(of block: BlockID) -> BlockHash { parentHashes[Int(block.rawValue)] }
 
   /// Cached blocks that follow a block in some chain: it must not be evicted before them.
   package func childCount(of block: BlockID) -> Int { Int(children[Int(block.rawValue)]) }

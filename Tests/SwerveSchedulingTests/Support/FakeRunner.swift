@@ -31,10 +31,16 @@ struct FakeRunner {
   /// What the last step's hypotheses came to, by sequence.
   var beamStates: [SequenceID: UInt64] = [:]
   var salts: [RequestID: [UInt8]] = [:]
+  /// Places of the overflow store whose block cannot be read.
+  var lost: Set<BlockID> = []
+  /// Blocks moved to host memory and to the store, and rows that read the latter.
+  var movedToHost = 0
+  var movedToStore = 0
+  var storeReads = 0
 
   init(_ configuration: SchedulerConfiguration) {
     self.configuration = configuration
-    store = [UInt64](repeating: 0xDEAD, count: configuration.blockCount * configuration.blockSize)
+    store = [UInt64](repeating: 0xDEAD, count: configuration.ranges.count * configuration.blockSize)
   }
 
   /// Drops and builds per-sequence state, as a step does before anything can fail.
@@ -56,6 +62,16 @@ struct FakeRunner {
     }
     try require(plan.sequences.count <= configuration.maxSequences, "\(plan.sequences.count) sequences")
     try require(plan.tokens.count <= configuration.maxBatchedTokens, "\(plan.tokens.count) tokens exceed the budget")
+    for move in plan.moves {
+      try require(configuration.ranges.isOnDevice(move.from), "block \(move.from.rawValue) leaves where it is not")
+      try require(!configuration.ranges.isOnDevice(move.to), "block \(move.from.rawValue) moves within the device")
+      lost.remove(move.to)
+      if configuration.ranges.isOverflow(move.to) { movedToStore += 1 } else { movedToHost += 1 }
+      for offset in 0..<configuration.blockSize {
+        let from = Int(move.from.rawValue) * configuration.blockSize + offset
+        store[Int(move.to.rawValue) * configuration.blockSize + offset] = store[from]
+      }
+    }
     for copy in plan.copies {
       let blocks = 0..<Int32(configuration.blockCount)
       try require(
@@ -120,6 +136,17 @@ struct FakeRunner {
       nextRow = Int(step.firstRow + step.rowCount)
       nextBlock = Int(step.firstBlock + step.blockCount)
 
+      let table = plan.blocks[Int(step.firstBlock)..<Int(step.firstBlock) + configuration.blocks(for: context)]
+      if table.contains(where: { configuration.ranges.isOverflow($0) }) { storeReads += 1 }
+      if table.contains(where: { lost.contains($0) }) {
+        result.incomplete.append(Int32(index))
+        for position in context..<end {
+          let block = plan.blocks[Int(step.firstBlock) + position / configuration.blockSize]
+          store[Int(block.rawValue) * configuration.blockSize + position % configuration.blockSize] = 0xBAD
+        }
+        continue
+      }
+
       var sampled: [TokenID] = []
       var state = FakeModel.start(salt: salts[step.sequence.request] ?? [])
       for position in 0..<end {
@@ -129,6 +156,7 @@ struct FakeRunner {
           let token = plan.tokens[Int(step.firstRow) + position - context]
           try require(
             slot.isBeam || position >= known || token == slot.tokens[position], "row \(position) has token \(token)")
+          try require(configuration.ranges.isOnDevice(block), "writes block \(block.rawValue), off the device")
           try require(written.insert(place).inserted, "block \(block.rawValue) is written twice")
           let owner = writtenBlocks.updateValue(step.sequence, forKey: block)
           try require(owner == nil || owner == step.sequence, "block \(block.rawValue) has two writers")
