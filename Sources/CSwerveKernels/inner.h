@@ -87,14 +87,11 @@ struct swerve_kernels {
   void (*multiply_levels[3])(const swerve_levels *levels);
   void (*add_scaled)(float *acc, const float *sum, const float *scale, size_t n); /* acc += sum scale */
   /* Bytes against bytes, a step is four inputs; sums are i32. What `quantize` adds to each level of a row is taken off
-   * again by `unscale`. */
+   * again by `finish`. */
   swerve_multiply multiply_int8;
   int level_offset;
   /* Levels of a row, n of them, and its scale. */
   float (*quantize)(uint8_t *out, const float *x, size_t n, int offset);
-  /* out = (sum - offset x weight_sum) x row_scale x scale. `out` may be `sum`. */
-  void (*unscale)(
-    float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n);
   /* Adds the segments in their tree, scales, adds the bias, does the epilogue. May use `acc`. */
   void (*finish)(const swerve_sums *sums);
   /* Blocks of outputs that `multiply` likes at once, for up to two rows, for more and for many; and rows. */
@@ -109,7 +106,6 @@ struct swerve_kernels {
   void (*scale_weight)(float *out, const float *x, float a, const float *w, size_t n); /* out = x a w */
   void (*blend)(float *out, float a, const float *x, float b, size_t n);               /* out = out a + x b */
   void (*rotate)(float *low, float *high, const float *c, const float *s, size_t n);
-  void (*silu_multiply)(float *out, const float *gate, const float *up, size_t n);
   float (*maximum)(const float *x, size_t n);                                          /* NaN is ignored; n 0: -inf */
   void (*exp2)(float *x, size_t n);                                                    /* in place; x at most about 0 */
   /* out A = 2^(x scale - shift) by, where `by` may be NULL; the sum of the powers alone. */
@@ -143,7 +139,6 @@ struct swerve_kernels {
 
 extern const swerve_kernels swerve_scalar_kernels;
 void swerve_multiply_levels(const swerve_levels *levels);
-void swerve_finish(const swerve_sums *sums);
 #if SWERVE_X86
 void swerve_avx512_fill(swerve_kernels *table);
 void swerve_avx512_finish(const swerve_sums *sums);

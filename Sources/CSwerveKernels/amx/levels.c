@@ -20,35 +20,15 @@ typedef struct {
 
 _Static_assert(sizeof(room) <= SWERVE_LEVEL_SCRATCH, "the scratch of levels");
 
-/* 32 inputs of 16 outputs. */
-INLINE void unpack8(char *out, const char *levels, const byte_tables *tables) {
-  UNROLL for (int i = 0; i < 8; i++) {
-    __m512i first, second;
-    decode8(_mm512_loadu_si512(levels + i * 64), tables, &first, &second);
-    _mm512_store_si512(out + i * 128, first);
-    _mm512_store_si512(out + i * 128 + 64, second);
-  }
-  UNROLL for (int i = 0; i < 8; i++) _mm_prefetch(levels + AHEAD + i * 64, _MM_HINT_T0);
-}
-
-INLINE void unpack4(char *out, const char *levels, __m512i table) {
-  UNROLL for (int i = 0; i < 4; i++) {
-    __m512i four[4];
-    decode4(_mm512_loadu_si512(levels + i * 64), table, four);
-    UNROLL for (int j = 0; j < 4; j++) _mm512_store_si512(out + i * 256 + j * 64, four[j]);
-  }
-  UNROLL for (int i = 0; i < 4; i++) _mm_prefetch(levels + AHEAD + i * 64, _MM_HINT_T0);
-}
-
-/* Tile k of B blocks. */
+/* Tile k, 32 inputs, of B blocks. */
 INLINE void unpack(
   room *room, const char *w, size_t k, size_t block_stride, const byte_tables *tables, __m512i table, const bool four,
   const int B
 ) {
   UNROLL for (int b = 0; b < B; b++) {
     const char *levels = w + (size_t)b * block_stride + k * (four ? 256 : 512);
-    if (four) unpack4(room->plain[k % 2][b], levels, table);
-    else unpack8(room->plain[k % 2][b], levels, tables);
+    if (four) unpack4_lines(room->plain[k % 2][b], levels, 16, table, AHEAD);
+    else unpack8_lines(room->plain[k % 2][b], levels, 16, tables, AHEAD);
   }
 }
 

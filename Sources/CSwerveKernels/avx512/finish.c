@@ -72,29 +72,20 @@ INLINE void finish(const swerve_sums *p, const int F, const int S) {
   }
 }
 
-static void finish_plain(const swerve_sums *p) {
+INLINE void finish_segments(const swerve_sums *p, const int F) {
   switch (p->job->segments) {
-  case 1: finish(p, SWERVE_PLAIN, 1); break;
-  case 2: finish(p, SWERVE_PLAIN, 2); break;
-  case 4: finish(p, SWERVE_PLAIN, 4); break;
-  default: finish(p, SWERVE_PLAIN, 8);
-  }
-}
-
-static void finish_int8(const swerve_sums *p) {
-  switch (p->job->segments) {
-  case 1: finish(p, SWERVE_INT8, 1); break;
-  case 2: finish(p, SWERVE_INT8, 2); break;
-  case 4: finish(p, SWERVE_INT8, 4); break;
-  default: finish(p, SWERVE_INT8, 8);
+  case 1: finish(p, F, 1); break;
+  case 2: finish(p, F, 2); break;
+  case 4: finish(p, F, 4); break;
+  default: finish(p, F, 8);
   }
 }
 
 void swerve_avx512_finish(const swerve_sums *p) {
   switch (p->job->format) {
-  case SWERVE_INT8: finish_int8(p); break;
+  case SWERVE_INT8: finish_segments(p, SWERVE_INT8); break;
   case SWERVE_INT8_DYNAMIC: finish(p, SWERVE_INT8_DYNAMIC, 1); break;
-  default: finish_plain(p);
+  default: finish_segments(p, SWERVE_PLAIN);
   }
 }
 

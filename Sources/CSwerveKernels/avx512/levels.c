@@ -74,14 +74,7 @@ INLINE void unpack4_f32(float *out, const char *levels, size_t steps, const floa
 }
 
 INLINE void unpack4_16(char *out, const char *levels, size_t steps, const uint16_t *numbers) {
-  const __m512i table = _mm512_loadu_si512(numbers);
-  const size_t ahead = steps * 16;
-  for (size_t k = 0; k < steps; k += 4, levels += 64) {
-    _mm_prefetch(levels + ahead, _MM_HINT_T0);
-    __m512i four[4];
-    decode4(_mm512_loadu_si512(levels), table, four);
-    UNROLL for (int j = 0; j < 4; j++) _mm512_storeu_si512(out + (k + (size_t)j) * 64, four[j]);
-  }
+  unpack4_lines(out, levels, steps, _mm512_loadu_si512(numbers), steps * 16);
 }
 
 static void unpack_f32(void *out, const char *levels, int format, size_t steps) {
@@ -127,18 +120,6 @@ static float quantize(uint8_t *out, const float *x, size_t n, int offset) {
   return scale;
 }
 
-static void unscale(
-  float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n
-) {
-  const __m512i by = _mm512_set1_epi32(offset);
-  for (size_t i = 0; i < n; i += 16) {
-    const __m512i whole = _mm512_sub_epi32(
-      _mm512_loadu_si512(sum + i), _mm512_mullo_epi32(by, _mm512_loadu_si512(weight_sum + i)));
-    const __m512 scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(whole), _mm512_set1_ps(row_scale));
-    _mm512_storeu_ps(out + i, _mm512_mul_ps(scaled, _mm512_loadu_ps(scale + i)));
-  }
-}
-
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi"))), \
   apply_to = function)
@@ -146,14 +127,7 @@ static void unscale(
 /* Through tables of the numbers' low and high bytes. */
 INLINE void unpack8_tables(char *out, const char *levels, size_t steps, int half) {
   const byte_tables tables = load_tables(half);
-  const size_t ahead = steps * 32;
-  for (size_t k = 0; k < steps; k += 2, levels += 64) {
-    _mm_prefetch(levels + ahead, _MM_HINT_T0);
-    __m512i first, second;
-    decode8(_mm512_loadu_si512(levels), &tables, &first, &second);
-    _mm512_storeu_si512(out + k * 64, first);
-    _mm512_storeu_si512(out + k * 64 + 64, second);
-  }
+  unpack8_lines(out, levels, steps, &tables, steps * 32);
 }
 
 static void unpack_bf16_tables(void *out, const char *levels, int format, size_t steps) {
@@ -177,7 +151,6 @@ void swerve_avx512_fill_levels(swerve_kernels *t, bool has_vbmi, bool has_vnni) 
   t->unpack[SWERVE_BFLOAT16] = has_vbmi ? unpack_bf16_tables : unpack_bf16;
   t->unpack[SWERVE_FLOAT16] = has_vbmi ? unpack_f16_tables : unpack_f16;
   t->quantize = quantize;
-  t->unscale = unscale;
   if (!has_vnni) return;
   t->multiply_int8 = swerve_avx512_multiply_int8;
   t->level_offset = 128;

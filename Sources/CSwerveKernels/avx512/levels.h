@@ -35,6 +35,17 @@ INLINE void decode8(__m512i line, const byte_tables *t, __m512i *first, __m512i 
   *second = _mm512_unpackhi_epi8(low, high);
 }
 
+/* `steps` pairs of inputs, an even number, of which the bytes `ahead` are fetched. */
+INLINE void unpack8_lines(char *out, const char *levels, size_t steps, const byte_tables *tables, size_t ahead) {
+  for (size_t k = 0; k < steps; k += 2, levels += 64) {
+    _mm_prefetch(levels + ahead, _MM_HINT_T0);
+    __m512i first, second;
+    decode8(_mm512_loadu_si512(levels), tables, &first, &second);
+    _mm512_storeu_si512(out + k * 64, first);
+    _mm512_storeu_si512(out + k * 64 + 64, second);
+  }
+}
+
 #pragma clang attribute pop
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw"))), apply_to = function)
 
@@ -44,6 +55,16 @@ INLINE void decode4(__m512i line, __m512i table, __m512i four[4]) {
   four[1] = _mm512_permutexvar_epi16(_mm512_srli_epi16(line, 4), table);
   four[2] = _mm512_permutexvar_epi16(_mm512_srli_epi16(line, 8), table);
   four[3] = _mm512_permutexvar_epi16(_mm512_srli_epi16(line, 12), table);
+}
+
+/* `steps` pairs of inputs, a multiple of 4, of which the bytes `ahead` are fetched. */
+INLINE void unpack4_lines(char *out, const char *levels, size_t steps, __m512i table, size_t ahead) {
+  for (size_t k = 0; k < steps; k += 4, levels += 64) {
+    _mm_prefetch(levels + ahead, _MM_HINT_T0);
+    __m512i four[4];
+    decode4(_mm512_loadu_si512(levels), table, four);
+    UNROLL for (int j = 0; j < 4; j++) _mm512_storeu_si512(out + (k + (size_t)j) * 64, four[j]);
+  }
 }
 
 #pragma clang attribute pop

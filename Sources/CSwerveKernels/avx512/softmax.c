@@ -2,10 +2,8 @@
 #include "../inner.h"
 
 #if SWERVE_X86
-#include <immintrin.h>
-#include <math.h>
+#include "vector.h"
 
-#define INLINE static inline __attribute__((always_inline))
 #define MASK(n, i) ((n) - (i) >= 16 ? 0xffff : (__mmask16)((1u << ((n) - (i))) - 1))
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,fma,f16c"))), \
@@ -34,16 +32,11 @@ INLINE __m512 power(__m512 x, const bool rounded) {
 INLINE void store_f32(void *out, size_t i, __mmask16 m, __m512 v) { _mm512_mask_storeu_ps((float *)out + i, m, v); }
 
 INLINE void store_bf16(void *out, size_t i, __mmask16 m, __m512 v) {
-  const __m512i bits = _mm512_castps_si512(v), high = _mm512_srli_epi32(bits, 16);
-  const __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
-  __m512i r = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd), 16);
-  r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), high, _mm512_set1_epi32(0x40));
-  _mm256_mask_storeu_epi16((uint16_t *)out + i, m, _mm512_cvtepi32_epi16(r));
+  _mm256_mask_storeu_epi16((uint16_t *)out + i, m, rounded_bf16(v));
 }
 
 INLINE void store_f16(void *out, size_t i, __mmask16 m, __m512 v) {
-  _mm256_mask_storeu_epi16(
-    (uint16_t *)out + i, m, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm256_mask_storeu_epi16((uint16_t *)out + i, m, rounded_f16(v));
 }
 
 typedef void (*storing)(void *out, size_t i, __mmask16 m, __m512 v);

@@ -88,10 +88,6 @@ static void rotate(float *low, float *high, const float *c, const float *s, size
   }
 }
 
-static void silu_multiply(float *out, const float *gate, const float *up, size_t n) {
-  EACH16(n) store(out + i, m, gated(load(m, gate + i), load(m, up + i)));
-}
-
 static float maximum(const float *x, size_t n) {
   const __m512 lowest = _mm512_set1_ps(-INFINITY);
   __m512 a = lowest, b = lowest;
@@ -192,7 +188,6 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .add_scaled = add_scaled,
     .multiply_int8 = swerve_scalar_multiply_int8,
     .quantize = swerve_scalar_quantize,
-    .unscale = swerve_scalar_unscale,
     .panel_small = 4,
     .panel = 4,
     .panel_many = 4,
@@ -206,7 +201,6 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .scale_weight = scale_weight,
     .blend = blend,
     .rotate = rotate,
-    .silu_multiply = silu_multiply,
     .finish = swerve_avx512_finish,
     .maximum = maximum,
     .argmax = argmax,

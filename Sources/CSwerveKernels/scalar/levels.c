@@ -72,12 +72,3 @@ float swerve_scalar_quantize(uint8_t *out, const float *x, size_t n, int offset)
   for (size_t i = 0; i < n; i++) out[i] = (uint8_t)(swerve_nearest(x[i] * inverse) + offset);
   return scale;
 }
-
-void swerve_scalar_unscale(
-  float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n
-) {
-  for (size_t i = 0; i < n; i++) {
-    const int32_t whole = (int32_t)((uint32_t)sum[i] - (uint32_t)offset * (uint32_t)weight_sum[i]);
-    out[i] = (float)whole * row_scale * scale[i];
-  }
-}

@@ -19,8 +19,8 @@ void swerve_scalar_unpack_f16(void *out, const char *levels, int format, size_t 
 void swerve_scalar_add_scaled(float *acc, const float *sum, const float *scale, size_t n);
 void swerve_scalar_multiply_int8(const swerve_tile *tile);
 float swerve_scalar_quantize(uint8_t *out, const float *x, size_t n, int offset);
-void swerve_scalar_unscale(
-  float *out, const int32_t *sum, const int32_t *weight_sum, int offset, float row_scale, const float *scale, size_t n);
+void swerve_scalar_silu_multiply(float *out, const float *gate, const float *up, size_t n);
+void swerve_scalar_finish(const swerve_sums *sums);
 void swerve_scalar_encode(uint8_t *out, const float *x, float factor, int type, size_t n);
 void swerve_scalar_unpack_codes(
   char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);

@@ -72,7 +72,7 @@ static void rotate(float *low, float *high, const float *c, const float *s, size
   }
 }
 
-static void silu_multiply(float *out, const float *gate, const float *up, size_t n) {
+void swerve_scalar_silu_multiply(float *out, const float *gate, const float *up, size_t n) {
   for (size_t i = 0; i < n; i++) out[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
 }
 
@@ -189,7 +189,6 @@ const swerve_kernels swerve_scalar_kernels = {
   .add_scaled = swerve_scalar_add_scaled,
   .multiply_int8 = swerve_scalar_multiply_int8,
   .quantize = swerve_scalar_quantize,
-  .unscale = swerve_scalar_unscale,
   .panel_small = 4,
   .panel = 4,
   .panel_many = 4,
@@ -203,8 +202,7 @@ const swerve_kernels swerve_scalar_kernels = {
   .scale_weight = scale_weight,
   .blend = blend,
   .rotate = rotate,
-  .finish = swerve_finish,
-  .silu_multiply = silu_multiply,
+  .finish = swerve_scalar_finish,
   .maximum = maximum,
   .exp2 = power_all,
   .soften = {soften_f32, soften_bf16, soften_f16},

@@ -1,5 +1,5 @@
-/* What follows a product's sums, a row at a time by the set's loops over rows: the reference of the fused passes. */
-#include "../inner.h"
+/* What follows a product's sums, a row at a time: the reference of the fused passes. */
+#include "scalar.h"
 
 /* Partial sums of segments 0 ..< n over `count` rows of `width`, added pairwise: ((0+1)+(2+3))+((4+5)+(6+7)). The
  * result replaces segment 0. */
@@ -9,15 +9,20 @@ static void sum_tree(const swerve_kernels *kernels, float *acc, size_t segment_f
       kernels->add(acc + s * segment_floats, acc + (s + step) * segment_floats, segment_floats);
 }
 
+/* Whole numbers without what `quantize` added to the levels, times both scales, as f32. */
 static void unscale(const swerve_sums *p) {
   const swerve_linear_job *j = p->job;
+  const uint32_t offset = (uint32_t)j->kernels->level_offset;
   for (size_t r = 0; r < p->rows; r++)
     for (size_t b = 0; b < p->blocks; b++) {
       float *sums = p->acc + (r * p->blocks + b) * 16;
       const char *block = p->w + b * p->block_bytes;
-      j->kernels->unscale(
-        sums, (const int32_t *)sums, (const int32_t *)(block + 64), j->kernels->level_offset,
-        j->row_scales[p->first_row + r], (const float *)block, 16);
+      const float *scale = (const float *)block;
+      const int32_t *weight_sum = (const int32_t *)(block + 64);
+      for (size_t i = 0; i < 16; i++) {
+        const int32_t whole = (int32_t)((uint32_t)((const int32_t *)sums)[i] - offset * (uint32_t)weight_sum[i]);
+        sums[i] = (float)whole * j->row_scales[p->first_row + r] * scale[i];
+      }
     }
 }
 
@@ -30,9 +35,7 @@ static void scale_outputs(const swerve_sums *p) {
     }
 }
 
-static void finish_row(
-  const swerve_linear_job *j, float *acc, size_t row, size_t first_block, size_t blocks
-) {
+static void finish_row(const swerve_linear_job *j, float *acc, size_t row, size_t first_block, size_t blocks) {
   const swerve_kernels *kernels = j->kernels;
   const size_t element = swerve_type_bytes(j->type);
   if (j->bias) kernels->add(acc, j->bias + first_block * 16, blocks * 16);
@@ -40,7 +43,7 @@ static void finish_row(
     for (size_t b = 0; b < blocks; b += 2) {
       const size_t column = (first_block + b) * 8;
       float gated[16];
-      kernels->silu_multiply(gated, acc + b * 16, acc + b * 16 + 16, 16);
+      swerve_scalar_silu_multiply(gated, acc + b * 16, acc + b * 16 + 16, 16);
       kernels->narrow[j->type](
         (char *)j->y + (row * j->y_stride + column) * element, gated, swerve_min(16, j->outputs - column));
     }
@@ -55,7 +58,7 @@ static void finish_row(
   }
 }
 
-void swerve_finish(const swerve_sums *p) {
+void swerve_scalar_finish(const swerve_sums *p) {
   if (p->job->format == SWERVE_INT8_DYNAMIC) unscale(p);
   else sum_tree(p->job->kernels, p->acc, p->segment_floats, (size_t)p->job->segments);
   if (p->job->format == SWERVE_INT8) scale_outputs(p);
