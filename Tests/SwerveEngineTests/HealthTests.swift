@@ -6,20 +6,22 @@ import Synchronization
 import Testing
 
 /// Fails when it is told to.
-private struct FaultyExecutor: StepExecutor {
+private final class FaultyExecutor: StepExecutor {
   struct Fault: Error, CustomStringConvertible { var description: String }
 
   let fails: @Sendable () -> Bool
 
-  mutating func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
+  init(fails: @escaping @Sendable () -> Bool) { self.fails = fails }
+
+  func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     if fails() { throw Fault(description: "the device is gone") }
     for index in 0..<plan.sequences.count where plan.sequences[index].samples {
       result.samples.append(Sample(sequenceIndex: Int32(index), token: 1))
     }
   }
 
-  mutating func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {}
-  mutating func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {}
+  func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {}
+  func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {}
 }
 
 @Suite struct HealthTests {
@@ -40,7 +42,7 @@ private struct FaultyExecutor: StepExecutor {
     let inbox = Mailbox<InboxMessage>()
     let publisher = Mailbox<PublisherMessage>()
     let board: StatusBoard
-    var loop: EngineLoop<FaultyExecutor>
+    var loop: EngineLoop
 
     init(_ time: Time, fails: @escaping @Sendable () -> Bool) throws {
       board = StatusBoard(watchdogSeconds: 10, clock: time.clock, onFailure: { _ in })

@@ -3,9 +3,9 @@ package import SwerveScheduling
 
 /// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
 /// leaves it, so nothing here is locked or `Sendable`.
-package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
+package struct EngineLoop: ~Copyable {
   var scheduler: Scheduler
-  private var executor: Executor
+  private let executor: any StepExecutor
   /// Where blocks of running sequences may be; only its counters are read here.
   private let overflow: (any OverflowStore)?
   private let inbox: Mailbox<InboxMessage>
@@ -49,7 +49,7 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
   static var mostFailedSteps: Int { 16 }
 
   package init(
-    scheduler: consuming Scheduler, executor: consuming Executor, overflow: (any OverflowStore)? = nil,
+    scheduler: consuming Scheduler, executor: any StepExecutor, overflow: (any OverflowStore)? = nil,
     storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
     totals: EngineStatistics, tiers: BlockTiers? = nil
@@ -104,9 +104,9 @@ package struct EngineLoop<Executor: StepExecutor & ~Copyable>: ~Copyable {
       searches[request] = nil
       publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
     }
-    tiers?.move(&scheduler, &executor)
+    tiers?.move(&scheduler, executor)
     execute(into: &outputs.outputs)
-    tiers?.keep(&scheduler, &executor)
+    tiers?.keep(&scheduler, executor)
     measure(since: outputs.start)
     measureStore(since: outputs.start)
     publish(&outputs)

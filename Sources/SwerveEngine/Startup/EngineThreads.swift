@@ -84,7 +84,7 @@ package struct EngineThreads: Sendable {
   /// Builds what the engine thread owns; must run on that thread (it becomes the kernel pool's first worker).
   package func makeLoop(
     _ loaded: inout Loaded, onProgress: @escaping @Sendable (Double) -> Void
-  ) throws -> EngineLoop<InlineExecutor> {
+  ) throws -> EngineLoop {
     let begin = clock.now()
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)

@@ -14,22 +14,22 @@ extension BlockTiers {
   // MARK: Device ↔ host
 
   /// Before a plan is executed: copies out what preempted sequences lose, then fills what the plan reads.
-  package func move<Executor: StepExecutor & ~Copyable>(_ scheduler: inout Scheduler, _ executor: inout Executor) {
+  package func move(_ scheduler: inout Scheduler, _ executor: any StepExecutor) {
     if !scheduler.tierOrders.swapOuts.isEmpty {
-      for order in scheduler.tierOrders.swapOuts { swapOut(order, &executor) }
+      for order in scheduler.tierOrders.swapOuts { swapOut(order, executor) }
       scheduler.tierOrders.swapOuts.removeAll()
       isChanged = true
     }
     if scheduler.tierOrders.loads.isEmpty { return }
     var bytes = 0
-    for load in scheduler.tierOrders.loads { bytes += self.load(load, &executor) }
+    for load in scheduler.tierOrders.loads { bytes += self.load(load, executor) }
     if bytes > 0 { totals.loadSizes.add(Double(bytes)) }
     scheduler.tierOrders.loads.removeAll(keepingCapacity: true)
     isChanged = true
   }
 
   /// After results were applied: copies what became full to the host. As many blocks as the step's tokens filled.
-  package func keep<Executor: StepExecutor & ~Copyable>(_ scheduler: inout Scheduler, _ executor: inout Executor) {
+  package func keep(_ scheduler: inout Scheduler, _ executor: any StepExecutor) {
     if scheduler.tierOrders.sealed.isEmpty { return }
     var bytes = 0
     for sealed in scheduler.tierOrders.sealed where scheduler.cache.contains(sealed.block) {
@@ -37,14 +37,14 @@ extension BlockTiers {
         scope: scope(salt: sealed.salt), parent: sealed.parent.map { digests[Int($0.rawValue)] },
         tokens: scheduler.cache.tokens(of: sealed.block))
       digests[Int(sealed.block.rawValue)] = identity.digest
-      bytes += copyOut(sealed.block, identity, &executor)
+      bytes += copyOut(sealed.block, identity, executor)
     }
     if bytes > 0 { totals.storeSizes.add(Double(bytes)) }
     scheduler.tierOrders.sealed.removeAll(keepingCapacity: true)
     isChanged = true
   }
 
-  private func swapOut<Executor: StepExecutor & ~Copyable>(_ order: SwapOut, _ executor: inout Executor) {
+  private func swapOut(_ order: SwapOut, _ executor: any StepExecutor) {
     let scope = scope(salt: order.salt, of: order.sequence)
     var identities: [BlockIdentity] = []
     for position in order.blocks.indices {
@@ -57,15 +57,15 @@ extension BlockTiers {
     // The last first: a chain is useless without its beginning, which therefore is evicted last.
     var bytes = 0
     for position in order.blocks.indices.reversed() {
-      bytes += copyOut(order.blocks[position], identities[position], &executor)
+      bytes += copyOut(order.blocks[position], identities[position], executor)
     }
     totals.swapOutBytes += bytes
     if bytes > 0 { totals.storeSizes.add(Double(bytes)) }
   }
 
   /// Copies a block to the host, unless it is there, and from there on to files. Answers the bytes copied.
-  private func copyOut<Executor: StepExecutor & ~Copyable>(
-    _ block: BlockID, _ identity: BlockIdentity, _ executor: inout Executor
+  private func copyOut(
+    _ block: BlockID, _ identity: BlockIdentity, _ executor: any StepExecutor
   ) -> Int {
     let slot: HostSlot
     switch host.reserve(identity, reloadCost: reloadCost) {
@@ -105,7 +105,7 @@ extension BlockTiers {
   }
 
   /// Carries an order out. Answers the bytes copied.
-  private func load<Executor: StepExecutor & ~Copyable>(_ load: BlockLoad, _ executor: inout Executor) -> Int {
+  private func load(_ load: BlockLoad, _ executor: any StepExecutor) -> Int {
     guard let entry = take(Int(load.position), of: load.read), let memory = host.memory(of: entry.slot) else {
       preconditionFailure("block \(load.position) of read \(load.read) was never reported to be ready")
     }

@@ -37,7 +37,7 @@ enum CellModel {
 }
 
 /// Runs plans over cells in blocks; keeps nothing of a sequence but its seed.
-struct CellExecutor: StepExecutor {
+final class CellExecutor: StepExecutor {
   let blockSize: Int
   var cells: [UInt64]
   var seeds: [SlotID: UInt64] = [:]
@@ -49,7 +49,7 @@ struct CellExecutor: StepExecutor {
     cells = [UInt64](repeating: 0xDEAD, count: blockCount * blockSize)
   }
 
-  mutating func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
+  func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     for slot in plan.releases { seeds[slot] = nil }
     for admission in plan.admissions {
       seeds[admission.slot] = CellModel.seed(admission.sampling.seed, choice: Int(admission.sequence.index))
@@ -78,12 +78,12 @@ struct CellExecutor: StepExecutor {
     }
   }
 
-  mutating func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
+  func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
     let first = Int(block.rawValue) * blockSize
     cells[first..<(first + blockSize)].withUnsafeBytes { bytes.copyMemory(from: $0) }
   }
 
-  mutating func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
+  func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
     for offset in 0..<blockSize {
       cells[Int(block.rawValue) * blockSize + offset] = bytes.loadUnaligned(fromByteOffset: offset * 8, as: UInt64.self)
     }
@@ -93,7 +93,7 @@ struct CellExecutor: StepExecutor {
 /// Scheduler, tiers and cells, stepped by hand as the engine's loop steps them.
 final class TierHarness {
   var scheduler: Scheduler
-  var executor: CellExecutor
+  let executor: CellExecutor
   let tiers: BlockTiers
   let disk: MemoryFileSystem
   private let folder: TestFolder
@@ -154,12 +154,12 @@ final class TierHarness {
     scheduler.collectReads(now: now)
     tiers.advance(&scheduler)
     scheduler.schedule(into: &plan, now: now, expired: &expired)
-    tiers.move(&scheduler, &executor)
+    tiers.move(&scheduler, executor)
     result.removeAll()
     mostRows = max(mostRows, plan.tokens.count)
     try executor.execute(plan, into: &result)
     scheduler.apply(plan, result, into: &outputs)
-    tiers.keep(&scheduler, &executor)
+    tiers.keep(&scheduler, executor)
     tiers.observe(promptRows: 16, seconds: 0.001)
     for output in outputs {
       if let token = output.token { produced[output.sequence, default: []].append(token) }
