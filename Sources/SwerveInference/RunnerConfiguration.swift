@@ -20,6 +20,10 @@ package struct RunnerConfiguration: Sendable {
   package var quantization: WeightFormat?
   package var weights: Weights
   package var limits: RunnerLimits
+  /// What this rank computes of the model.
+  package var shape: RankShape
+  /// Pieces that a step's rows are cut into for stages to work on at once; nil = as the step suggests.
+  package var microBatches: Int?
 
   /// - Parameter kvType: nil = `type`.
   package init(
@@ -33,6 +37,7 @@ package struct RunnerConfiguration: Sendable {
     self.quantization = quantization
     self.weights = weights
     self.limits = limits
+    shape = .whole(model)
   }
 
   /// Which matrix is stored how.

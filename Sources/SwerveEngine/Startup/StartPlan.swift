@@ -11,6 +11,8 @@ package struct StartPlan: Sendable {
   package let model: ModelConfiguration
   /// What to load and how to run it.
   package let runner: RunnerConfiguration
+  /// Which rank computes what; `runner` is rank 0's.
+  package let layout: RankLayout
   package let sizing: MemorySizing
   package let memoryPlan: MemoryPlan
   /// Blocks below the device; nil = none are kept there.
@@ -38,12 +40,14 @@ package struct StartPlan: Sendable {
     } catch {
       throw .model("\(error)")
     }
-    runner = try Self.runner(configuration, files: files, model: model)
+    layout = try Self.layout(configuration, model)
+    runner = try Self.runner(configuration, files: files, model: model, layout: layout)
     endTokens = Set(generation.endTokens)
     samplingDefaults = generation.sampling
     try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
     do {
-      memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
+      memoryPlan = try MemoryPlan(
+        runner, ranks: layout, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
     } catch {
       throw .model("\(error)")
     }
@@ -84,6 +88,18 @@ package struct StartPlan: Sendable {
     }
     self.report = report
     seconds = clock.now().seconds(since: begin)
+  }
+
+  private static func layout(
+    _ configuration: EngineConfiguration, _ model: ModelConfiguration
+  ) throws(EngineStartError) -> RankLayout {
+    do {
+      return try RankLayout(
+        model, tensorSize: configuration.tensorParallelSize, stageCount: configuration.pipelineParallelSize,
+        split: configuration.pipelineSplit, isExact: configuration.reduction == .exact)
+    } catch {
+      throw .configuration(error.problems)
+    }
   }
 
   static func layout(_ runner: RunnerConfiguration) throws(EngineStartError) -> KVLayout {
