@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 /// A rank's channels to the others of its group.
 package struct RankLinks {

@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 import SwerveHardware
 
 /// A rank other than rank 0: executes plans as they come, answers for its columns of the logits, and ends when told to. It
