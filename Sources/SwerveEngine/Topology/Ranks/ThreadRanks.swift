@@ -53,7 +53,7 @@ package final class ThreadRanks: RankHandle, Sendable {
   }
 
   private let start: Start
-  private let channels: RankChannels<ThreadChannel>
+  private let channels: [RankWay: ThreadChannel]
   private let loading = Mailbox<Loaded>()
   private let report = Mutex<String?>(nil)
 
@@ -70,11 +70,14 @@ package final class ThreadRanks: RankHandle, Sendable {
     self.start = start
     let spins = start.device.spinMicroseconds > 0 && start.layout.rankCount <= KernelPool.allowedCPUs.count
     let capacity = RankLinks.messageBytes(hiddenSize: start.runner.model.hiddenSize)
-    channels = RankChannels(start.layout) { from, to, patience in
-      ThreadChannel(
-        from: start.layout.name(from), to: start.layout.name(to), capacity: capacity, sendSeconds: 4 * start.seconds,
-        receiveSeconds: patience.map { $0 * start.seconds }, spins: spins)
+    var channels: [RankWay: ThreadChannel] = [:]
+    for way in RankWay.all(start.layout) {
+      channels[way] = ThreadChannel(
+        from: start.layout.name(way.from), to: start.layout.name(way.to), capacity: capacity,
+        sendSeconds: 4 * start.seconds, receiveSeconds: way.patience(start.layout).map { $0 * start.seconds },
+        spins: spins)
     }
+    self.channels = channels
     for rank in 1..<start.layout.rankCount {
       startThread("swerve-rank-\(rank)") { [self] in
         run(rank)
@@ -84,8 +87,15 @@ package final class ThreadRanks: RankHandle, Sendable {
   }
 
   /// The rest of rank 0.
-  package func links() -> RankLinks { channels.links(0) }
-  package func coordinator() -> RankCoordinator { RankCoordinator(links: channels.coordinatorLinks) }
+  package func links() -> RankLinks { links(0) }
+  package func coordinator() -> RankCoordinator { RankCoordinator(start.layout) { way, _ in channel(way) } }
+
+  private func links(_ rank: Int) -> RankLinks { RankLinks(rank, of: start.layout) { way, _ in channel(way) } }
+
+  private func channel(_ way: RankWay) -> ThreadChannel {
+    guard let channel = channels[way] else { preconditionFailure("a way that the layout has not got") }
+    return channel
+  }
 
   /// Returns when all ranks have loaded.
   ///
@@ -104,12 +114,12 @@ package final class ThreadRanks: RankHandle, Sendable {
 
   package var firstReport: String? { report.withLock { $0 } }
 
-  package func stop() { for channel in channels.all { channel.close() } }
+  package func stop() { for channel in channels.values { channel.close() } }
 
   private func run(_ rank: Int) {
     if !compute(rank) { return }
     // Whoever waits for this rank hears that it has ended.
-    for channel in channels.of(rank) { channel.close() }
+    for (way, channel) in channels where way.from == rank || way.to == rank { channel.close() }
   }
 
   /// Answers whether the others are to be told of its end.
@@ -133,7 +143,7 @@ package final class ThreadRanks: RankHandle, Sendable {
   }
 
   private func load(_ rank: Int) throws -> RankWorker {
-    let links = channels.links(rank)
+    let links = links(rank)
     guard let coordinator = links.coordinator else { preconditionFailure("rank 0 is not a thread of its own") }
     let device = try CPUDevice(configuration: start.device.share(rank, of: start.layout.rankCount))
     let shard = try ModelShard(
