@@ -42,6 +42,35 @@ void swerve_pages_free(void *pages, size_t bytes);
  * where that one is full. False where the system refuses; nothing is lost but speed. */
 bool swerve_pages_prefer_node(void *start, size_t bytes, int node);
 
+/* ---- memory of two processes ---------------------------------------------------------------------------------- */
+
+/* A file of memory with so many zeroed bytes that nobody can resize, readable and writable by its owner alone: a
+ * descriptor, or errno's number negated. */
+int swerve_shared_create(const char *name, size_t bytes);
+
+/* Bytes of such a file, or errno's number negated: -EPERM for one that could be resized. */
+int64_t swerve_shared_size(int file);
+
+/* The first bytes of the file, shared with all that map it; of no file (-1): zeroed memory of this process. NULL without. */
+void *swerve_shared_map(int file, size_t bytes);
+void swerve_shared_unmap(void *pages, size_t bytes);
+
+/* Words of such memory, in one order that all processes see. */
+static inline uint32_t swerve_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+static inline void swerve_word_store(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
+static inline uint64_t swerve_long_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void swerve_long_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+
+/* Looks at a word for a time at most: whether it is another than `seen`. */
+bool swerve_word_spin(const uint32_t *word, uint32_t seen, uint64_t spin_ns);
+/* Sleeps while a word is `seen`, until it is woken; false when the time is over. May wake for nothing. */
+bool swerve_word_sleep(const uint32_t *word, uint32_t seen, uint64_t timeout_ns);
+/* Wakes who sleeps on a word. */
+void swerve_word_wake(uint32_t *word);
+
+/* Nanoseconds of a clock that only goes forward. */
+uint64_t swerve_monotonic_ns(void);
+
 /* ---- pool of kernel threads ----------------------------------------------------------------------------------- */
 
 typedef struct swerve_pool swerve_pool;
