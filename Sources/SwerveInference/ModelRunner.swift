@@ -10,7 +10,8 @@ package import SwerveHardware
 /// Everything is allocated in `init` for the declared limits; executing a decode step allocates nothing.
 package final class ModelRunner {
   package let configuration: RunnerConfiguration
-  package let store: KVStore
+  /// Keys and values of this process; nil where attention is elsewhere.
+  private let ownStore: KVStore?
   /// Sentences worth showing at start: unexpected tensors.
   package let warnings: [String]
   private let device: CPUDevice
@@ -28,11 +29,13 @@ package final class ModelRunner {
   ///   - files: not read for random weights.
   ///   - blockCount: blocks of the KV pool.
   ///   - lower: places below it, of the runner's layout.
+  ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), progress: @escaping (Double) -> Void = { _ in }
+    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil,
+    progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let model = configuration.model
     let limits = configuration.limits
@@ -44,10 +47,17 @@ package final class ModelRunner {
     let policy = configuration.policy
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
-    let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-    store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
-    let attention = try LocalAttention(
-      configuration: model, type: configuration.type, limits: limits, store: store, device: device)
+    let attention: any AttentionPort
+    if let remote {
+      ownStore = nil
+      attention = remote
+    } else {
+      let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
+      let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
+      ownStore = store
+      attention = try LocalAttention(
+        configuration: model, type: configuration.type, limits: limits, store: store, device: device)
+    }
     let activations = try Activations(
       model, type: configuration.type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     let tileRows = OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences)
@@ -62,6 +72,14 @@ package final class ModelRunner {
       configuration: model, weights: weights, device: device, attention: attention, activations: activations)
     rows.reserveCapacity(tileRows)
     tasks.reserveCapacity(tileRows)
+  }
+
+  /// The pool of keys and values.
+  ///
+  /// - Precondition: it is in this process.
+  package var store: KVStore {
+    guard let ownStore else { preconditionFailure("keys and values are not in this process") }
+    return ownStore
   }
 
   /// Whether a prompt's keys depend on its length, so that cached prefixes of it must be kept apart by that length.
@@ -85,9 +103,13 @@ package final class ModelRunner {
     result.removeAll()
     for slot in plan.releases { sampler.release(slot) }
     for admission in plan.admissions { sampler.admit(admission) }
-    store.apply(plan.moves.span)
-    store.apply(plan.copies.span)
-    guard !plan.sequences.isEmpty else { return }
+    ownStore?.apply(plan.moves.span)
+    ownStore?.apply(plan.copies.span)
+    guard !plan.sequences.isEmpty else {
+      // Copies without rows are attention's all the same, where it has the blocks.
+      if ownStore == nil && !plan.copies.isEmpty { _ = forward.attention.end(try forward.attention.begin(plan)) }
+      return
+    }
     precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
     let residual = try forward.run(plan, incomplete: &result.incomplete)
     sample(plan, residual: residual, into: &result)

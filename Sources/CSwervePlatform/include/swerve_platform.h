@@ -71,6 +71,29 @@ void swerve_word_wake(uint32_t *word);
 /* Nanoseconds of a clock that only goes forward. */
 uint64_t swerve_monotonic_ns(void);
 
+/* ---- worker processes ------------------------------------------------------------------------------------------ */
+
+/* Two connected ends for whole messages, closed when a process executes another program. 0, or errno's number. */
+int swerve_socket_pair(int ends[2]);
+/* Sends one message without waiting. 0, or errno's number. */
+int swerve_socket_send(int socket, const void *bytes, size_t count);
+/* The next message's length, 0 when the other end is closed, or errno's number negated: -EAGAIN when none came in time. */
+int swerve_socket_receive(int socket, void *bytes, size_t capacity, int timeout_ms);
+/* Whether the other end was closed, by its process's end at the latest. */
+bool swerve_socket_ended(int socket);
+
+/* Starts a program in a process group of its own, with `memory` as its descriptor 3 and `control` as 4. Its number, or
+ * errno's negated. */
+int swerve_process_start(const char *path, char *const *arguments, int memory, int control);
+/* In the started process: ends with the thread that started it, and closes every descriptor above those two. False when
+ * `parent` (0 = any) is not who started it any more. */
+bool swerve_process_enter(int parent);
+/* Whether a started process ended; then its number is free. */
+bool swerve_process_ended(int process);
+/* Ends a started process at once, whatever it does. */
+void swerve_process_kill(int process);
+int swerve_process_id(void);
+
 /* ---- pool of kernel threads ----------------------------------------------------------------------------------- */
 
 typedef struct swerve_pool swerve_pool;
@@ -94,6 +117,9 @@ int swerve_pool_threads(const swerve_pool *pool);
 /* The first of `units` that belong to a node, which has those up to the next one's first: in proportion to its workers.
  * A worker takes its own node's units first and then what others have left. `node` may be the number of nodes. */
 size_t swerve_pool_node_begin(const swerve_pool *pool, size_t units, int node);
+
+/* Sends idle workers to sleep at once, until the next run: whoever waits for another process leaves it the cores. */
+void swerve_pool_rest(swerve_pool *pool);
 
 /* Whether idle workers spin now, as the last look at the machine decided. */
 bool swerve_pool_spins(const swerve_pool *pool);

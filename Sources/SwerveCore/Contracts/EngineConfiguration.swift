@@ -108,6 +108,13 @@ public struct EngineConfiguration: Sendable {
   /// CPUs to use; nil = all of those nodes. Only with `numaBind`.
   public var numaCPUs: [Int]?
 
+  // MARK: Placement
+
+  /// Where parameters and request data live.
+  public var placement = Placement.unified
+  /// Only with `placement` separated.
+  public var dataWorkers = DataWorkerConfiguration()
+
   // MARK: Limits
 
   public var maxLogprobs = 20
@@ -175,6 +182,7 @@ public struct EngineConfiguration: Sendable {
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     found += speculation?.problems() ?? []
+    found += separationProblems()
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(

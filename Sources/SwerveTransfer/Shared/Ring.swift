@@ -23,7 +23,8 @@ struct Ring {
     circleBytes = Self.circleBytes(capacity)
   }
 
-  static func byteCount(capacity: Int) -> Int { headBytes + circleBytes(capacity) }
+  /// A line more than the circle: whoever reads rows may read that far beyond them.
+  static func byteCount(capacity: Int) -> Int { headBytes + circleBytes(capacity) + line }
 
   private static func circleBytes(_ capacity: Int) -> Int { 2 * needed(capacity) }
 

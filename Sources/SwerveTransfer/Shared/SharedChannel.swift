@@ -163,9 +163,10 @@ package final class SharedChannel: Channel {
   package func hasMessage(within seconds: Double) throws(ChannelError) -> Bool {
     precondition(end == .receiver && open == nil, "a channel receives one message at a time, at its receiver")
     if let failure { throw failure }
-    let usual = deadline
-    deadline = seconds
-    defer { deadline = usual }
+    let usual = (deadline, slice)
+    // Somebody idle wakes seldom: a peer that ends wakes it, or closes its socket.
+    (deadline, slice) = (seconds, UInt64(max(seconds, 0) * 1e9))
+    defer { (deadline, slice) = usual }
     do {
       try wait(for: ring.sender, own: ring.receiver) { () throws(ChannelError) -> Bool in try isWritten() }
       return true
@@ -228,7 +229,7 @@ package final class SharedChannel: Channel {
       swerve_word_store(own.sleeps, 1)
       let isWoken =
         swerve_word_load(other.bell) != seen
-        || swerve_word_sleep(other.bell, seen, min(end - now, Self.slice))
+        || swerve_word_sleep(other.bell, seen, min(end - now, slice))
       swerve_word_store(own.sleeps, 0)
       if !isWoken, let watch, watch.hasEnded {
         if try isReady() { return }
@@ -243,5 +244,5 @@ package final class SharedChannel: Channel {
   }
 
   /// How often somebody who sleeps looks whether the other side still lives. Nanoseconds.
-  private static let slice: UInt64 = 20_000_000
+  private var slice: UInt64 = 20_000_000
 }
