@@ -47,6 +47,9 @@ var targets: [Target] = [
   // KV blocks below the device.
   .target(name: "SwerveTiers", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
+  // Links between workers, and their processes.
+  .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform"], swiftSettings: swift),
+
   // Layer 2 over a modelled device.
   .target(name: "SwerveSimulation", dependencies: ["SwerveCore", "SwerveScheduling"], swiftSettings: swift),
 
@@ -55,7 +58,7 @@ var targets: [Target] = [
     name: "SwerveEngine",
     dependencies: [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
-      "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveTransfer", "CSwervePlatform", "CSwerveStoryModel",
     ], swiftSettings: swift),
 
   .executableTarget(
@@ -91,14 +94,21 @@ var targets: [Target] = [
     dependencies: ["SwerveTiers", "SwerveCore", "TierTestSupport", "CAllocationCounter", "tiers-benchmark"],
     swiftSettings: swift),
   .testTarget(
+    name: "SwerveTransferTests", dependencies: ["SwerveTransfer", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
+  .testTarget(
     name: "SwerveSimulationTests", dependencies: ["SwerveSimulation", "SwerveScheduling", "SwerveCore"],
     swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
+  // A rank's process, for tests that end it.
+  .executableTarget(
+    name: "rank-test-support", dependencies: ["SwerveEngine"], path: "Tests/RankTestSupport", swiftSettings: swift),
   .testTarget(
     name: "SwerveEngineTests",
     dependencies: [
-      "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
+      "SwerveEngine", "rank-test-support", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware",
+      "SwerveCore",
       "TierTestSupport",
       "CAllocationCounter",
     ], swiftSettings: swift),

@@ -15,13 +15,14 @@ import Testing
     "SwerveSimulation": ["SwerveCore", "SwerveScheduling"],
     "SwerveEngine": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
-      "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveTransfer", "CSwervePlatform", "CSwerveStoryModel",
     ],
     "SwerveAccess": [
       "SwerveCore", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Metrics", "CoreMetrics", "Logging", "NIOCore",
       "NIOHTTP1", "NIOHTTPTypes", "NIOPosix", "NIOConcurrencyHelpers", "Crypto", "ServiceLifecycle",
     ],
     "SwerveTiers": ["SwerveCore", "Crypto", "CSwervePlatform"],
+    "SwerveTransfer": ["SwerveCore", "CSwervePlatform"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
@@ -31,7 +32,7 @@ import Testing
       "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
-    "TierTestSupport": ["SwerveTiers"],
+    "TierTestSupport": ["SwerveTiers"], "rank-test-support": ["SwerveEngine"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",

@@ -124,6 +124,15 @@ public struct EngineConfiguration: Sendable {
   public var microBatches: Int?
   /// Seconds that a rank waits for another.
   public var distributedTimeoutSeconds = 60.0
+  /// The program that `shm` starts for each rank but the first; nil where this one cannot be a rank.
+  public var rankProgram: RankProgram?
+
+  // MARK: Placement
+
+  /// Where parameters and request data live.
+  public var placement = Placement.unified
+  /// Only with `placement` separated.
+  public var dataWorkers = DataWorkerConfiguration()
 
   // MARK: Limits
 
@@ -146,6 +155,16 @@ public struct EngineConfiguration: Sendable {
   /// `inline`: one rank on the engine's thread; `threads`: ranks are threads of this process; `shm`: processes of this
   /// host; `mpi`: processes that Open MPI started, on any hosts.
   public enum Executor: String, Sendable, CaseIterable { case inline, threads, shm, mpi }
+  /// A path, and the words that make the program a rank.
+  public struct RankProgram: Sendable, Hashable {
+    public var path: String
+    public var arguments: [String]
+
+    public init(path: String, arguments: [String]) {
+      self.path = path
+      self.arguments = arguments
+    }
+  }
   public enum Reduction: String, Sendable, CaseIterable { case exact, fast }
 
   /// Whether a request's `priority` has a meaning; else one that is not 0 is refused.
@@ -197,6 +216,7 @@ public struct EngineConfiguration: Sendable {
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     found += speculation?.problems() ?? []
+    found += separationProblems()
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(
@@ -242,13 +262,15 @@ public struct EngineConfiguration: Sendable {
       distributedTimeoutSeconds > 0 && distributedTimeoutSeconds <= 86_400,
       "--distributed-timeout-seconds must be greater than 0 and at most 86400, not \(distributedTimeoutSeconds).")
     require(
-      executor != .shm && executor != .mpi,
-      "--distributed-executor-backend \(executor?.rawValue ?? "") is not supported yet: ranks are threads of one process; "
-        + "use threads.")
+      executor != .mpi,
+      "--distributed-executor-backend mpi is not supported yet: ranks run on one host; use threads or shm.")
     guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
       require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
       return
     }
+    require(
+      executor != .shm || rankProgram != nil,
+      "--distributed-executor-backend shm starts the swerve command for each rank; from another program use threads.")
     require(
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
@@ -256,6 +278,10 @@ public struct EngineConfiguration: Sendable {
       kvTiers == nil && kvOffloadingBytes == nil,
       "--kv-tiers and --kv-offloading-size keep whole blocks, and those are spread over ranks here; leave them out, or "
         + "use one rank.")
+    require(
+      placement == .unified,
+      "--placement \(placement.rawValue) works with one rank; leave out --tensor-parallel-size and "
+        + "--pipeline-parallel-size.")
     require(overflow == nil, "blocks of running sequences cannot leave the device where they are spread over ranks.")
     require(
       !numaBind,

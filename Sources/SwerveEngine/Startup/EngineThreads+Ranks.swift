@@ -12,11 +12,7 @@ extension EngineThreads {
       let runner = try makeRunner(device, lower: lower, onProgress: onProgress)
       return (runner, InlineExecutor(runner: runner))
     }
-    let ranks = ThreadRanks(
-      ThreadRanks.Start(
-        layout: plan.layout, runner: plan.runner, files: plan.files, blockCount: plan.sizing.blockCount,
-        device: try deviceConfiguration(), seconds: plan.configuration.distributedTimeoutSeconds)
-    ) { [end] in end.threadEnded() }
+    let ranks = try startRanks(kernels: device.kernelSet)
     do {
       let runner = try makeRunner(
         device, lower: lower, links: ranks.links(), coordinator: ranks.coordinator(), onProgress: onProgress)
@@ -25,6 +21,29 @@ extension EngineThreads {
     } catch {
       ranks.stop()
       throw error
+    }
+  }
+
+  private func startRanks(kernels: KernelSet) throws(EngineStartError) -> any RankHandle {
+    let configuration = plan.configuration
+    if plan.runsRanksAsThreads {
+      return ThreadRanks(
+        ThreadRanks.Start(
+          layout: plan.layout, runner: plan.runner, files: plan.files, blockCount: plan.sizing.blockCount,
+          device: try deviceConfiguration(), seconds: configuration.distributedTimeoutSeconds)
+      ) { [end] in end.threadEnded() }
+    }
+    guard let program = configuration.rankProgram else { preconditionFailure("checked with the configuration") }
+    do {
+      let greeting = RankGreeting(
+        rank: 0, layout: plan.layout, folder: configuration.modelFolder, overrides: configuration.configOverrides,
+        runner: plan.runner, blockCount: plan.sizing.blockCount, threads: configuration.threads, kernels: kernels,
+        seconds: configuration.distributedTimeoutSeconds,
+        fingerprint: try RankGreeting.fingerprint(
+          files: plan.files, runner: plan.runner, overrides: configuration.configOverrides, kernels: kernels))
+      return try ProcessRanks(greeting, program: program.path, arguments: program.arguments)
+    } catch {
+      throw .device("\(error)")
     }
   }
 }

@@ -3,6 +3,11 @@ package import SwerveInference
 
 /// The other ranks of a group, however they were started.
 package protocol RankHandle: AnyObject {
+  /// Rank 0's channels to its neighbours, and to all others.
+  func links() -> RankLinks
+  func coordinator() -> RankCoordinator
+  /// Returns when all have loaded.
+  func wait() throws(EngineStartError)
   /// What the first of them said that failed; nil where none has said anything.
   var firstReport: String? { get }
   /// Ends them; they are not waited for.

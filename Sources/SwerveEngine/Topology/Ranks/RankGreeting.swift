@@ -1,0 +1,147 @@
+package import SwerveCore
+package import SwerveHardware
+package import SwerveInference
+import SwerveTiers
+
+/// What a process has to be, to be a rank: sent to it before anything else, as JSON. It answers that it is ready, or why
+/// not, before any request is accepted.
+package struct RankGreeting: Sendable {
+  /// Raised whenever what ranks say to each other changes.
+  static let protocolVersion = 1
+
+  package var rank: Int
+  package var layout: RankLayout
+  /// A folder, or nil for the embedded model.
+  package var folder: String?
+  package var overrides: JSONObject
+  /// Of the whole model; its shape does not matter.
+  package var runner: RunnerConfiguration
+  package var blockCount: Int
+  /// Threads of all ranks on this machine together; nil = as many as there are CPUs.
+  package var threads: Int?
+  package var kernels: KernelSet
+  /// `ThreadRanks.Start.seconds`
+  package var seconds: Double
+  /// Of weights, configuration, types and kernels.
+  package var fingerprint: String
+
+  package var files: ModelFiles { folder.map { ModelFiles(folder: $0) } ?? StoryModel.files }
+
+  package var device: CPUConfiguration { CPUConfiguration(threadCount: threads, kernels: kernels) }
+
+  /// This rank's part.
+  package var own: RunnerConfiguration {
+    var own = runner
+    own.shape = layout.shape(rank)
+    return own
+  }
+
+  /// - Throws: for files that cannot be read.
+  static func fingerprint(
+    files: ModelFiles, runner: RunnerConfiguration, overrides: JSONObject, kernels: KernelSet
+  ) throws -> String {
+    let digest = try ModelFingerprint.digest(files: files, runner: runner, overrides: overrides, kernels: kernels)
+    var bytes = [UInt8](repeating: 0, count: Digest.byteCount)
+    bytes.withUnsafeMutableBytes { digest.write(to: $0, at: 0) }
+    return bytes.map { String($0, radix: 16) }.joined(separator: ".")
+  }
+
+  // MARK: JSON
+
+  package var json: JSON {
+    let limits = runner.limits
+    var seed: JSON = .null
+    if case .random(let number) = runner.weights { seed = .string(String(number)) }
+    var packed: JSON = .null
+    if case .packed(let weights, let tables) = runner.weights { packed = [.int(weights), .int(tables)] }
+    return .object([
+      "protocol": .int(Self.protocolVersion), "rank": .int(rank), "tensor_size": .int(layout.tensorSize),
+      "stages": .array(layout.stages.map { .int($0.count) }), "exact": .bool(layout.isExact),
+      "folder": folder.map { .string($0) } ?? .null, "overrides": .object(overrides),
+      "type": .string(runner.type.rawValue), "kv_type": .string(runner.kvType.rawValue),
+      "quantization": (runner.quantization?.name).map { .string($0) } ?? .null, "seed": seed, "packed": packed,
+      "rows": .int(limits.rows), "sequences": .int(limits.sequences), "context": .int(limits.contextTokens),
+      "block_tokens": .int(limits.blockTokens), "drafts": .int(limits.drafts),
+      "micro_batches": runner.microBatches.map { .int($0) } ?? .null, "blocks": .int(blockCount),
+      "threads": threads.map { .int($0) } ?? .null, "kernels": .string(kernels.rawValue), "seconds": .double(seconds),
+      "fingerprint": .string(fingerprint),
+    ])
+  }
+
+  /// Reads a greeting and the model's configuration that it names.
+  ///
+  /// - Throws: a sentence for what is missing or cannot be.
+  package init(_ json: JSON) throws {
+    func fail(_ what: String) -> RankRefusal {
+      RankRefusal(reason: "rank 0 greets with \(what); start all ranks from the same program")
+    }
+    func number(_ key: String, _ range: ClosedRange<Int>) throws -> Int {
+      guard let value = json[key]?.int, range.contains(value) else { throw fail("no usable \(key)") }
+      return value
+    }
+    guard json["protocol"]?.int == Self.protocolVersion else { throw fail("another protocol") }
+    folder = json["folder"]?.string
+    overrides = json["overrides"]?.object ?? JSONObject()
+    let files = folder.map { ModelFiles(folder: $0) } ?? StoryModel.files
+    let model = try ModelConfiguration(files, overrides: overrides)
+    guard let type = json["type"]?.string.flatMap({ ElementType(rawValue: $0) }),
+      let kvType = json["kv_type"]?.string.flatMap({ KVType(rawValue: $0) }),
+      let kernels = json["kernels"]?.string.flatMap({ KernelSet(rawValue: $0) })
+    else { throw fail("a type or kernel set that this program does not know") }
+    var quantization: WeightFormat?
+    if let name = json["quantization"]?.string {
+      quantization = WeightFormat(name: name)
+      if quantization == nil { throw fail("weights in a form that this program does not know") }
+    }
+    var weights = RunnerConfiguration.Weights.checkpoint
+    if let seed = json["seed"]?.string.flatMap({ UInt64($0) }) { weights = .random(seed: seed) }
+    if let sizes = json["packed"]?.array?.compactMap(\.int), sizes.count == 2 {
+      weights = .packed(weightBytes: sizes[0], tableBytes: sizes[1])
+    }
+    let sequences = try number("sequences", 1...1 << 20)
+    let blockTokens = try number("block_tokens", 16...128)
+    guard [16, 32, 64, 128].contains(blockTokens) else { throw fail("no usable block size") }
+    let limits = RunnerLimits(
+      rows: try number("rows", sequences...1 << 24), sequences: sequences,
+      contextTokens: try number("context", 1...1 << 30), blockTokens: blockTokens,
+      drafts: try number("drafts", 0...SpeculationConfiguration.tokenRange.upperBound))
+    runner = RunnerConfiguration(
+      model: model, type: type, kvType: kvType, quantization: quantization, weights: weights, limits: limits)
+    if json["micro_batches"]?.int != nil { runner.microBatches = try number("micro_batches", 1...3) }
+    let stages = json["stages"]?.array?.compactMap(\.int) ?? []
+    layout = try RankLayout(
+      model, tensorSize: try number("tensor_size", 1...8), stageCount: stages.count, split: stages,
+      isExact: json["exact"]?.bool ?? true)
+    rank = try number("rank", 1...max(1, layout.rankCount - 1))
+    blockCount = try number("blocks", 1...1 << 30)
+    threads = json["threads"]?.int == nil ? nil : try number("threads", 1...4096)
+    self.kernels = kernels
+    guard let seconds = json["seconds"]?.double, seconds > 0, seconds <= 86_400 else {
+      throw fail("no usable deadline")
+    }
+    self.seconds = seconds
+    fingerprint = json["fingerprint"]?.string ?? ""
+  }
+
+  package init(
+    rank: Int, layout: RankLayout, folder: String?, overrides: JSONObject, runner: RunnerConfiguration, blockCount: Int,
+    threads: Int?, kernels: KernelSet, seconds: Double, fingerprint: String
+  ) {
+    self.rank = rank
+    self.layout = layout
+    self.folder = folder
+    self.overrides = overrides
+    self.runner = runner
+    self.blockCount = blockCount
+    self.threads = threads
+    self.kernels = kernels
+    self.seconds = seconds
+    self.fingerprint = fingerprint
+  }
+}
+
+/// Why a process is not the rank it should be.
+package struct RankRefusal: Error, Hashable, CustomStringConvertible {
+  package var reason: String
+  package var description: String { reason }
+}
