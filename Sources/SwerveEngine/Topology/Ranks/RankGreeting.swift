@@ -37,7 +37,7 @@ package struct RankGreeting: Sendable {
   }
 
   /// - Throws: for files that cannot be read.
-  static func fingerprint(
+  package static func fingerprint(
     files: ModelFiles, runner: RunnerConfiguration, overrides: JSONObject, kernels: KernelSet
   ) throws -> String {
     let digest = try ModelFingerprint.digest(files: files, runner: runner, overrides: overrides, kernels: kernels)
