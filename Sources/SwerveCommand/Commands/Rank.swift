@@ -1,4 +1,5 @@
 import ArgumentParser
+import SwerveCore
 import SwerveEngine
 
 #if canImport(Glibc)
@@ -14,7 +15,32 @@ struct RankCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "rank", abstract: "A rank that swerve serve starts for itself.", shouldDisplay: false)
 
-  mutating func run() throws { Self.end(RankProcess.run()) }
+  mutating func run() throws { Ranks.end(RankProcess.run()) }
+}
 
-  private static func end(_ code: Int32) -> Never { exit(code) }
+/// Processes that a launcher started side by side: the first one is the command, the others are its ranks.
+enum Ranks {
+  /// Notes the launcher's numbers; a process that is not the first becomes a rank here and does not return.
+  static func join(_ settings: inout Settings, _ context: CommandContext) {
+    guard settings.engine.executor == .mpi, let launcher = launcher(context.environment) else { return }
+    settings.engine.launcher = launcher
+    guard launcher.rank > 0 else { return }
+    end(
+      RankProcess.runInJob(localRank: launcher.localRank, localSize: launcher.localSize) {
+        context.console.fail("rank \(launcher.rank): \($0)")
+      })
+  }
+
+  /// What mpirun or srun say of this process; nil without one of them.
+  static func launcher(_ environment: [String: String]) -> EngineConfiguration.RankLauncher? {
+    func number(_ names: String...) -> Int? {
+      names.compactMap { environment[$0].flatMap { Int($0) } }.first
+    }
+    guard let rank = number("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"), rank >= 0 else { return nil }
+    let local = max(0, number("OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID") ?? 0)
+    let size = number("OMPI_COMM_WORLD_LOCAL_SIZE", "SLURM_NTASKS_PER_NODE") ?? 1
+    return .init(rank: rank, localRank: local, localSize: max(local + 1, size))
+  }
+
+  static func end(_ code: Int32) -> Never { exit(code) }
 }

@@ -124,6 +124,8 @@ public struct EngineConfiguration: Sendable {
   public var microBatches: Int?
   /// Seconds that a rank waits for another.
   public var distributedTimeoutSeconds = 60.0
+  /// This process's place among those that a launcher started, for `mpi`; nil without a launcher.
+  public var launcher: RankLauncher?
   /// The program that `shm` starts for each rank but the first; nil where this one cannot be a rank.
   public var rankProgram: RankProgram?
 
@@ -155,6 +157,18 @@ public struct EngineConfiguration: Sendable {
   /// `inline`: one rank on the engine's thread; `threads`: ranks are threads of this process; `shm`: processes of this
   /// host; `mpi`: processes that Open MPI started, on any hosts.
   public enum Executor: String, Sendable, CaseIterable { case inline, threads, shm, mpi }
+  /// What a launcher (`mpirun`, `srun`) tells a process about the job: its number and those on the same host.
+  public struct RankLauncher: Sendable, Hashable {
+    public var rank: Int
+    public var localRank: Int
+    public var localSize: Int
+
+    public init(rank: Int, localRank: Int, localSize: Int) {
+      self.rank = rank
+      self.localRank = localRank
+      self.localSize = localSize
+    }
+  }
   /// A path, and the words that make the program a rank.
   public struct RankProgram: Sendable, Hashable {
     public var path: String
@@ -262,12 +276,9 @@ public struct EngineConfiguration: Sendable {
       distributedTimeoutSeconds > 0 && distributedTimeoutSeconds <= 86_400,
       "--distributed-timeout-seconds must be greater than 0 and at most 86400, not \(distributedTimeoutSeconds).")
     require(
-      executor != .mpi,
-      "--distributed-executor-backend mpi is not supported yet: ranks run on one host; use threads or shm.")
-    guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
-      require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
-      return
-    }
+      executor != .mpi || launcher != nil,
+      "--distributed-executor-backend mpi runs in processes that Open MPI started: mpirun -np "
+        + "\(tensorParallelSize * pipelineParallelSize) swerve serve …")
     require(
       executor != .shm || rankProgram != nil,
       "--distributed-executor-backend shm starts the swerve command for each rank; from another program use threads.")

@@ -19,7 +19,7 @@ extension EngineThreads {
       try ranks.wait()
       return (runner, RankedExecutor(runner: runner, ranks: ranks))
     } catch {
-      ranks.stop()
+      ranks.stop(hasFailed: true)
       throw error
     }
   }
@@ -33,7 +33,6 @@ extension EngineThreads {
           device: try deviceConfiguration(), seconds: configuration.distributedTimeoutSeconds)
       ) { [end] in end.threadEnded() }
     }
-    guard let program = configuration.rankProgram else { preconditionFailure("checked with the configuration") }
     do {
       let greeting = RankGreeting(
         rank: 0, layout: plan.layout, folder: configuration.modelFolder, overrides: configuration.configOverrides,
@@ -41,6 +40,8 @@ extension EngineThreads {
         seconds: configuration.distributedTimeoutSeconds,
         fingerprint: try RankGreeting.fingerprint(
           files: plan.files, runner: plan.runner, overrides: configuration.configOverrides, kernels: kernels))
+      if configuration.executor == .mpi { return try MPIRanks(greeting) }
+      guard let program = configuration.rankProgram else { preconditionFailure("checked with the configuration") }
       return try ProcessRanks(greeting, program: program.path, arguments: program.arguments)
     } catch {
       throw .device("\(error)")

@@ -154,7 +154,10 @@ package struct EngineThreads: Sendable {
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
     var own = try deviceConfiguration()
-    if plan.layout.rankCount > 1 { own = own.share(0, of: plan.layout.rankCount) }
+    if plan.layout.rankCount > 1 {
+      let launcher = plan.configuration.executor == .mpi ? plan.configuration.launcher : nil
+      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.rankCount)
+    }
     do {
       return try CPUDevice(configuration: own)
     } catch {

@@ -106,7 +106,7 @@ import Testing
     } throws: {
       "\($0)".contains("are not those of rank 0")
     }
-    ranks.stop()
+    ranks.stop(hasFailed: true)
   }
 
   @Test func greetingsReadAsTheyWereWritten() throws {

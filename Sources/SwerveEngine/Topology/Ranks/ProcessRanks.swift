@@ -82,7 +82,7 @@ package final class ProcessRanks: RankHandle {
     return nil
   }
 
-  package func stop() { for process in processes { process.kill() } }
+  package func stop(hasFailed: Bool) { for process in processes { process.kill() } }
 
   /// The system's numbers of ranks 1, 2, …: for tests that end one.
   package var processIDs: [Int32] { processes.map(\.id) }

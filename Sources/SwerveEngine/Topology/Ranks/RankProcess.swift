@@ -3,49 +3,102 @@ import SwerveHardware
 import SwerveInference
 import SwerveTransfer
 
-/// What a process does that `ProcessRanks` started.
+/// What a process does that is a rank and not rank 0.
 package enum RankProcess {
-  /// Runs on the calling thread until rank 0 ends or says so. Whatever fails is told to rank 0.
+  /// A process that `ProcessRanks` started: runs on the calling thread until rank 0 ends. Whatever fails is told to rank 0.
   ///
   /// - Returns: the exit code.
   package static func run() -> Int32 {
     do { try WorkerProcess.enter() } catch { return 2 }
     let control = ControlSocket(Descriptor(WorkerProcess.controlDescriptor))
     do {
-      try serve(control)
+      guard let bytes = try control.receive(within: 30, from: "rank 0") else {
+        throw TransferError.timedOut("rank 0", seconds: 30)
+      }
+      let greeting = try RankGreeting(try JSON(parsing: bytes))
+      let shared = SharedRanks(greeting)
+      let memory = try SharedMemory(
+        mapping: Descriptor(WorkerProcess.memoryDescriptor), byteCount: shared.byteCount)
+      let links = RankLinks(greeting.rank, of: greeting.layout) {
+        shared.end($0, sends: $1, in: memory, watch: control)
+      }
+      let worker = try load(
+        greeting, links, device: greeting.device.share(greeting.rank, of: greeting.layout.rankCount))
+      try control.send(ready(greeting))
+      try worker.run()
       return 0
     } catch {
-      let message: JSON = .object(["failed": .string("\(error)")])
       // Rank 0 may be gone; then nobody is to be told.
-      do { try control.send(Array(message.text.utf8)) } catch { return 1 }
+      do { try control.send(failed(error)) } catch { return 1 }
       return 1
     }
   }
 
-  private static func serve(_ control: ControlSocket) throws {
-    guard let bytes = try control.receive(within: 30, from: "rank 0") else {
-      throw TransferError.timedOut("rank 0", seconds: 30)
+  /// A process that a launcher of Open MPI started beside rank 0.
+  ///
+  /// - Parameters:
+  ///   - localRank, localSize: of the job's processes on this host, which share its CPUs.
+  ///   - onFailure: told why, in one sentence.
+  /// - Returns: the exit code.
+  package static func runInJob(localRank: Int, localSize: Int, onFailure: (String) -> Void) -> Int32 {
+    let job: MPIJob
+    do { job = try MPIJob() } catch {
+      onFailure("\(error)")
+      return 6
     }
-    let greeting = try RankGreeting(try JSON(parsing: bytes))
+    let answer = MPIRankChannels.answer(job, rank: 0, peer: "rank 0")
+    func tell(_ bytes: [UInt8]) throws {
+      try answer.reserve(bytes.count).copyBytes(from: bytes)
+      try answer.send(bytes.count)
+    }
+    let worker: RankWorker
+    do {
+      let channel = MPIRankChannels.greeting(job, rank: 0, peer: "rank 0")
+      let greeting = try RankGreeting(try JSON(parsing: try channel.receive()))
+      try channel.release()
+      let channels = MPIRankChannels(greeting, job)
+      let links = RankLinks(greeting.rank, of: greeting.layout) { channels.end($0, sends: $1) }
+      worker = try load(greeting, links, device: greeting.device.share(localRank, of: max(1, localSize)))
+      try tell(ready(greeting))
+    } catch {
+      onFailure("\(error)")
+      do { try tell(failed(error)) } catch { onFailure("\(error)") }
+      // Rank 0 says so and ends the job.
+      job.close()
+      return 3
+    }
+    do {
+      try worker.run()
+      job.close()
+      return 0
+    } catch {
+      onFailure("\(error)")
+      job.abort(1)
+      return 1
+    }
+  }
+
+  private static func ready(_ greeting: RankGreeting) -> [UInt8] {
+    Array(JSON.object(["ready": .string(greeting.fingerprint)]).text.utf8)
+  }
+
+  private static func failed(_ error: any Error) -> [UInt8] {
+    Array(JSON.object(["failed": .string(String("\(error)".prefix(4000)))]).text.utf8)
+  }
+
+  private static func load(
+    _ greeting: RankGreeting, _ links: RankLinks, device: CPUConfiguration
+  ) throws -> RankWorker {
     let fingerprint = try RankGreeting.fingerprint(
       files: greeting.files, runner: greeting.runner, overrides: greeting.overrides, kernels: greeting.kernels)
     guard fingerprint == greeting.fingerprint else {
       throw RankRefusal(
         reason: "its weights, types or kernels are not those of rank 0; give all ranks the same model and program")
     }
-    let shared = SharedRanks(greeting)
-    let memory = try SharedMemory(
-      mapping: Descriptor(WorkerProcess.memoryDescriptor), byteCount: shared.byteCount)
-    let links = RankLinks(greeting.rank, of: greeting.layout) {
-      shared.end($0, sends: $1, in: memory, watch: control)
-    }
     guard let coordinator = links.coordinator else { throw RankRefusal(reason: "rank 0 is nobody's to start") }
-    let device = try CPUDevice(
-      configuration: greeting.device.share(greeting.rank, of: greeting.layout.rankCount))
     let shard = try ModelShard(
-      greeting.own, files: greeting.files, device: device, blockCount: greeting.blockCount, links: links)
-    let ready: JSON = .object(["ready": .string(fingerprint)])
-    try control.send(Array(ready.text.utf8))
-    try RankWorker(shard, coordinator: coordinator).run()
+      greeting.own, files: greeting.files, device: try CPUDevice(configuration: device),
+      blockCount: greeting.blockCount, links: links)
+    return RankWorker(shard, coordinator: coordinator)
   }
 }

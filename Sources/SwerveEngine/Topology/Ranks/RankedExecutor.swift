@@ -11,7 +11,9 @@ package protocol RankHandle: AnyObject {
   /// What the first of them said that failed; nil where none has said anything.
   var firstReport: String? { get }
   /// Ends them; they are not waited for.
-  func stop()
+  ///
+  /// - Parameter hasFailed: whether they can no longer be told in their own way.
+  func stop(hasFailed: Bool)
 }
 
 /// Why a group of ranks computes no more.
@@ -33,7 +35,7 @@ package final class RankedExecutor: StepExecutor {
     self.ranks = ranks
   }
 
-  deinit { ranks.stop() }
+  deinit { ranks.stop(hasFailed: failure != nil) }
 
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     if let failure { throw failure }
@@ -43,7 +45,6 @@ package final class RankedExecutor: StepExecutor {
       // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
       let failure = RankFailure(reason: ranks.firstReport ?? "\(error)")
       self.failure = failure
-      ranks.stop()
       throw failure
     }
   }

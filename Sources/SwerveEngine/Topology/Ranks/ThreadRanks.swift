@@ -114,7 +114,7 @@ package final class ThreadRanks: RankHandle, Sendable {
 
   package var firstReport: String? { report.withLock { $0 } }
 
-  package func stop() { for channel in channels.values { channel.close() } }
+  package func stop(hasFailed: Bool) { for channel in channels.values { channel.close() } }
 
   private func run(_ rank: Int) {
     if !compute(rank) { return }
