@@ -61,10 +61,8 @@ package final class MPIRanks: RankHandle {
   package var firstReport: String? { nil }
 
   package func stop(hasFailed: Bool) {
-    if hasFailed {
-      job.abort(1)
-      return
-    }
+    // A process that ends without leaving the job ends the job: nobody needs to be told.
+    if hasFailed { return }
     coordinator().stop()
     job.close()
   }
