@@ -1,6 +1,6 @@
-package import SwerveCore
+import SwerveCore
 package import SwerveInference
-package import SwerveTransfer
+import SwerveTransfer
 
 /// Ranks as the processes of a job of Open MPI, on any hosts; rank 0 is this thread, which alone calls MPI. A job is one
 /// failure domain: when a rank is lost, the launcher starts all of them anew.

@@ -1,6 +1,6 @@
-package import SwerveCore
+import SwerveCore
 package import SwerveInference
-import SwerveTransfer
+package import SwerveTransfer
 
 /// Ranks as processes of this host, which this thread starts and which end with it at the latest; rank 0 is this thread.
 package final class ProcessRanks: RankHandle {
@@ -9,7 +9,7 @@ package final class ProcessRanks: RankHandle {
   private let memory: SharedMemory
   private let watch: GroupWatch
   /// [ranks − 1]
-  private var processes: [WorkerProcess] = []
+  private let processes: [WorkerProcess]
 
   /// Starts the processes, which begin to load. The caller then loads its own part and calls `wait`.
   ///
@@ -22,6 +22,7 @@ package final class ProcessRanks: RankHandle {
     memory = try SharedMemory(name: "swerve-ranks", byteCount: shared.byteCount)
     guard let file = memory.file else { throw .malformed("shared memory without a file") }
     var sockets: [ControlSocket] = []
+    var processes: [WorkerProcess] = []
     for rank in 1..<greeting.layout.rankCount {
       let (ours, theirs) = try ControlSocket.pair()
       var own = greeting
@@ -30,6 +31,7 @@ package final class ProcessRanks: RankHandle {
       processes.append(try WorkerProcess(path: program, arguments: arguments, memory: file, control: theirs))
       sockets.append(ours)
     }
+    self.processes = processes
     watch = GroupWatch(sockets)
   }
 

@@ -50,22 +50,28 @@ package struct RankGreeting: Sendable {
 
   package var json: JSON {
     let limits = runner.limits
-    var seed: JSON = .null
-    if case .random(let number) = runner.weights { seed = .string(String(number)) }
-    var packed: JSON = .null
-    if case .packed(let weights, let tables) = runner.weights { packed = [.int(weights), .int(tables)] }
-    return .object([
-      "protocol": .int(Self.protocolVersion), "rank": .int(rank), "tensor_size": .int(layout.tensorSize),
-      "stages": .array(layout.stages.map { .int($0.count) }), "exact": .bool(layout.isExact),
-      "folder": folder.map { .string($0) } ?? .null, "overrides": .object(overrides),
-      "type": .string(runner.type.rawValue), "kv_type": .string(runner.kvType.rawValue),
-      "quantization": (runner.quantization?.name).map { .string($0) } ?? .null, "seed": seed, "packed": packed,
-      "rows": .int(limits.rows), "sequences": .int(limits.sequences), "context": .int(limits.contextTokens),
-      "block_tokens": .int(limits.blockTokens), "drafts": .int(limits.drafts),
-      "micro_batches": runner.microBatches.map { .int($0) } ?? .null, "blocks": .int(blockCount),
-      "threads": threads.map { .int($0) } ?? .null, "kernels": .string(kernels.rawValue), "seconds": .double(seconds),
-      "fingerprint": .string(fingerprint),
-    ])
+    var object = JSONObject()
+    let numbers: [(String, Int?)] = [
+      ("protocol", Self.protocolVersion), ("rank", rank), ("tensor_size", layout.tensorSize), ("rows", limits.rows),
+      ("sequences", limits.sequences), ("context", limits.contextTokens), ("block_tokens", limits.blockTokens),
+      ("drafts", limits.drafts), ("micro_batches", runner.microBatches), ("blocks", blockCount), ("threads", threads),
+    ]
+    for (key, value) in numbers { if let value { object[key] = JSON.int(value) } }
+    let texts: [(String, String?)] = [
+      ("folder", folder), ("type", runner.type.rawValue), ("kv_type", runner.kvType.rawValue),
+      ("quantization", runner.quantization?.name), ("kernels", kernels.rawValue), ("fingerprint", fingerprint),
+    ]
+    for (key, value) in texts { if let value { object[key] = JSON.string(value) } }
+    switch runner.weights {
+    case .checkpoint: break
+    case .random(let seed): object["seed"] = JSON.string(String(seed))
+    case .packed(let weights, let tables): object["packed"] = JSON.array([.int(weights), .int(tables)])
+    }
+    object["stages"] = JSON.array(layout.stages.map { JSON.int($0.count) })
+    object["exact"] = JSON.bool(layout.isExact)
+    object["overrides"] = JSON.object(overrides)
+    object["seconds"] = JSON.double(seconds)
+    return JSON.object(object)
   }
 
   /// Reads a greeting and the model's configuration that it names.
@@ -107,14 +113,15 @@ package struct RankGreeting: Sendable {
       drafts: try number("drafts", 0...SpeculationConfiguration.tokenRange.upperBound))
     runner = RunnerConfiguration(
       model: model, type: type, kvType: kvType, quantization: quantization, weights: weights, limits: limits)
-    if json["micro_batches"]?.int != nil { runner.microBatches = try number("micro_batches", 1...3) }
+    if json["micro_batches"] != nil { runner.microBatches = try number("micro_batches", 1...3) }
     let stages = json["stages"]?.array?.compactMap(\.int) ?? []
     layout = try RankLayout(
       model, tensorSize: try number("tensor_size", 1...8), stageCount: stages.count, split: stages,
       isExact: json["exact"]?.bool ?? true)
     rank = try number("rank", 1...max(1, layout.rankCount - 1))
     blockCount = try number("blocks", 1...1 << 30)
-    threads = json["threads"]?.int == nil ? nil : try number("threads", 1...4096)
+    threads = nil
+    if json["threads"] != nil { threads = try number("threads", 1...4096) }
     self.kernels = kernels
     guard let seconds = json["seconds"]?.double, seconds > 0, seconds <= 86_400 else {
       throw fail("no usable deadline")

@@ -1,7 +1,7 @@
-package import SwerveCore
+import SwerveCore
 import SwerveHardware
-package import SwerveInference
-package import SwerveTransfer
+import SwerveInference
+import SwerveTransfer
 
 /// The channels of all ranks in memory that their processes share: each way at its place, which follows from the layout.
 struct SharedRanks {
