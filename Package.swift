@@ -103,7 +103,8 @@ var targets: [Target] = [
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   // A rank's process, for tests that end it.
   .executableTarget(
-    name: "rank-test-support", dependencies: ["SwerveEngine"], path: "Tests/RankTestSupport", swiftSettings: swift),
+    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveCore"], path: "Tests/RankTestSupport",
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveEngineTests",
     dependencies: [

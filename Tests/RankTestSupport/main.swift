@@ -1,6 +1,46 @@
-// A rank's process, for tests that start some and end one.
+// A rank's process, for tests that start some and end one; in a job of Open MPI also rank 0, which prints what it generates:
+//   rank-test-support                      a rank that ProcessRanks started
+//   mpirun -np N rank-test-support TP PP DTYPE
 
 import Glibc
+import SwerveCore
 import SwerveEngine
 
-exit(RankProcess.run())
+func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
+
+guard let rank = number("OMPI_COMM_WORLD_RANK") else { exit(RankProcess.run()) }
+let localRank = number("OMPI_COMM_WORLD_LOCAL_RANK") ?? 0
+let localSize = number("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1
+if rank > 0 {
+  exit(
+    RankProcess.runInJob(localRank: localRank, localSize: localSize) { fputs("rank \(rank): \($0)\n", stderr) })
+}
+
+var configuration = EngineConfiguration()
+configuration.kvCacheBytes = 16 << 20
+configuration.maxSequences = 4
+configuration.maxModelLength = 128
+configuration.executor = .mpi
+configuration.launcher = .init(rank: rank, localRank: localRank, localSize: localSize)
+configuration.tensorParallelSize = Int(CommandLine.arguments[1]) ?? 1
+configuration.pipelineParallelSize = Int(CommandLine.arguments[2]) ?? 1
+configuration.dtype = .init(rawValue: CommandLine.arguments[3]) ?? .auto
+do {
+  let engine = try await Engine.start(configuration)
+  for seed in [nil, 5] as [Int?] {
+    var params = SamplingParams(temperature: seed == nil ? 0 : 0.9, maxTokens: 16)
+    params.seed = seed
+    params.ignoreEos = true
+    let request = GenerationRequest(id: "x", prompt: .tokens((1..<40).map { TokenID($0 * 7) }), params: params)
+    var tokens: [Int32] = []
+    for try await event in try await engine.generate(request) {
+      if case .delta(let delta) = event { tokens += delta.tokens.map(\.rawValue) }
+    }
+    print("tokens", tokens.map(String.init).joined(separator: " "))
+  }
+  await engine.stop()
+  exit(0)
+} catch {
+  fputs("rank 0: \(error)\n", stderr)
+  exit(3)
+}
