@@ -101,10 +101,14 @@ var targets: [Target] = [
     swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
+  // A data worker's process, for tests that end it.
+  .executableTarget(
+    name: "data-worker-test-support", dependencies: ["SwerveEngine"], path: "Tests/DataWorkerTestSupport",
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveEngineTests",
     dependencies: [
-      "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
+      "SwerveEngine", "SwerveTransfer", "data-worker-test-support", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
       "TierTestSupport",
       "CAllocationCounter",
     ], swiftSettings: swift),

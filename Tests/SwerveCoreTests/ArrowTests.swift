@@ -32,7 +32,7 @@ import Testing
       "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
-    "TierTestSupport": ["SwerveTiers"],
+    "TierTestSupport": ["SwerveTiers"], "data-worker-test-support": ["SwerveEngine"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",

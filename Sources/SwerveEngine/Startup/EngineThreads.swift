@@ -88,7 +88,8 @@ package struct EngineThreads: Sendable {
     let begin = clock.now()
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
-    let runner = try makeRunner(device, lower: lower, onProgress: onProgress)
+    let separation = try makeSeparation(device)
+    let runner = try makeRunner(device, lower: lower, attention: separation?.attention, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -111,15 +112,18 @@ package struct EngineThreads: Sendable {
     }
     loaded.seconds = totals.loadSeconds
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
+    let executor: any StepExecutor =
+      if separation == nil { InlineExecutor(runner: runner) } else { SeparatedExecutor(runner: runner) }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
-      executor: InlineExecutor(runner: runner), overflow: lower.store,
+      executor: executor,
+      overflow: lower.store,
       storeBudget: plan.configuration.overflow.flatMap {
         $0.storeBlocksPerStep == nil
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
       },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
-      tiers: tiers)
+      tiers: tiers, data: separation?.workers)
   }
 
   private func openTiers(
@@ -164,12 +168,12 @@ package struct EngineThreads: Sendable {
   }
 
   private func makeRunner(
-    _ device: CPUDevice, lower: LowerPlaces, onProgress: @escaping @Sendable (Double) -> Void
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?, onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
         plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
-        progress: onProgress)
+        attention: attention, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {
@@ -217,6 +221,13 @@ package struct EngineThreads: Sendable {
       maxBatchedTokens: configuration.resolvedMaxBatchedTokens, maxSequences: configuration.resolvedMaxSequences,
       blockSize: configuration.blockSize, blockCount: plan.sizing.blockCount,
       maxModelLength: plan.sizing.maxModelLength)
+    if configuration.placement == .separated {
+      // Blocks of workers that may still come have numbers from the start.
+      let workers = configuration.dataWorkers
+      scheduler.bankCount = workers.resolvedMaximum
+      scheduler.openBanks = workers.count
+      scheduler.blockCount = plan.sizing.blockCount / workers.count * workers.resolvedMaximum
+    }
     if let overflow = configuration.overflow {
       scheduler.hostBlockCount = overflow.hostBlocks
       scheduler.overflowBlockCount = overflow.makeStore == nil ? 0 : overflow.storeBlocks
