@@ -54,9 +54,8 @@ import Testing
     var two = StepDecoder(limits: Self.limits)
     let other = try decode(&two, encoded(&second, plan))
     #expect(other.blocks.map(\.rawValue) == [1, 39] && other.copies == [BlockCopy(from: BlockID(0), to: BlockID(2))])
-    var third = StepEncoder(limits: Self.limits, firstBlock: 80)
+    let third = StepEncoder(limits: Self.limits, firstBlock: 80)
     #expect(third.measure(plan) == (0, 0))
-    _ = third
   }
 
   @Test func aStepIsExecutedOnceAndInOrder() throws {
@@ -184,13 +183,13 @@ import Testing
       header.busy = 77
       var bytes = [UInt8](repeating: 0, count: 64)
       bytes.withUnsafeMutableBytes { header.write(to: $0) }
-      try bytes.withUnsafeBytes {
-        let other = header.sender == .data ? MessageHeader.Role.parameter : .data
-        #expect(try MessageHeader($0, from: header.sender, peer: "p") == header)
-        let all = $0
-        #expect {
-          _ = try MessageHeader(all, from: other, peer: "p")
-        } throws: { "\($0)".contains("must not send") }
+      let other = header.sender == .data ? MessageHeader.Role.parameter : .data
+      let own = try bytes.withUnsafeBytes { try MessageHeader($0, from: header.sender, peer: "p") }
+      #expect(own == header)
+      #expect {
+        _ = try bytes.withUnsafeBytes { try MessageHeader($0, from: other, peer: "p") }
+      } throws: {
+        "\($0)".contains("must not send")
       }
     }
   }

@@ -75,13 +75,13 @@ import Testing
       }
     }
     let alone = try await unifiedAnswers(requests) { _ in }
-    for blocks in [nil, 14 * workers] as [Int?] {
+    for blocks in [nil, 18 * workers] as [Int?] {
       let engine = try await Engine.start(
         storyConfiguration {
           if let blocks {
             $0.kvBlocks = blocks
             $0.kvCacheBytes = nil
-            $0.maxModelLength = 128
+            $0.maxModelLength = 256
           }
           $0.separate(workers)
         })
