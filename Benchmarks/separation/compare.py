@@ -34,7 +34,7 @@ def replay(arguments, path, extra):
     result = subprocess.run(words, capture_output=True, text=True, timeout=1800)
     if result.returncode != 0:
         raise SystemExit(f"{' '.join(words)}\n{result.stderr}")
-    return json.loads(result.stdout.strip().splitlines()[-1])
+    return json.loads(result.stdout[result.stdout.index("{"):])
 
 
 def model_words(arguments):

@@ -8,7 +8,8 @@ struct DataMetrics: Sendable {
     let data = snapshot.data
     for (cause, count) in data.recoveries {
       registry.counter(
-        "swerve_recoveries", help: "Workers that were lost and replaced, by cause.", labels: [("cause", cause)]
+        "swerve_worker_replacements", help: "Data workers that were lost and replaced, by cause.",
+        labels: [("cause", cause)]
       ).set(total: Double(count))
     }
     if data.workers.isEmpty { return }
@@ -16,8 +17,9 @@ struct DataMetrics: Sendable {
       "swerve_parameter_memory_bytes", help: "Bytes the parameter worker's device has handed out; constant after start."
     ).set(Int64(data.parameterBytes))
     registry.counter(
-      "swerve_recovered_sequences", help: "Running sequences that were moved off a lost or drained data worker."
-    ).set(total: Double(data.recoveredSequences))
+      "swerve_recoveries", help: "Sequences computed again because something was lost, by cause.",
+      labels: [("cause", "data_worker")]
+    ).set(total: Double(data.recoveredSequences + snapshot.overflow.recoveries))
     for worker in data.workers { update(worker, snapshot) }
     let busy = data.workers.reduce(0) { $0 + $1.busySeconds }
     let waited = data.workers.reduce(0) { $0 + $1.waitSeconds }

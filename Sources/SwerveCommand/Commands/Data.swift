@@ -41,7 +41,8 @@ struct DataCommand: TableCommand {
       return (
         "/data_workers/drain", ["worker": .string(positionals[1]), "timeout": .double(settings.timeout)], "drained"
       )
-    default: throw CommandError(.usage, "swerve data needs what to do: add, or drain and a worker's name as in drain d1.")
+    default:
+      throw CommandError(.usage, "swerve data needs what to do: add, or drain and a worker's name as in drain d1.")
     }
   }
 }
@@ -49,7 +50,8 @@ struct DataCommand: TableCommand {
 /// A data worker's process, started by `swerve serve --placement separated`.
 struct DataWorkerCommand: TableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "data-worker", abstract: "A data worker; started by swerve serve.", shouldDisplay: false, helpNames: [])
+    commandName: "data-worker", abstract: "A data worker; started by swerve serve.", shouldDisplay: false, helpNames: []
+  )
   static let table = FlagTable()
   @Argument(parsing: .captureForPassthrough) var words: [String] = []
 

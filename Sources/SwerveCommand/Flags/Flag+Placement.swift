@@ -22,6 +22,9 @@ extension Flag {
       "data-devices", .string, .parallelism, default: "null", "devices of keys and values, one a data worker: cpu,cpu"
     ) { settings, value in
       guard let devices = try devices(value) else { return }
+      // Given again, the later list counts.
+      let workers = settings.engine.dataWorkers
+      if workers.deviceCount == workers.count { settings.engine.dataWorkers.count = devices.count }
       settings.engine.dataWorkers.deviceCount = devices.count
       settings.engine.askForDataWorkers()
     },

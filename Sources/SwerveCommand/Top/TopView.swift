@@ -28,7 +28,7 @@ package struct TopView: Sendable {
   private func workers(_ now: TopSnapshot, _ rates: Rates) -> [[String]] {
     // Below the device only what there is.
     let lower = TopSnapshot.tierOrder.dropFirst().filter { tier in now.workers.contains { $0.tiers[tier] != nil } }
-    let hasLinks = now.workers.contains { $0.linkDelay != nil }
+    let hasLinks = now.workers.contains { $0.linkMedian != nil }
     var rows = [
       ["WORKER", "ROLE", "DEVICE", "PARAMS", "KV used/total"] + lower.map { $0.uppercased() } + ["READ/s", "BUSY"]
         + (hasLinks ? ["LINK p50/p99"] : [])
@@ -48,8 +48,8 @@ package struct TopView: Sendable {
   }
 
   private static func delay(_ worker: TopSnapshot.Worker) -> String {
-    guard let delay = worker.linkDelay else { return "-" }
-    return "\(Format.fixed(delay.median * 1e6, 0))/\(Format.fixed(delay.high * 1e6, 0)) us"
+    guard let median = worker.linkMedian, let high = worker.linkHigh else { return "-" }
+    return "\(Format.fixed(median * 1e6, 0))/\(Format.fixed(high * 1e6, 0)) us"
   }
 
   private func tiers(_ now: TopSnapshot, _ rates: Rates) -> [[String]] {

@@ -1,5 +1,7 @@
+import CAllocationCounter
 import SwerveCore
 import SwerveEngine
+import SwerveScheduling
 import Testing
 
 /// With keys and values at data workers, requests give the tokens and log-probabilities, bit for bit, that they give in
@@ -204,5 +206,52 @@ import Testing
     let unified = try await Engine.start(storyConfiguration())
     #expect(unified.statistics.kvBytes > 0)
     await unified.stop()
+  }
+}
+
+/// What a decode step costs beside its arithmetic.
+@Suite(.serialized) struct SeparatedAllocationTests {
+  @Test(arguments: [1, 2]) func decodeStepsAllocateNothing(workers: Int) throws {
+    let plan = try StartPlan(
+      storyConfiguration {
+        $0.maxSequences = 32
+        $0.maxBatchedTokens = 1024
+        $0.separate(workers)
+      })
+    let threads = EngineThreads(plan: plan, clock: .monotonic, observer: nil, onFailure: { _ in })
+    var loaded = EngineThreads.Loaded()
+    var loop = try threads.makeLoop(&loaded, onProgress: { _ in })
+    for id in 1...6 as ClosedRange<UInt64> {
+      var params = SamplingParams(temperature: id % 2 == 0 ? 0 : 1, maxTokens: 400)
+      params.ignoreEos = true
+      threads.inbox.post(
+        .submit(
+          WaitingRequest(
+            request: RequestID(rawValue: id), promptTokens: (0..<20).map { TokenID(100 + $0 + Int(id)) },
+            sampling: SamplingState(params: params, seed: id, badWordTokens: [], terminators: []))))
+    }
+    var messages: [PublisherMessage] = []
+    func steps(_ count: Int) {
+      for _ in 0..<count {
+        loop.step()
+        threads.publisher.take(into: &messages, waits: false)
+        for message in messages {
+          guard case .step(var outputs) = message else { continue }
+          outputs.removeAll()
+          threads.spares.post(outputs)
+        }
+      }
+    }
+    steps(40)
+    var counts: [Int] = []
+    for _ in 0..<20 {
+      let before = allocation_count()
+      loop.step()
+      counts.append(allocation_count() - before)
+      steps(1)
+    }
+    // The workers' report, once a second, and a block's turn are not decode steps as such: most steps are neither.
+    #expect(counts.count { $0 == 0 } >= 17, "\(counts)")
+    loop.close()
   }
 }

@@ -1,4 +1,5 @@
 import SwerveCore
+import SwerveHardware
 import SwerveInference
 import SwerveTransfer
 

@@ -36,7 +36,7 @@ package final class DataSet {
   ///   - template: a greeting; worker and epoch are filled in.
   ///   - parameterBytes: what the parameter worker's device has handed out.
   ///   - onNotice: hears, in one sentence, of workers that come and go.
-  package init(
+  init(
     _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, blockBytes: Int,
     parameterBytes: @escaping () -> Int, onNotice: @escaping (String) -> Void
   ) {
@@ -61,7 +61,7 @@ package final class DataSet {
   // MARK: Start
 
   /// Starts the workers there shall be and waits until all are ready.
-  package func start() throws(EngineStartError) {
+  func start() throws(EngineStartError) {
     for index in links.indices where isWanted[index] {
       do { try startWorker(index) } catch { throw .device("\(error)") }
     }
@@ -84,7 +84,7 @@ package final class DataSet {
     links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, launch: launch)
   }
 
-  package func close() {
+  func close() {
     for link in links { link?.stop() }
     links = links.map { _ in nil }
     for (_, answer) in attaching { answer(.failure(.stopped)) }
@@ -96,7 +96,7 @@ package final class DataSet {
   // MARK: Life
 
   /// Whether a worker is on its way: somebody has to look again soon, work or no work.
-  package var isChanging: Bool {
+  var isChanging: Bool {
     if !attaching.isEmpty || !draining.isEmpty { return true }
     for index in links.indices where isWanted[index] && links[index]?.state != .ready { return true }
     return false
@@ -104,7 +104,7 @@ package final class DataSet {
 
   /// Before each step is scheduled: takes lost workers out, brings new ones in, ends drained ones. Without news it costs a
   /// look at the clock, and at the workers' sockets ten times a second.
-  package func advance(_ scheduler: inout Scheduler) {
+  func advance(_ scheduler: inout Scheduler) {
     let now = TransferClock.now
     if now >= nextLook {
       nextLook = now + 100_000_000
@@ -177,7 +177,7 @@ package final class DataSet {
   // MARK: Attaching and draining
 
   /// Attaches one more worker; the answer comes when it takes sequences.
-  package func attach(_ answer: @escaping DataAnswer) {
+  func attach(_ answer: @escaping DataAnswer) {
     guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
       return answer(
         .failure(
@@ -192,7 +192,7 @@ package final class DataSet {
   }
 
   /// Lets a worker's sequences end, for so many seconds at most, has the rest computed elsewhere, and ends the worker.
-  package func drain(
+  func drain(
     _ index: Int, within seconds: Double, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer
   ) {
     guard links.indices.contains(index), let link = links[index], link.state == .ready, draining[index] == nil else {
@@ -224,14 +224,14 @@ package final class DataSet {
   // MARK: Reports
 
   /// What workers do, once a second or when one came or went; nil: as before.
-  package func takeStatistics(_ scheduler: borrowing Scheduler) -> DataStatistics? {
+  func takeStatistics(_ scheduler: borrowing Scheduler) -> DataStatistics? {
     let now = TransferClock.now
     guard now >= nextReport else { return nil }
     nextReport = now + 1_000_000_000
     return statistics(scheduler)
   }
 
-  package func statistics(_ scheduler: borrowing Scheduler) -> DataStatistics {
+  func statistics(_ scheduler: borrowing Scheduler) -> DataStatistics {
     var all = DataStatistics()
     all.parameterBytes = parameterBytes()
     all.recoveries = recoveries
