@@ -49,8 +49,10 @@ import Testing
       var dead: Set<Int32> = []
       for index in 0..<kills {
         var victim: Int32?
-        while victim == nil {
-          try await Task.sleep(for: .milliseconds(Int.random(in: 5...40, using: &random)))
+        // At any step, but not so often that nothing is ever computed in between.
+        let from = engine.statistics.generationTokens + Int.random(in: 10...150, using: &random)
+        while victim == nil || engine.statistics.generationTokens < from {
+          try await Task.sleep(for: .milliseconds(Int.random(in: 1...5, using: &random)))
           victim = ready(engine).map(\.process).filter { !dead.contains($0) }.randomElement(using: &random)
         }
         guard let victim else { continue }
