@@ -124,10 +124,13 @@ extension Scheduler {
       read.considered = max(now, 1)
       waiting[place].read = read
     }
-    if read.isOpen && !(read.isStalled && read.ready > read.first) && isPatient(read, rules) { return true }
-    // What the device had when the blocks behind it were asked for may be gone: ask again, from there on.
+    let mustWait = read.isOpen && !(read.isStalled && read.ready > read.first) && isPatient(read, rules)
+    if mustWait && !read.isStalled { return true }
+    // The device may have less by now than when the blocks behind it were asked for, or more than has come from below: ask
+    // again, from there on.
     _ = findPrefix(of: entry)
-    guard hits.count < Int(read.first), entry.restarts < 8 else { return false }
+    let hasMore = read.isOpen && read.isStalled && hits.count > Int(read.ready)
+    guard hits.count < Int(read.first) || hasMore, entry.restarts < 8 else { return mustWait && !hasMore }
     end(read)
     waiting[place].read = nil
     waiting[place].restarts += 1
@@ -155,7 +158,9 @@ extension Scheduler {
     let size = Int32(configuration.blockSize)
     let limit = Int32(reusableBlocks(Int(running[index].knownTokens)))
     var position = running[index].computedTokens / size
-    if running[index].computedTokens % size == 0, position >= read.first {
+    // What a stalled read holds is of no use to a sequence that is past it, and keeps others from theirs.
+    let isPast = read.isStalled && position > read.ready
+    if running[index].computedTokens % size == 0, position >= read.first, !isPast {
       let count = max(0, min(Int(min(read.ready, limit) - position), budget))
       load(slot, count)
       budget -= count
@@ -185,7 +190,9 @@ extension Scheduler {
       }
       running[index].computedTokens += Int32(configuration.blockSize)
       var target: BlockID? = tables[slot, Int(position)]
-      if configuration.enablePrefixCaching, !running[index].isPrivate, !sealNext(slot) { target = nil }
+      // Behind a block that left the device nothing is sealed.
+      let isNext = running[index].sealedBlocks == position
+      if configuration.enablePrefixCaching, !running[index].isPrivate, isNext, !sealNext(slot) { target = nil }
       tiers?.orders.loads.append(BlockLoad(read: read.id, position: position, block: target, isHit: isHit))
       if isHit {
         running[index].cachedTokens += Int32(configuration.blockSize)
@@ -197,6 +204,15 @@ extension Scheduler {
     running[index].paidTokens = max(running[index].paidTokens, running[index].computedTokens)
   }
 
+  /// Whether a block gets its content in this step, by an order that is not carried out yet.
+  func isLoading(_ block: BlockID) -> Bool { tiers?.orders.loads.contains { $0.block == block } ?? false }
+
+  private func isLoading(_ slot: SlotID) -> Bool {
+    tiers?.orders.loads.contains {
+      $0.block != nil && Int($0.position) < tables.count(slot) && tables[slot, Int($0.position)] == $0.block
+    } ?? false
+  }
+
   // MARK: Preemption
 
   /// Whether a sequence that is preempted has its blocks copied below and brought back, by the rules and what both ways
@@ -206,6 +222,8 @@ extension Scheduler {
     let sequence = running[Int(slot.rawValue)]
     let full = Int(sequence.computedTokens) / configuration.blockSize
     guard let rules = configuration.tiers, full > 0, !sequence.isPrivate, !sequence.isForking else { return false }
+    // What lies below already, or comes from there in this step, is not on the device to be copied.
+    if sequence.lowerBegin < sequence.lowerEnd || isLoading(slot) { return false }
     switch rules.preemption {
     case .recompute: return false
     case .swap: return true
