@@ -114,7 +114,9 @@ package struct EngineLoop: ~Copyable {
       searches[request] = nil
       publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
     }
-    tiers?.move(&scheduler, executor)
+    tiers?.swapOut(&scheduler, executor)
+    executor.move(plan)
+    tiers?.load(&scheduler, executor)
     execute(into: &outputs.outputs)
     tiers?.keep(&scheduler, executor)
     measure(since: outputs.start)

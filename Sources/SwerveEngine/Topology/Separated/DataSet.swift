@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 import SwerveScheduling
 import SwerveTransfer
 

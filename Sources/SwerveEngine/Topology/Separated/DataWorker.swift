@@ -2,7 +2,7 @@
 // DataWorker is the other side; DataLink is this side of one worker; DataSet owns the links; FanoutAttention is what the
 // decoder pass sees. Nothing here may change a number by where it is computed.
 
-package import SwerveCore
+import SwerveCore
 import SwerveHardware
 import SwerveInference
 package import SwerveTransfer

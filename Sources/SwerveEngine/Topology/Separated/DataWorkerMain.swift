@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 package import SwerveTransfer
 
 /// A data worker from its greeting to its end, in a process or a thread of its own.
