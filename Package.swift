@@ -105,11 +105,15 @@ var targets: [Target] = [
   .executableTarget(
     name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveCore"], path: "Tests/RankTestSupport",
     swiftSettings: swift),
+  // A data worker's process, for tests that end it.
+  .executableTarget(
+    name: "data-worker-test-support", dependencies: ["SwerveEngine"], path: "Tests/DataWorkerTestSupport",
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveEngineTests",
     dependencies: [
-      "SwerveEngine", "rank-test-support", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware",
-      "SwerveCore",
+      "SwerveEngine", "SwerveTransfer", "data-worker-test-support", "rank-test-support", "SwerveTiers",
+      "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
       "TierTestSupport",
       "CAllocationCounter",
     ], swiftSettings: swift),

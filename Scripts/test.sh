@@ -37,6 +37,9 @@ say "tests without the x86 kernels (what other architectures get)"
 SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/portable --disable-testable-imports --jobs "$jobs" \
   --filter 'SwerveHardwareTests|SwerveInferenceTests|InvarianceTests'
 
+say "kill -9 while KV blocks are written, and restarts"
+python3 Scripts/kv-crash.py --binary .build/release/swerve --rounds "$([ -n "${SWERVE_LONG:-}" ] && echo 100 || echo 10)"
+
 say "the example, on the embedded model"
 swift run -c release --jobs "$jobs" Storyteller "Once upon a time"
 

@@ -31,13 +31,17 @@ extension CPUDevice {
   }
 
   /// Units of a hand-over. A few rows: at least 48 KiB of weights or as much work as that takes, some microseconds, in whole
-  /// panels of 4 blocks, of 8 where one or two rows meet quantised ones. Many: a panel, of a width that all threads come
+  /// panels of 4 blocks, of 8 where one or two rows meet quantised ones. Many: about a panel, of a width that all threads come
   /// out even.
   private func grain(_ job: swerve_linear_job, _ w: PackedWeight, units: Int) -> Int {
     let panel = max(1, withUnsafePointer(to: job) { swerve_linear_panel($0) })
     if job.rows >= SWERVE_MANY_ROWS {
       let each = (units + threadCount - 1) / threadCount, pieces = (each + panel - 1) / panel
-      return (each + pieces - 1) / pieces
+      let width = (each + pieces - 1) / pieces
+      if w.layout == .interleaved16 || width % 2 == 0 { return width }
+      // Blocks go through the matrix unit in pairs: an odd one takes as long as two.
+      for fewer in stride(from: pieces - 1, through: 1, by: -1) where each % (2 * fewer) == 0 { return each / fewer }
+      return width + 1
     }
     let unitBytes = PackedWeight.blockBytes(inputs: w.inputs, format: w.format) * (w.layout == .interleaved16 ? 2 : 1)
     let width = max(4, panel)

@@ -81,7 +81,10 @@ package final class ModelRunner {
     RotaryEmbedding.prefixDependsOnPromptLength(promptTokens, configuration.model.rotary)
   }
 
-  /// Executes one step: releases and admissions, blocks that leave the device, block copies, the decoder pass, sampling.
+  /// Carries out the plan's moves: blocks leave the device. Before anything of the step is written there, `execute` included.
+  package func move(_ plan: borrowing StepPlan) { store.apply(plan.moves.span) }
+
+  /// Executes one step, after its moves: releases and admissions, block copies, the decoder pass, sampling.
   /// A sequence of which a block cannot be read has no samples and stands in `result.incomplete`.
   ///
   /// Prompt log-probabilities are reported for every prompt row computed; a sequence that is computed again after
@@ -97,7 +100,7 @@ package final class ModelRunner {
     result.removeAll()
     for slot in plan.releases { sampler.release(slot) }
     for admission in plan.admissions { sampler.admit(admission) }
-    guard !plan.sequences.isEmpty || !plan.copies.isEmpty || !plan.moves.isEmpty else { return }
+    guard !plan.sequences.isEmpty || !plan.copies.isEmpty else { return }
     precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
     try coordinator?.send(plan)
     let residual = try shard.run(plan, incomplete: &result.incomplete)

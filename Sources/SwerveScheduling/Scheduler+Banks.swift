@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 /// Parts of the pool, each with blocks of its own memory: a bank is what one data worker holds. A request's blocks lie in
 /// one bank, so that attention of a sequence is one worker's work; which bank is decided when the first of its choices is

@@ -62,8 +62,9 @@ extension Scheduler {
     } else {
       return false
     }
-    guard let place = lower.allocate(allowsOverflow: allowsOverflow) else { return false }
     let block = tables[slot, position]
+    if isLoading(block) { return false }
+    guard let place = lower.allocate(allowsOverflow: allowsOverflow) else { return false }
     if position < running[index].sealedBlocks {
       running[index].sealedBlocks = Int32(position)
       running[index].chainHash = cache.parentHash(of: block)

@@ -32,7 +32,8 @@ import Testing
       "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
-    "TierTestSupport": ["SwerveTiers"], "rank-test-support": ["SwerveEngine", "SwerveCore"],
+    "TierTestSupport": ["SwerveTiers"], "data-worker-test-support": ["SwerveEngine"],
+    "rank-test-support": ["SwerveEngine", "SwerveCore"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",

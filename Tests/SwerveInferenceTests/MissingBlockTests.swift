@@ -95,6 +95,7 @@ import Testing
       plan.moves = [BlockMove(from: BlockID(0), to: BlockID(Self.blockCount))]
     }
     append(0, from: 32, rows: prompt.count - 32, blocks: moved)
+    runner.move(plan)
     try runner.execute(plan, into: &result)
     return result
   }

@@ -71,6 +71,7 @@ extension FlagTable {
   package static let simulate = FlagTable(
     Flag.simulation, Flag.jsonOutput, Flag.benchGeneral, Flag.memory, Flag.scheduling, Flag.environmentOnly)
   package static let top = FlagTable(Flag.top, Flag.benchGeneral)
+  package static let data = FlagTable(Flag.data, Flag.benchGeneral)
   package static let collectEnv = FlagTable(Flag.jsonOutput, Flag.benchGeneral)
   package static let text = FlagTable(Flag.textFlags, Flag.benchGeneral)
   package static let renderTemplate = FlagTable(Flag.renderFlags, Flag.benchGeneral)
@@ -79,6 +80,6 @@ extension FlagTable {
   package static let everything = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.cpu, Flag.chatFlags, Flag.chatOnly, Flag.latency,
     Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.simulation,
-    Flag.textFlags, Flag.renderFlags, Flag.top,
+    Flag.textFlags, Flag.renderFlags, Flag.top, Flag.data,
     Flag.environmentOnly)
 }

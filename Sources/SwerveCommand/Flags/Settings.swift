@@ -25,6 +25,7 @@ package struct Settings: Sendable {
   package var quantize = QuantizeSettings()
   package var simulation = SimulationSettings()
   package var top = TopSettings()
+  package var data = DataSettings()
 
   package init() {}
 }
@@ -105,6 +106,16 @@ package struct TopSettings: Sendable {
   package var once = false
   package var apiKey: String?
   package var insecure = false
+}
+
+/// `data`.
+package struct DataSettings: Sendable {
+  package init() {}
+
+  package var url = "http://127.0.0.1:8000"
+  package var apiKey: String?
+  package var insecure = false
+  package var timeout = 30.0
 }
 
 /// `simulate`.

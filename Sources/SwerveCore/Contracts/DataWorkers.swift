@@ -26,14 +26,25 @@ public struct DataWorkerConfiguration: Sendable {
   /// The program's version: a worker of another one is refused.
   public var version = ""
 
+  /// What was asked for, where flags say it in several ways: devices of data workers, their number, a placement.
+  package var deviceCount: Int? {
+    didSet { if let deviceCount, !isAsked { count = deviceCount } }
+  }
+  package var isAsked = false
+  package var hasAskedPlacement = false
+
   public init() {}
 
-  package var resolvedMaximum: Int { max(maximum ?? max(2 * count, count + 2), count) }
+  package var resolvedMaximum: Int { max(maximum.flatMap { $0 > 0 ? $0 : nil } ?? max(2 * count, count + 2), count) }
 
   func problems() -> [String] {
     var found: [String] = []
     if !(1...256).contains(count) { found.append("--data-workers must be between 1 and 256, not \(count).") }
-    if let maximum, maximum < count || maximum > 256 {
+    if let deviceCount, deviceCount != count {
+      found.append(
+        "--data-devices names \(deviceCount) devices and --data-workers asks for \(count) workers; give as many of each.")
+    }
+    if let maximum, maximum != 0, maximum < count || maximum > 256 {
       found.append("--max-data-workers must be between --data-workers (\(count)) and 256, not \(maximum).")
     }
     if !(0.05...3600).contains(deadline) {
@@ -49,7 +60,12 @@ extension EngineConfiguration {
 
   /// What of the configuration the separated placement cannot do, one sentence each.
   func separationProblems() -> [String] {
-    guard placement == .separated else { return [] }
+    guard placement == .separated else {
+      if dataWorkers.isAsked {
+        return ["--data-workers and --data-devices need --placement separated, not \(placement.rawValue)."]
+      }
+      return []
+    }
     var found = dataWorkers.problems()
     if kvTiers != nil || kvOffloadingBytes != nil {
       found.append(

@@ -37,6 +37,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var lossySequences = 0
   /// Blocks below the device; nil without.
   package var tiers: TierStatistics?
+  /// Data workers; empty where keys and values are in this process.
+  package var data = DataStatistics()
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

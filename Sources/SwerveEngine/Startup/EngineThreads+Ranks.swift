@@ -5,11 +5,15 @@ import SwerveInference
 /// One rank, or several.
 extension EngineThreads {
   /// The runner of this thread and what executes plans over all ranks. With several, all of them load at once.
+  ///
+  /// - Parameter attention: another place for keys and values; only with one rank.
   func makeExecutor(
-    _ device: CPUDevice, lower: LowerPlaces, onProgress: @escaping @Sendable (Double) -> Void
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?,
+    onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> (ModelRunner, any StepExecutor) {
     guard plan.layout.rankCount > 1 else {
-      let runner = try makeRunner(device, lower: lower, onProgress: onProgress)
+      let runner = try makeRunner(device, lower: lower, attention: attention, onProgress: onProgress)
+      if attention != nil { return (runner, SeparatedExecutor(runner: runner)) }
       return (runner, InlineExecutor(runner: runner))
     }
     let ranks = try startRanks(kernels: device.kernelSet)

@@ -13,13 +13,16 @@ import SwerveTiers
 extension BlockTiers {
   // MARK: Device ↔ host
 
-  /// Before a plan is executed: copies out what preempted sequences lose, then fills what the plan reads.
-  package func move(_ scheduler: inout Scheduler, _ executor: any StepExecutor) {
-    if !scheduler.tierOrders.swapOuts.isEmpty {
-      for order in scheduler.tierOrders.swapOuts { swapOut(order, executor) }
-      scheduler.tierOrders.swapOuts.removeAll()
-      isChanged = true
-    }
+  /// Before anything of a plan is carried out: copies out what preempted sequences lose.
+  package func swapOut(_ scheduler: inout Scheduler, _ executor: any StepExecutor) {
+    if scheduler.tierOrders.swapOuts.isEmpty { return }
+    for order in scheduler.tierOrders.swapOuts { swapOut(order, executor) }
+    scheduler.tierOrders.swapOuts.removeAll()
+    isChanged = true
+  }
+
+  /// After the plan's moves, which make room, and before it is executed: fills what it reads.
+  package func load(_ scheduler: inout Scheduler, _ executor: any StepExecutor) {
     if scheduler.tierOrders.loads.isEmpty { return }
     var bytes = 0
     for load in scheduler.tierOrders.loads { bytes += self.load(load, executor) }

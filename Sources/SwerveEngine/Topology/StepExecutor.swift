@@ -8,6 +8,8 @@ package import SwerveInference
 /// Runs step plans over a topology. Plans arrive in order and are executed in order; the executor takes no decision of
 /// its own. Built on the engine thread, which alone calls it.
 package protocol StepExecutor: AnyObject {
+  /// Carries out the plan's moves: blocks leave the device. Before blocks are unpacked for the step, and before `execute`.
+  func move(_ plan: borrowing StepPlan)
   /// Computes the plan's rows, writes their keys and values, samples where the plan says so. Throwing fails the
   /// sequences of this step and leaves the executor usable.
   func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws
@@ -17,11 +19,20 @@ package protocol StepExecutor: AnyObject {
   func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID)
 }
 
+extension StepExecutor {
+  /// Where there is nothing below the device no plan has moves.
+  package func move(_ plan: borrowing StepPlan) {
+    precondition(plan.moves.isEmpty, "this executor has no lower places")
+  }
+}
+
 /// The plan runs in this process, on the calling thread and the device's kernel pool.
 package final class InlineExecutor: StepExecutor {
   private let runner: ModelRunner
 
   package init(runner: ModelRunner) { self.runner = runner }
+
+  package func move(_ plan: borrowing StepPlan) { runner.move(plan) }
 
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     try runner.execute(plan, into: &result)

@@ -100,7 +100,7 @@ package final class AttentionBatch {
   }
 
   static let tile = Int(SWERVE_QUERY_TILE)
-  static let partition = Int(SWERVE_PARTITION_TOKENS)
+  package static let partition = Int(SWERVE_PARTITION_TOKENS)
 
   /// Plans a step: block tables and slots are copied, work is split over sequence × KV head × query tile, and a tile over
   /// ranges of its partitions where it is a large share of the step. The split changes no bit of the result.

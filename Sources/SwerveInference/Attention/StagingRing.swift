@@ -29,7 +29,7 @@ struct StagingRing {
   }
 
   /// Blocks of a partition: the least that can be attended to at once.
-  static func partitionBlocks(_ layout: KVLayout) -> Int { 256 / layout.blockTokens }
+  static func partitionBlocks(_ layout: KVLayout) -> Int { AttentionBatch.partition / layout.blockTokens }
 
   /// Starts a step's stream: reads of the first layer begin before it is computed.
   mutating func begin(_ batch: (Int) -> AttentionBatch?) {

@@ -82,7 +82,6 @@ package final class ModelShard {
   /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
   /// here, f32 [rows, hidden].
   func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
-    ownStore?.apply(plan.moves.span)
     ownStore?.apply(plan.copies.span)
     guard !plan.sequences.isEmpty else {
       // Copies without rows are attention's all the same, where it has the blocks.

@@ -124,10 +124,13 @@ extension Scheduler {
       read.considered = max(now, 1)
       waiting[place].read = read
     }
-    if read.isOpen && !(read.isStalled && read.ready > read.first) && isPatient(read, rules) { return true }
-    // What the device had when the blocks behind it were asked for may be gone: ask again, from there on.
+    let mustWait = read.isOpen && !(read.isStalled && read.ready > read.first) && isPatient(read, rules)
+    if mustWait && !read.isStalled { return true }
+    // The device may have less by now than when the blocks behind it were asked for, or more than has come from below: ask
+    // again, from there on.
     _ = findPrefix(of: entry)
-    guard hits.count < Int(read.first), entry.restarts < 8 else { return false }
+    let hasMore = read.isOpen && read.isStalled && hits.count > Int(read.ready)
+    guard hits.count < Int(read.first) || hasMore, entry.restarts < 8 else { return mustWait && !hasMore }
     end(read)
     waiting[place].read = nil
     waiting[place].restarts += 1
@@ -155,7 +158,9 @@ extension Scheduler {
     let size = Int32(configuration.blockSize)
     let limit = Int32(reusableBlocks(Int(running[index].knownTokens)))
     var position = running[index].computedTokens / size
-    if running[index].computedTokens % size == 0, position >= read.first {
+    // What a stalled read holds is of no use to a sequence that is past it, and keeps others from theirs.
+    let isPast = read.isStalled && position > read.ready
+    if running[index].computedTokens % size == 0, position >= read.first, !isPast {
       let count = max(0, min(Int(min(read.ready, limit) - position), budget))
       load(slot, count)
       budget -= count
@@ -185,7 +190,9 @@ extension Scheduler {
       }
       running[index].computedTokens += Int32(configuration.blockSize)
       var target: BlockID? = tables[slot, Int(position)]
-      if configuration.enablePrefixCaching, !running[index].isPrivate, !sealNext(slot) { target = nil }
+      // Behind a block that left the device nothing is sealed.
+      let isNext = running[index].sealedBlocks == position
+      if configuration.enablePrefixCaching, !running[index].isPrivate, isNext, !sealNext(slot) { target = nil }
       tiers?.orders.loads.append(BlockLoad(read: read.id, position: position, block: target, isHit: isHit))
       if isHit {
         running[index].cachedTokens += Int32(configuration.blockSize)
@@ -195,39 +202,6 @@ extension Scheduler {
     }
     running[index].read?.progressed = now
     running[index].paidTokens = max(running[index].paidTokens, running[index].computedTokens)
-  }
-
-  // MARK: Preemption
-
-  /// Whether a sequence that is preempted has its blocks copied below and brought back, by the rules and what both ways
-  /// were measured to cost. Choices of one request share blocks, and one that comes back goes on from another: they are
-  /// computed again.
-  func swapsOut(_ slot: SlotID) -> Bool {
-    let sequence = running[Int(slot.rawValue)]
-    let full = Int(sequence.computedTokens) / configuration.blockSize
-    guard let rules = configuration.tiers, full > 0, !sequence.isPrivate, !sequence.isForking else { return false }
-    switch rules.preemption {
-    case .recompute: return false
-    case .swap: return true
-    case .auto:
-      guard let perBlock = tiers?.secondsPerBlock, let perToken = tiers?.secondsPerToken else { return true }
-      return 2 * perBlock < perToken * Double(configuration.blockSize)
-    }
-  }
-
-  /// Orders the copy of a preempted sequence's full blocks; before they are given back.
-  mutating func swapOut(_ slot: SlotID) {
-    let sequence = running[Int(slot.rawValue)]
-    let full = Int(sequence.computedTokens) / configuration.blockSize
-    let group = groups[sequence.group]
-    let known = group.prompt + generated[Int(slot.rawValue)]
-    var blocks: [BlockID] = []
-    tables.copyPrefix(full, of: slot, to: &blocks)
-    tiers?.orders.swapOuts.append(
-      SwapOut(
-        sequence: sequence.sequence, salt: group.salt, tokens: Array(known[..<(full * configuration.blockSize)]),
-        blocks: blocks))
-    counters.swappedPreemptions += 1
   }
 
   /// What does not add up about reads, or nil.

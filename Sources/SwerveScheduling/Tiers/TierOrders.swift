@@ -1,7 +1,8 @@
 package import SwerveCore
 
-/// What the scheduler wants done below the device. Orders of a `schedule` are carried out before its plan is executed,
-/// the swap-outs first: the plan writes to blocks that they read. Whoever carries them out empties the lists.
+/// What the scheduler wants done below the device. Orders of a `schedule` are carried out before its plan is executed: the
+/// swap-outs first, for the plan's moves and copies write to blocks that they read, then the plan's moves, then the loads,
+/// which write to blocks that the moves read. Whoever carries them out empties the lists.
 package struct TierOrders {
   /// Blocks that became full: worth a copy below, as long as nobody overwrote them.
   package var sealed: [SealedBlock] = []

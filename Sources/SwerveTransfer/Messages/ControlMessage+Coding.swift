@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 // Control messages as bytes: a kind, fields in order, and a hash of it all. Warm: a few of them in a worker's life.
 extension ControlMessage {

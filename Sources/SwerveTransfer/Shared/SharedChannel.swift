@@ -126,8 +126,12 @@ package final class SharedChannel: Channel {
     precondition(end == .receiver && open == nil, "a channel receives one message at a time, at its receiver")
     if let failure { throw failure }
     while true {
-      try wait(for: ring.sender, own: ring.receiver) { () throws(ChannelError) -> Bool in try isWritten() }
-      let written = swerve_long_load(ring.sender.position)
+      // Read once: what was checked is what counts.
+      var written = position
+      try wait(for: ring.sender, own: ring.receiver) { () throws(ChannelError) -> Bool in
+        written = try writtenPosition()
+        return written != position
+      }
       guard let header = ring.header(at: position), header.number == number else {
         throw malformed("a message's header is damaged")
       }
@@ -168,7 +172,9 @@ package final class SharedChannel: Channel {
     (deadline, slice) = (seconds, UInt64(max(seconds, 0) * 1e9))
     defer { (deadline, slice) = usual }
     do {
-      try wait(for: ring.sender, own: ring.receiver) { () throws(ChannelError) -> Bool in try isWritten() }
+      try wait(for: ring.sender, own: ring.receiver) { () throws(ChannelError) -> Bool in
+        try writtenPosition() != position
+      }
       return true
     } catch {
       guard case .timedOut = error else { throw error }
@@ -177,12 +183,13 @@ package final class SharedChannel: Channel {
     }
   }
 
-  private func isWritten() throws(ChannelError) -> Bool {
+  /// How far the sender is; at least as far as this end.
+  private func writtenPosition() throws(ChannelError) -> UInt64 {
     let written = swerve_long_load(ring.sender.position)
     guard written >= position, written - position <= UInt64(ring.circleBytes), written % UInt64(Ring.line) == 0 else {
       throw malformed("it says that it wrote more than there is room for")
     }
-    return written != position
+    return written
   }
 
   // MARK: Waiting

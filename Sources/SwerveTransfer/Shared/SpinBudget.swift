@@ -35,3 +35,9 @@ package struct SpinBudget: Sendable {
     usualWait = (3 * usualWait + nanoseconds) / 4
   }
 }
+
+/// The clock of links.
+package enum TransferClock {
+  /// Nanoseconds; only goes forward.
+  package static var now: UInt64 { swerve_monotonic_ns() }
+}

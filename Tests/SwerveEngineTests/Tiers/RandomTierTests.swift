@@ -27,16 +27,22 @@ import TierTestSupport
     var open: Int
   }
 
-  @Test(arguments: [(PreemptionMode.swap, true), (.swap, false), (.auto, true), (.recompute, true)])
-  func everyRequestHasTheTokensItHasAlone(mode: PreemptionMode, sharesPrefixes: Bool) throws {
+  /// `lower`: places in host memory and in the overflow store for running sequences' blocks.
+  @Test(arguments: [
+    (PreemptionMode.swap, true, 0), (.swap, false, 0), (.auto, true, 0), (.recompute, true, 0), (.swap, true, 6),
+    (.auto, false, 6),
+  ])
+  func everyRequestHasTheTokensItHasAlone(mode: PreemptionMode, sharesPrefixes: Bool, lower: Int) throws {
     var random = Random(state: mode == .swap ? 11 : mode == .auto ? 12 : 13)
     var configuration = SchedulerConfiguration(
-      maxBatchedTokens: 24, maxSequences: 6, blockSize: 4, blockCount: 20, maxModelLength: 60)
+      maxBatchedTokens: 24, maxSequences: 6, blockSize: 4, blockCount: lower > 0 ? 11 : 20, maxModelLength: 60)
+    configuration.hostBlockCount = lower / 2
+    configuration.overflowBlockCount = lower * 2
     configuration.enablePrefixCaching = sharesPrefixes
     configuration.tiers = TierRules()
     configuration.tiers?.preemption = mode
-    // In steps. One mode gives up on slow files, others wait for them.
-    configuration.tiers?.patience = mode == .auto ? 200 : 1_000_000
+    // In steps. Some give up on slow files, others wait for them.
+    configuration.tiers?.patience = mode == .auto || lower > 0 ? 200 : 1_000_000
     let harness = try TierHarness(configuration, hostBlocks: 24, disk: MemoryFileSystem())
     let prefixes = (0..<6).map { _ in
       (0..<Int.random(in: 8...40, using: &random)).map { _ in TokenID(Int.random(in: 0..<50, using: &random)) }
@@ -68,7 +74,9 @@ import TierTestSupport
         for _ in 0..<Int.random(in: 0...4, using: &random) {
           prompt.append(TokenID(Int.random(in: 0..<50, using: &random)))
         }
-        let choices = Int.random(in: 0..<5, using: &random) == 0 ? Int.random(in: 2...4, using: &random) : 1
+        var choices = Int.random(in: 0..<5, using: &random) == 0 ? Int.random(in: 2...4, using: &random) : 1
+        // What choices share stays on the device.
+        if prompt.count + 15 > configuration.blockCount * configuration.blockSize { choices = 1 }
         let request = Request(
           prompt: prompt, seed: UInt64.random(in: 0..<4, using: &random), count: Int.random(in: 1...15, using: &random),
           choices: choices, open: choices)
@@ -96,6 +104,7 @@ import TierTestSupport
       default: try harness.step()
       }
       if operation % 32 == 0 { try harness.check() }
+      if operation % 128 == 0 { harness.settle() }
       try compare()
     }
     harness.disk.fail(.write, with: nil)
@@ -115,7 +124,9 @@ import TierTestSupport
       #expect(statistics.hitTokens[0] > 0)
       if mode != .auto { #expect(statistics.hitTokens[1] > 0 && statistics.fileToHostBytes > 0) }
     }
-    if mode == .swap { #expect(harness.statistics.swappedPreemptions > 0 && statistics.swapInBytes > 0) }
+    let moved = harness.statistics.overflow
+    #expect((moved.blocksToHost > 0) == (lower > 0) && (moved.blocksToStore > 0) == (lower > 0), "\(moved)")
+    if mode == .swap && lower == 0 { #expect(harness.statistics.swappedPreemptions > 0 && statistics.swapInBytes > 0) }
     if mode == .recompute { #expect(harness.statistics.swappedPreemptions == 0 && statistics.swapInBytes == 0) }
   }
 }

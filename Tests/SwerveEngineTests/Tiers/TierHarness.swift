@@ -44,9 +44,20 @@ final class CellExecutor: StepExecutor {
   /// Tokens computed.
   var rows = 0
 
+  /// - Parameter blockCount: those below the device included.
   init(blockCount: Int, blockSize: Int) {
     self.blockSize = blockSize
     cells = [UInt64](repeating: 0xDEAD, count: blockCount * blockSize)
+  }
+
+  func move(_ plan: borrowing StepPlan) {
+    for move in plan.moves { copy(from: move.from, to: move.to) }
+  }
+
+  private func copy(from: BlockID, to: BlockID) {
+    for offset in 0..<blockSize {
+      cells[Int(to.rawValue) * blockSize + offset] = cells[Int(from.rawValue) * blockSize + offset]
+    }
   }
 
   func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
@@ -54,11 +65,7 @@ final class CellExecutor: StepExecutor {
     for admission in plan.admissions {
       seeds[admission.slot] = CellModel.seed(admission.sampling.seed, choice: Int(admission.sequence.index))
     }
-    for copy in plan.copies {
-      for offset in 0..<blockSize {
-        cells[Int(copy.to.rawValue) * blockSize + offset] = cells[Int(copy.from.rawValue) * blockSize + offset]
-      }
-    }
+    for copy in plan.copies { self.copy(from: copy.from, to: copy.to) }
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
       var state: UInt64 = 7
@@ -110,7 +117,7 @@ final class TierHarness {
 
   init(_ configuration: SchedulerConfiguration, hostBlocks: Int, disk: MemoryFileSystem) throws {
     scheduler = try Scheduler(configuration: configuration)
-    executor = CellExecutor(blockCount: configuration.blockCount, blockSize: configuration.blockSize)
+    executor = CellExecutor(blockCount: configuration.ranges.count, blockSize: configuration.blockSize)
     self.disk = disk
     folder = try TestFolder()
     tiers = try Self.open(configuration, hostBlocks, disk, folder)
@@ -154,7 +161,9 @@ final class TierHarness {
     scheduler.collectReads(now: now)
     tiers.advance(&scheduler)
     scheduler.schedule(into: &plan, now: now, expired: &expired)
-    tiers.move(&scheduler, executor)
+    tiers.swapOut(&scheduler, executor)
+    executor.move(plan)
+    tiers.load(&scheduler, executor)
     result.removeAll()
     mostRows = max(mostRows, plan.tokens.count)
     try executor.execute(plan, into: &result)
@@ -167,6 +176,15 @@ final class TierHarness {
     }
     // The lane's threads need a moment now and then.
     if plan.sequences.isEmpty && hasWork { tiers.breathe() }
+  }
+
+  /// Gives the lane's threads the time they need for what was ordered, within reason: how fast they are must not decide what a test
+  /// sees.
+  func settle() {
+    for _ in 0..<200 where tiers.hasPending {
+      tiers.breathe()
+      tiers.advance(&scheduler)
+    }
   }
 
   func check() throws {
