@@ -68,14 +68,6 @@ package final class ModelRunner {
     tasks.reserveCapacity(tileRows)
   }
 
-  /// The pool of keys and values.
-  ///
-  /// - Precondition: it is in this process.
-  package var store: KVStore {
-    guard let ownStore else { preconditionFailure("keys and values are not in this process") }
-    return ownStore
-  }
-
   /// Whether a prompt's keys depend on its length, so that cached prefixes of it must be kept apart by that length.
   package func prefixDependsOnPromptLength(_ promptTokens: Int) -> Bool {
     RotaryEmbedding.prefixDependsOnPromptLength(promptTokens, configuration.model.rotary)
