@@ -73,6 +73,10 @@ var targets: [Target] = [
     name: "tiers-benchmark", dependencies: ["SwerveTiers", "SwerveCore"], path: "Benchmarks/tiers",
     swiftSettings: swift),
 
+  .executableTarget(
+    name: "gather-benchmark", dependencies: ["SwerveEngine", "SwerveHardware", "SwerveCore"], path: "Benchmarks/gather",
+    swiftSettings: swift),
+
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .target(name: "TierTestSupport", dependencies: ["SwerveTiers"], path: "Tests/TierTestSupport", swiftSettings: swift),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
@@ -100,7 +104,7 @@ var targets: [Target] = [
     dependencies: [
       "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
       "TierTestSupport",
-      "CAllocationCounter",
+      "CAllocationCounter", "gather-benchmark",
     ], swiftSettings: swift),
 ]
 

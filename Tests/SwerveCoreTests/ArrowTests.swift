@@ -33,6 +33,7 @@ import Testing
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
     "TierTestSupport": ["SwerveTiers"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
+    "gather-benchmark": ["SwerveEngine", "SwerveHardware", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",
     ],

@@ -12,6 +12,7 @@ package struct EngineMetrics: Sendable {
   private let speculation: SpeculationMetrics
   private let tiers: TierMetrics
   private let workers: WorkerMetrics
+  private let gather: GatherMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -31,6 +32,7 @@ package struct EngineMetrics: Sendable {
     speculation = SpeculationMetrics(factory)
     tiers = TierMetrics(factory)
     workers = WorkerMetrics(registry: registry)
+    gather = GatherMetrics(registry: registry)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -58,6 +60,7 @@ package struct EngineMetrics: Sendable {
     speculation.update(from: snapshot)
     tiers.update(from: snapshot)
     workers.update(from: snapshot)
+    gather.update(from: snapshot)
     process.update()
   }
 

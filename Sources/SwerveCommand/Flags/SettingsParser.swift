@@ -149,6 +149,7 @@ package struct SettingsParser: Sendable {
       }
     }
     applyShortQuantization(&settings, given: given, problems: &problems)
+    applyPlacement(&settings, given: given, problems: &problems)
     settings.engine.modelName = settings.model ?? "story"
     if !given.contains("served-model-name") { settings.server.servedModelNames = [settings.engine.modelName] }
     if !settings.speculation.isEmpty {
@@ -159,6 +160,20 @@ package struct SettingsParser: Sendable {
       }
     }
     problems += settings.engine.problems() + settings.server.problems()
+  }
+
+  /// `--placement` decides which of the flags beside it have a meaning.
+  private func applyPlacement(_ settings: inout Settings, given: Set<String>, problems: inout [String]) {
+    let isGathered = settings.placement.name == "gathered"
+    for flag in ["gather-source", "gather-depth", "gather-peers"] where given.contains(flag) && !isGathered {
+      problems.append("--\(flag) is for --placement gathered, not \(settings.placement.name).")
+    }
+    switch settings.placement.name {
+    case "unified": break
+    case "gathered": settings.engine.gathering = settings.placement.gather
+    default:
+      problems.append("--placement \(settings.placement.name) is not supported yet; use unified or gathered.")
+    }
   }
 
   /// `--load-8bit` and `--load-4bit`: short for a method, so at most one of the three may say something.

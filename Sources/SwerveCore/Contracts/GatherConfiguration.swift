@@ -1,0 +1,24 @@
+/// Weights that are fetched layer by layer instead of being resident (`--placement gathered`).
+public struct GatherConfiguration: Sendable, Hashable {
+  /// `peers`: sharded over the processes of one host, each layer from its owner's shared memory. `host`: from the page
+  /// cache, which all processes of the host share. `nvme`: from the disk, past the page cache.
+  public enum Source: String, Sendable, CaseIterable { case peers, host, nvme }
+
+  public var source = Source.nvme
+  /// Layers fetched ahead of the one that is computed; the ring has one buffer more.
+  public var depth = 2
+  /// Processes that hold the weights together; only for `peers`.
+  public var peers = 2
+
+  public init() {}
+
+  /// One sentence for each problem.
+  package var problems: [String] {
+    var found: [String] = []
+    if !(1...64).contains(depth) { found.append("--gather-depth must be between 1 and 64, not \(depth).") }
+    if source == .peers && !(2...64).contains(peers) {
+      found.append("--gather-peers must be between 2 and 64, not \(peers).")
+    }
+    return found
+  }
+}
