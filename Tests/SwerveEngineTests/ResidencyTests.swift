@@ -123,6 +123,47 @@ import Testing
     #expect(engine.statistics.overflow.traffic.writtenBytes > 0)
   }
 
+  @Test func tiersGiveOneSequenceOfTheGreatestLengthItsPlaces() async throws {
+    let kind = Kind(type: .bfloat16)
+    let requests = [long(0), long(7)] + short(4)
+    let alone = try await unbounded(requests, kind)
+    for (tiers, usesFile) in [("host=4MiB", false), ("host=320KiB,nvme=64MiB:", true), ("nvme=64MiB:", true)] {
+      let folder = try TestFolder()
+      let plan = try StartPlan(
+        storyConfiguration {
+          $0.kvBlocks = 6
+          $0.kvCacheBytes = nil
+          $0.kvTiers = tiers.hasSuffix(":") ? tiers + folder.blocks : tiers
+        })
+      let given = try #require(plan.configuration.overflow, "\(tiers)")
+      #expect(given.hostBlocks + given.storeBlocks + 6 == MemorySizing.blocksFor(plan.sizing.maxModelLength, 16))
+      #expect((given.storeBlocks > 0) == usesFile && (given.makeStore != nil) == usesFile)
+      let engine = try await Engine.start(plan)
+      #expect(try await engine.answers(requests).map(\.choices) == alone, "\(tiers)")
+      await engine.stop()
+      let overflow = engine.statistics.overflow
+      #expect(overflow.blocksToHost + overflow.blocksToStore > 0, "\(tiers): \(overflow)")
+      #expect(overflow.hostBlocksUsed == 0 && overflow.storeBlocksUsed == 0)
+    }
+  }
+
+  @Test func tiersKeepTheirRoomWhereTheDeviceIsLargeEnough() throws {
+    let plan = try StartPlan(storyConfiguration { $0.kvTiers = "host=64MiB" })
+    #expect(plan.configuration.overflow == nil && plan.tiers?.hostBytes == 64 << 20)
+    // The greatest length that fits counts the places.
+    let longest = try StartPlan(
+      storyConfiguration {
+        $0.kvBlocks = 4; $0.kvCacheBytes = nil; $0.maxModelLength = -1; $0.kvTiers = "host=1MiB"
+      })
+    #expect(longest.sizing.maxModelLength > 4 * 16)
+    #expect(throws: EngineStartError.self) {
+      try StartPlan(
+        storyConfiguration {
+          $0.kvBlocks = 4; $0.kvCacheBytes = nil; $0.kvTiers = "host=128KiB"
+        })
+    }
+  }
+
   @Test func withoutPlacesBelowTheDeviceItIsRefused() async throws {
     let engine = try await small(Kind(type: .bfloat16), nil) { $0.maxModelLength = -1 }
     await #expect(throws: RequestError.self) { try await engine.answer(long(0)) }

@@ -11,6 +11,7 @@ package struct EngineMetrics: Sendable {
   private let statistics: StatisticsMetrics
   private let speculation: SpeculationMetrics
   private let tiers: TierMetrics
+  private let overflow: OverflowMetrics
   private let workers: WorkerMetrics
   private let gather: GatherMetrics
   private let modelName: String
@@ -31,6 +32,7 @@ package struct EngineMetrics: Sendable {
     statistics = StatisticsMetrics(factory, cacheConfiguration: cacheConfiguration)
     speculation = SpeculationMetrics(factory)
     tiers = TierMetrics(factory)
+    overflow = OverflowMetrics(factory)
     workers = WorkerMetrics(registry: registry)
     gather = GatherMetrics(registry: registry)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
@@ -59,6 +61,7 @@ package struct EngineMetrics: Sendable {
     statistics.update(from: snapshot)
     speculation.update(from: snapshot)
     tiers.update(from: snapshot)
+    overflow.update(from: snapshot)
     workers.update(from: snapshot)
     gather.update(from: snapshot)
     process.update()

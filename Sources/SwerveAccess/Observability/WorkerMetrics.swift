@@ -52,6 +52,7 @@ struct WorkerMetrics: Sendable {
     free.set(Int64(snapshot.blocksTotal - snapshot.blocksUsed - snapshot.blocksCached))
     blockBytes.set(Int64(snapshot.kvBytes / max(snapshot.blocksTotal, 1)))
     running.set(Int64(snapshot.runningSequences))
+    parked.set(Int64(snapshot.overflow.parkedSequences))
     waiting.set(Int64(snapshot.waitingSequences))
     bytesRead.set(total: Double(snapshot.kvReadBytes))
     stepSeconds.set(total: snapshot.stepSeconds)

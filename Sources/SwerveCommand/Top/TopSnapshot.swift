@@ -102,6 +102,7 @@ package struct TopSnapshot: Sendable, Hashable {
   /// device's.
   private static func tiers(_ page: MetricsPage, _ worker: Worker) -> [String: TierBytes] {
     let blocks = page.samples("swerve_kv_blocks", ["worker": worker.name])
+    let running = page.samples("swerve_kv_running_blocks", ["worker": worker.name])
     let onDevice = blocks.filter { $0.labels["tier"] == "device" }.reduce(0) { $0 + $1.value }
     let deviceBlock = onDevice > 0 ? worker.kvBytes / onDevice : 0
     var tiers: [String: TierBytes] = [:]
@@ -112,6 +113,15 @@ package struct TopSnapshot: Sendable, Hashable {
       case "used": tiers[tier, default: TierBytes()].used += sample.value * size
       case "cached": tiers[tier, default: TierBytes()].cached += sample.value * size
       default: tiers[tier, default: TierBytes()].free += sample.value * size
+      }
+    }
+    // Below the device running sequences have their blocks as the device had them.
+    for sample in running {
+      guard let tier = sample.labels["tier"] else { continue }
+      if sample.labels["state"] == "used" {
+        tiers[tier, default: TierBytes()].used += sample.value * deviceBlock
+      } else {
+        tiers[tier, default: TierBytes()].free += sample.value * deviceBlock
       }
     }
     return tiers

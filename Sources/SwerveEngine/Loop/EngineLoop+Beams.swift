@@ -1,7 +1,7 @@
 import SwerveCore
 import SwerveScheduling
 
-extension EngineLoop where Executor: ~Copyable {
+extension EngineLoop {
   /// Takes every search whose beams the step sampled one token further. The beams of a search stand together in the plan,
   /// in the search's order.
   mutating func continueSearches() {

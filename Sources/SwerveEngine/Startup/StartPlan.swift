@@ -28,7 +28,6 @@ package struct StartPlan: Sendable {
     let begin = clock.now()
     let problems = configuration.problems()
     if !problems.isEmpty { throw .configuration(problems) }
-    self.configuration = configuration
     files = configuration.modelFolder.map { ModelFiles(folder: $0) } ?? StoryModel.files
     let generation: GenerationDefaults
     try Self.checkQuantization(configuration, files)
@@ -38,36 +37,18 @@ package struct StartPlan: Sendable {
     } catch {
       throw .model("\(error)")
     }
-    runner = try Self.runner(configuration, files: files, model: model)
+    let memory = try Memory(configuration, files: files, model: model)
+    self.configuration = memory.configuration
+    runner = memory.runner
+    memoryPlan = memory.plan
+    sizing = memory.sizing
+    tiers = memory.tiers
     endTokens = Set(generation.endTokens)
     samplingDefaults = generation.sampling
     try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
-    do {
-      memoryPlan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
-    } catch {
-      throw .model("\(error)")
-    }
-    let memory = SystemMemory.current()
-    var tiers = try TierPlan(configuration)
-    try tiers?.check(memory, beside: memoryPlan.fixedBytes)
-    var sized = configuration
-    let device = try TierPlan.specification(configuration).device
-    if case .bytes(let bytes) = device { sized.kvCacheBytes = bytes }
-    sizing = try MemorySizing.decide(
-      sized,
-      .init(
-        weightBytes: memoryPlan.weightBytes, scratchBytes: memoryPlan.fixedBytes - memoryPlan.weightBytes,
-        blockBytes: memoryPlan.blockBytes,
-        maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens),
-      memory: tiers.map { memory.without($0.hostBytes) } ?? memory)
-    if tiers != nil {
-      let layout = try Self.layout(runner)
-      try tiers?.check(blockBytes: memoryPlan.blockBytes, layout: layout)
-    }
-    self.tiers = tiers
     var report = StartReport()
     report.memory = .init(
-      total: memory.totalBytes, usedByOthers: memory.usedByOthers, weights: memoryPlan.weightBytes,
+      total: memory.machine.totalBytes, usedByOthers: memory.machine.usedByOthers, weights: memoryPlan.weightBytes,
       scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
     report.elementType = runner.type
     report.weightFormat = runner.quantization?.name
@@ -79,7 +60,7 @@ package struct StartPlan: Sendable {
     report.blockSize = configuration.blockSize
     report.blockCount = sizing.blockCount
     report.maxModelLength = sizing.maxModelLength
-    if let overflow = configuration.overflow {
+    if let overflow = memory.configuration.overflow {
       report.hostBlocks = overflow.hostBlocks
       report.storeBlocks = overflow.makeStore == nil ? 0 : overflow.storeBlocks
     }

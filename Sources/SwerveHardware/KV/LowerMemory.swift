@@ -10,8 +10,7 @@ package final class HostRegion: HostPlaces {
   /// Memory is taken from the system as places are written.
   package init(layout: KVLayout, placeCount: Int, device: CPUDevice) throws(HardwareError) {
     guard placeCount > 0 else { throw .shape("host memory for \(placeCount) blocks holds none; use at least 1") }
-    // Whole pages, so that one block's layers share none with another's.
-    placeStride = (layout.blockBytes + 4095) & ~4095
+    placeStride = Self.placeStride(layout)
     self.placeCount = placeCount
     let (bytes, overflow) = placeStride.multipliedReportingOverflow(by: placeCount)
     guard !overflow else { throw .outOfMemory(requestedBytes: .max) }
@@ -19,6 +18,9 @@ package final class HostRegion: HostPlaces {
   }
 
   package var firstByte: UnsafeMutableRawPointer { buffer.pointer }
+
+  /// Bytes from a block to the next: whole pages, so that one block's layers share none with another's.
+  package static func placeStride(_ layout: KVLayout) -> Int { (layout.blockBytes + 4095) & ~4095 }
 }
 
 /// Where one layer of each block that is not in memory is read into, a place a block.

@@ -1,0 +1,81 @@
+import SwerveCore
+import SwerveHardware
+import SwerveInference
+import SwerveTiers
+
+extension StartPlan {
+  /// Who gets which memory: what depends on one another and is decided together.
+  struct Memory {
+    /// With the places below the device that running sequences get.
+    var configuration: EngineConfiguration
+    var runner: RunnerConfiguration
+    var plan: MemoryPlan
+    var sizing: MemorySizing
+    /// nil = nothing is kept below the device.
+    var tiers: TierPlan?
+    let machine = SystemMemory.current()
+  }
+}
+
+extension StartPlan.Memory {
+  /// Sizes everything. Where the longest sequence does not fit the device, tiers give up to half of their room to blocks
+  /// of running sequences.
+  init(
+    _ asked: EngineConfiguration, files: ModelFiles, model: ModelConfiguration
+  ) throws(EngineStartError) {
+    let tiers = try TierPlan(asked)
+    if asked.overflow == nil, asked.enableChunkedPrefill, let tiers {
+      let runner = try StartPlan.runner(asked, files: files, model: model)
+      let layout = try StartPlan.layout(runner)
+      if let places = tiers.mostPlaces(layout) {
+        var wide = asked
+        wide.overflow = places
+        try self.init(wide, files: files, model: model, tiers: tiers)
+        let missing = MemorySizing.blocksFor(sizing.maxModelLength, asked.blockSize) - sizing.blockCount
+        if missing > 0 {
+          givePlaces(places, missing: missing, layout: layout)
+          return
+        }
+      }
+    }
+    try self.init(asked, files: files, model: model, tiers: tiers)
+  }
+
+  /// Keeps as many of the places as one sequence of the greatest length needs, host memory first; the rest stays the tiers'.
+  private mutating func givePlaces(_ most: OverflowConfiguration, missing: Int, layout: KVLayout) {
+    var places = most
+    places.hostBlocks = min(most.hostBlocks, missing)
+    places.storeBlocks = min(most.storeBlocks, missing - places.hostBlocks)
+    if places.storeBlocks == 0 { places.makeStore = nil }
+    configuration.overflow = places
+    tiers?.hostBytes -= places.hostBlocks * HostRegion.placeStride(layout)
+    tiers?.files?.capacityBytes -= places.storeBlocks * TierPlan.placeBytes(layout)
+  }
+
+  private init(
+    _ configuration: EngineConfiguration, files: ModelFiles, model: ModelConfiguration, tiers: TierPlan?
+  ) throws(EngineStartError) {
+    self.configuration = configuration
+    self.tiers = tiers
+    runner = try StartPlan.runner(configuration, files: files, model: model)
+    do {
+      plan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
+    } catch {
+      throw .model("\(error)")
+    }
+    try self.tiers?.check(machine, beside: plan.fixedBytes)
+    var sized = configuration
+    let device = try TierPlan.specification(configuration).device
+    if case .bytes(let bytes) = device { sized.kvCacheBytes = bytes }
+    sizing = try MemorySizing.decide(
+      sized,
+      .init(
+        weightBytes: plan.weightBytes, scratchBytes: plan.fixedBytes - plan.weightBytes,
+        blockBytes: plan.blockBytes, maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens
+      ),
+      memory: machine.without(tiers?.hostBytes ?? 0))
+    if tiers != nil {
+      try self.tiers?.check(blockBytes: plan.blockBytes, layout: try StartPlan.layout(runner))
+    }
+  }
+}
