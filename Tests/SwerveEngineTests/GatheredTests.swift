@@ -63,7 +63,8 @@ import Testing
     #expect(traffic.readBytes > now.steps * residentBytes / 2)
     #expect(now.weightBytes < residentBytes)
     let report = gathered.report
-    #expect(report.memoryTable.contains { $0.contains("gathered)") } && report.logLines.contains { $0.contains("a step") })
+    #expect(
+      report.memoryTable.contains { $0.contains("gathered)") } && report.logLines.contains { $0.contains("a step") })
     await gathered.stop()
   }
 

@@ -21,7 +21,8 @@ import Testing
   static func makeLimit() -> Limit {
     let group = "/sys/fs/cgroup/memory/swerve-test-\(getpid())"
     if mkdir(group, 0o755) == 0 {
-      let isSet = (try? "\(limit)".write(toFile: group + "/memory.limit_in_bytes", atomically: false, encoding: .utf8)) != nil
+      let isSet =
+        (try? "\(limit)".write(toFile: group + "/memory.limit_in_bytes", atomically: false, encoding: .utf8)) != nil
       if isSet { return .group(group) }
       rmdir(group)
     }
