@@ -39,7 +39,7 @@ func configuration(_ folder: String) -> EngineConfiguration {
 /// The largest resident memory of this process so far, in bytes.
 func peakResidentBytes() -> Int {
   var usage = rusage()
-  getrusage(RUSAGE_SELF, &usage)
+  getrusage(0, &usage)
   return usage.ru_maxrss << 10
 }
 

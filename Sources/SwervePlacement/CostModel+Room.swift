@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 extension CostModel {
   /// Bytes of weights on the device that has most of them, and blocks that fit.

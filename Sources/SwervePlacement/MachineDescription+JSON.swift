@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 extension MachineDescription {
   /// A machine from a file, for plans of machines that are not there:

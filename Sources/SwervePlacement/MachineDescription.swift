@@ -1,5 +1,3 @@
-package import SwerveCore
-
 /// One device: memory, and how fast it computes from it.
 package struct DeviceDescription: Sendable, Hashable {
   package var name: String

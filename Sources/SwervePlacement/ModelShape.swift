@@ -2,8 +2,6 @@
 // room: sizes and rates in, estimates out; it measures nothing and starts nothing.
 // Start with CostModel.swift (the formulas), then Planner.swift (who wins and why).
 
-package import SwerveCore
-
 /// The sizes of a decoder model that costs depend on.
 package struct ModelShape: Sendable, Hashable {
   package var name: String

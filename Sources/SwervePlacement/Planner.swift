@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 /// Evaluates every placement that a machine could have, and says which one is best and why.
 package struct Planner: Sendable {
@@ -9,7 +9,8 @@ package struct Planner: Sendable {
 
   package init(_ cost: CostModel) {
     self.cost = cost
-    candidates = Self.placements(cost).map { cost.estimate($0) }
+    let candidates = Self.placements(cost).map { cost.estimate($0) }
+    self.candidates = candidates
     bestIndex = candidates.indices.filter { candidates[$0].refusal == nil }
       .max { candidates[$0].tokensPerSecond < candidates[$1].tokensPerSecond }
   }

@@ -140,7 +140,7 @@ import Testing
   }
 
   /// Where direct reads work and where they may not.
-  static let folders = ["/tmp", "/dev/shm"].filter { access($0, W_OK) == 0 }
+  static let folders: [String] = ["/tmp", "/dev/shm"].filter { (folder: String) in access(folder, W_OK) == 0 }
 
   @Test(arguments: folders) func `a file is read past and through the page cache`(folder: String) throws {
     let path = Self.file(in: folder, count: 5 * 16_384 - 5000)

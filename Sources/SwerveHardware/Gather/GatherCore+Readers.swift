@@ -1,4 +1,5 @@
 internal import CSwervePlatform
+internal import Dispatch
 internal import Synchronization
 
 extension GatherCore {
@@ -6,7 +7,7 @@ extension GatherCore {
   func startReader() -> Bool {
     let context = Unmanaged.passRetained(self)
     let code = swerve_thread_start(
-      "swerve-gather", 1 << 20, { Self.run($0) }, context.toOpaque())
+      "swerve-gather", 1 << 20, { GatherCore.run($0) }, context.toOpaque())
     if code != 0 { context.release() }
     return code == 0
   }

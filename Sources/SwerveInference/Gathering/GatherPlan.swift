@@ -4,7 +4,7 @@
 // Start with GatherPlan, then GatheredWeights.
 
 package import SwerveCore
-package import SwerveHardware
+import SwerveHardware
 
 /// What of a packed weight file is fetched as a whole, in which order, and how large the buffers are. A pure value: the
 /// memory plan follows from it before anything is loaded.

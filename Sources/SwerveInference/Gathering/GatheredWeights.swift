@@ -1,4 +1,4 @@
-package import SwerveHardware
+import SwerveHardware
 
 /// The layers and the output head of a model whose weights are fetched into a ring.
 ///
@@ -22,9 +22,10 @@ final class GatheredWeights {
     self.plan = plan
     var configuration = GatherRing.Configuration()
     configuration.depth = plan.depth
-    ring = try GatherRing(
+    let ring = try GatherRing(
       items: plan.items, tailCount: plan.headPieces.count, slotBytes: plan.slotBytes, sources: [source],
       device: device, configuration: configuration)
+    self.ring = ring
     let places = Dictionary(index.matrices.enumerated().map { ($1.name, $0) }) { first, _ in first }
     var layers: [ModelWeights.Layer] = []
     var pieces: [PackedWeight] = []
