@@ -52,6 +52,35 @@ package enum Placement: Sendable, Hashable {
     }
   }
 
+  /// The placement that such flags ask for; nil where they do not fit together. Flags that are not given have their
+  /// defaults.
+  package init?(flags: [(name: String, value: String)]) {
+    func text(_ name: String) -> String? { flags.last { $0.name == name }?.value }
+    func number(_ name: String, _ otherwise: Int) -> Int? {
+      guard let text = text(name) else { return otherwise }
+      return Int(text).flatMap { (1...10_000).contains($0) ? $0 : nil }
+    }
+    switch text("placement") {
+    case "unified": self = .unified
+    case "tensor":
+      guard let count = number("tensor-parallel-size", 2) else { return nil }
+      self = .tensor(count)
+    case "pipeline":
+      guard let count = number("pipeline-parallel-size", 2) else { return nil }
+      self = .pipeline(count)
+    case "separated":
+      guard let count = number("data-workers", 1) else { return nil }
+      self = .separated(dataWorkers: count)
+    case "gathered":
+      guard let depth = number("gather-depth", 2),
+        let source = GatherConfiguration.Source(rawValue: text("gather-source") ?? "nvme")
+      else { return nil }
+      self = .gathered(source, depth: depth)
+    case "disaggregated": self = .disaggregated(prefill: 1, decode: 1)
+    default: return nil
+    }
+  }
+
   /// Devices it needs; one device may be cut into as many.
   package var deviceCount: Int {
     switch self {

@@ -34,6 +34,11 @@ package struct Settings: Sendable {
 package struct PlacementSettings: Sendable {
   package var name = "unified"
   package var gather = GatherConfiguration()
+  // The command of that name.
+  package var output: String?
+  package var machine: String?
+  package var inputLength = 512
+  package var outputLength = 128
 }
 
 /// `--hf-token`, `--download-dir`, `--offline`; environment and defaults are added by `HubSettings.configuration`.

@@ -45,6 +45,12 @@ package struct SettingsParser: Sendable {
       assignments += contents.assignments
       problems += contents.problems
     }
+    if let path = Self.text(of: "placement", in: assignments), PlacementFile.isPath(path) {
+      let plan = PlacementFile(path: path, table: table).read()
+      assignments.removeAll { $0.flag.name == "placement" }
+      assignments += plan.assignments
+      problems += plan.problems
+    }
 
     var settings = Settings()
     let effective = effectiveAssignments(assignments)
@@ -169,10 +175,12 @@ package struct SettingsParser: Sendable {
       problems.append("--\(flag) is for --placement gathered, not \(settings.placement.name).")
     }
     switch settings.placement.name {
-    case "unified": break
+    case "unified", "auto": break
     case "gathered": settings.engine.gathering = settings.placement.gather
     default:
-      problems.append("--placement \(settings.placement.name) is not supported yet; use unified or gathered.")
+      problems.append(
+        "--placement \(settings.placement.name) is not supported yet; use auto, unified, gathered or a "
+          + "plan's file.")
     }
   }
 
