@@ -82,6 +82,11 @@ var targets: [Target] = [
     name: "gather-benchmark", dependencies: ["SwerveEngine", "SwerveHardware", "SwerveCore"], path: "Benchmarks/gather",
     swiftSettings: swift),
 
+  .executableTarget(
+    name: "scale-benchmark",
+    dependencies: ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"], path: "Benchmarks/scale",
+    swiftSettings: swift),
+
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .target(name: "TierTestSupport", dependencies: ["SwerveTiers"], path: "Tests/TierTestSupport", swiftSettings: swift),
   .testTarget(

@@ -31,14 +31,28 @@ package struct CostModel: Sendable {
       + Double(model.layers) * (device.layerSeconds + rows * device.rowSeconds)
   }
 
-  /// Attention of decoding sequences: their keys and values are read once.
-  package func decodeAttention(_ device: DeviceDescription, rows: Double, share: Double = 1) -> Double {
-    rows * load.contextTokens * model.tokenKVBytes * share / device.bytesPerSecond
+  /// What attention of a step takes, in all layers.
+  package struct Attention: Sendable, Hashable {
+    /// Keys and values that decoding sequences read.
+    package var bytes: Double
+    /// Arithmetic of prompts' rows.
+    package var operations: Double
+
+    package init(bytes: Double = 0, operations: Double = 0) {
+      self.bytes = bytes
+      self.operations = operations
+    }
   }
 
-  /// Attention of a chunk that begins a prompt: each row sees those before it.
-  package func prefillAttention(_ device: DeviceDescription, rows: Double, share: Double = 1) -> Double {
-    model.attentionOperations * rows * rows / 2 * share / device.attentionOperationsPerSecond
+  /// The mean of the load: a decoding row reads its context once, a prompt's row sees half of the prompt.
+  package func attention(decodeRows: Double, promptRows: Double) -> Attention {
+    Attention(
+      bytes: decodeRows * load.contextTokens * model.tokenKVBytes,
+      operations: model.attentionOperations * promptRows * Double(load.promptTokens) / 2)
+  }
+
+  private func seconds(_ attention: Attention, _ device: DeviceDescription, _ share: Double = 1) -> Double {
+    share * (attention.bytes / device.bytesPerSecond + attention.operations / device.attentionOperationsPerSecond)
   }
 
   /// 2 all-reduces a layer of n ranks: a message each way in every level of the tree.
@@ -75,36 +89,58 @@ package struct CostModel: Sendable {
         "its weights leave room for \(estimate.blocks) blocks and one sequence needs \(blocksOfSequence)"
       return estimate
     }
-    estimate.sequences = min(load.sequences, estimate.blocks / blocksOfSequence)
+    estimate.sequences = min(load.sequences, Int(Double(estimate.blocks) / meanBlocksOfSequence))
     let rows = Double(estimate.sequences)
-    let chunk = Double(min(load.chunkTokens, load.promptTokens))
-    estimate.decodeSeconds = step(placement, rows: rows, isPrefill: false)
-    estimate.prefillSeconds = step(placement, rows: chunk, isPrefill: true)
+    estimate.decodeSeconds = step(placement, decodeRows: rows, promptRows: 0)
+    estimate.prefillSeconds = step(placement, decodeRows: 0, promptRows: chunkRows)
     estimate.linkBytesPerToken = linkBytes(placement)
-    let prompts = rows * Double(load.promptTokens) / chunk * estimate.prefillSeconds
-    let decoding = Double(load.outputTokens) * estimate.decodeSeconds
-    let output = rows * Double(load.outputTokens)
-    if case .disaggregated(let prefill, let decode) = placement, !isShared {
-      // The slower of the two sides, each as often as there are groups of it.
-      estimate.tokensPerSecond = min(output / prompts * Double(prefill), output / decoding * Double(decode))
-    } else {
-      estimate.tokensPerSecond = output / (prompts + decoding)
-    }
+    estimate.tokensPerSecond = throughput(placement, estimate)
     return estimate
   }
 
-  /// Blocks of a sequence at its end.
+  /// Blocks of a sequence at its end, and on average while it decodes.
   package var blocksOfSequence: Int { (load.longestTokens + load.blockTokens - 1) / load.blockTokens }
+  var meanBlocksOfSequence: Double { (load.contextTokens + Double(load.blockTokens) / 2) / Double(load.blockTokens) }
 
-  /// Seconds of a step with so many rows: of as many sequences, or of one prompt.
-  package func step(_ placement: Placement, rows: Double, isPrefill: Bool) -> Double {
-    let headRows = isPrefill ? 1 : rows
-    func attention(_ device: DeviceDescription, _ share: Double = 1) -> Double {
-      isPrefill
-        ? prefillAttention(device, rows: rows, share: share) : decodeAttention(device, rows: rows, share: share)
+  private var chunkRows: Double { Double(min(load.chunkTokens, load.promptTokens)) }
+
+  /// Output tokens a second with prompts and decoding in the same steps: every sequence decodes a row a step, and in some
+  /// steps prompts of those that come next are computed beside them.
+  private func throughput(_ placement: Placement, _ estimate: Estimate) -> Double {
+    let ratio = Double(load.promptTokens) / Double(load.outputTokens)
+    if case .disaggregated(let prefill, let decode) = placement, !isShared {
+      // The slower of the two sides, each as often as there are groups of it.
+      let prompts = chunkRows / ratio / estimate.prefillSeconds * Double(prefill)
+      return min(prompts, Double(estimate.sequences) / estimate.decodeSeconds * Double(decode))
     }
+    let budget = Double(load.chunkTokens)
+    // More sequences than can be kept supplied with prompts do not decode at once.
+    let rows = min(Double(estimate.sequences), budget / (1 + ratio))
+    let promptRows = max(1, min(budget - rows, max(chunkRows, rows * ratio)))
+    let share = min(1, rows * ratio / promptRows)
+    let plain = step(placement, decodeRows: rows, promptRows: 0)
+    let mixed = step(placement, decodeRows: rows, promptRows: promptRows)
+    return rows / ((1 - share) * plain + share * mixed)
+  }
+
+  /// Seconds of a step of the mean of the load.
+  package func step(_ placement: Placement, decodeRows: Double, promptRows: Double) -> Double {
+    step(
+      placement, rows: decodeRows + promptRows,
+      headRows: decodeRows + (promptRows > 0 ? max(1, promptRows / Double(load.promptTokens)) : 0),
+      attention: attention(decodeRows: decodeRows, promptRows: promptRows))
+  }
+
+  /// Seconds of a step.
+  ///
+  /// - Parameters:
+  ///   - headRows: rows whose logits are needed.
+  ///   - shares: of attention, for each data worker; nil = equal ones.
+  package func step(
+    _ placement: Placement, rows: Double, headRows: Double, attention: Attention, shares: [Double]? = nil
+  ) -> Double {
     func whole(_ device: DeviceDescription) -> Double {
-      products(device, rows: rows, headRows: headRows) + attention(device)
+      products(device, rows: rows, headRows: headRows) + seconds(attention, device)
     }
     let first = device(0)
     switch placement {
@@ -113,26 +149,25 @@ package struct CostModel: Sendable {
       // The slowest rank; on one device all together have its rates.
       let share = isShared ? 1 : 1 / Double(count)
       let slowest = (0..<(isShared ? 1 : count)).map { rank in
-        products(device(rank), rows: rows, share: share, headRows: headRows) + attention(device(rank), share)
+        products(device(rank), rows: rows, share: share, headRows: headRows) + seconds(attention, device(rank), share)
       }
       return (slowest.max() ?? 0) + reductions(rows: rows, ranks: count)
     case .pipeline(let count):
+      let stages = Double(count)
       let boundary = machine.link.seconds(rows * Double(model.hidden) * model.activationBytes)
-      let stages = (0..<count).map { whole(device($0)) / Double(count) + boundary }
+      let through = (0..<count).map { whole(device($0)) / stages + boundary }.reduce(0, +)
+      if isShared { return through }
       // Rows in as many micro-batches as stages keep all of them busy, where that does not read weights more often.
-      if isShared || isPrefill { return stages.reduce(0, +) }
-      let part = rows / Double(count)
       let split = (0..<count).map { stage in
-        (products(device(stage), rows: part, headRows: part) + decodeAttention(device(stage), rows: part))
-          / Double(count) + boundary
+        (products(device(stage), rows: rows / stages, headRows: headRows / stages)
+          + seconds(attention, device(stage), 1 / stages)) / stages + boundary
       }
-      return min(stages.reduce(0, +), Double(count) * (split.max() ?? 0))
+      return min(through, stages * (split.max() ?? 0))
     case .separated(let count):
       let parameters = products(first, rows: rows, headRows: headRows)
-      if isShared { return parameters + attention(first) + exchanges(rows: rows) }
-      let share = 1 / Double(count)
-      let data = (1...count).map { attention(device($0), share) }.max() ?? 0
       let link = exchanges(rows: rows)
+      if isShared { return parameters + seconds(attention, first) + link }
+      let data = (0..<count).map { seconds(attention, device($0 + 1), shares?[$0] ?? 1 / Double(count)) }.max() ?? 0
       // One batch goes around, or two in turns: then a side is never waited for, and weights are read twice.
       let half = products(first, rows: rows / 2, headRows: headRows / 2)
       return min(parameters + data + link, max(2 * half, data + link))

@@ -35,6 +35,7 @@ import Testing
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
     "TierTestSupport": ["SwerveTiers"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
+    "scale-benchmark": ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"],
     "gather-benchmark": ["SwerveEngine", "SwerveHardware", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",

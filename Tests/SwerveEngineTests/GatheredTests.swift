@@ -1,5 +1,6 @@
 import SwerveCore
 import SwerveEngine
+import SwerveInference
 import Testing
 
 /// Engines whose weights are gathered, against the ordinary one.

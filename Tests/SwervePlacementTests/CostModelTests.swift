@@ -44,9 +44,9 @@ import Testing
     let cost = Self.cost(1)
     // S = 32 + 32 / 2
     let expected = Self.weights / 1e9 + 8 * 48 * 4000 / 1e9
-    #expect(Self.isClose(cost.step(.unified, rows: 8, isPrefill: false), expected))
+    #expect(Self.isClose(cost.step(.unified, decodeRows: 8, promptRows: 0), expected))
     let estimate = cost.estimate(.unified)
-    #expect(estimate.blocks == Int((4e6 - Self.weights) / (16 * 4000)) && estimate.sequences == 7)
+    #expect(estimate.blocks == Int((4e6 - Self.weights) / (16 * 4000)) && estimate.sequences == 8)
   }
 
   @Test func `n ranks read a share each and add their sums in a tree`() {
@@ -55,7 +55,7 @@ import Testing
       let cost = Self.cost(ranks, link: link)
       let share = (Self.weights / 1e9 + 4 * 48 * 4000 / 1e9) / Double(ranks)
       let reductions = 2 * 10 * levels * (1e-5 + 4 * 100 * 4 / 1e9)
-      #expect(Self.isClose(cost.step(.tensor(ranks), rows: 4, isPrefill: false), share + reductions))
+      #expect(Self.isClose(cost.step(.tensor(ranks), decodeRows: 4, promptRows: 0), share + reductions))
     }
     #expect(Self.cost(2).estimate(.tensor(3)).refusal?.contains("needs 3 devices") == true)
     #expect(Self.cost(4).estimate(.tensor(4)).refusal?.contains("10 heads") == true)
@@ -70,22 +70,22 @@ import Testing
     let parameters = Self.weights / 1e9
     let data = 8 * 48 * 4000 / 1e9 / 2
     let expected = min(parameters + data + link, max(2 * parameters, data + link))
-    #expect(Self.isClose(cost.step(.separated(dataWorkers: 2), rows: 8, isPrefill: false), expected))
+    #expect(Self.isClose(cost.step(.separated(dataWorkers: 2), decodeRows: 8, promptRows: 0), expected))
   }
 
   @Test func `gathered steps take as long as the disk or the arithmetic`() {
     let cost = Self.cost(1)
     #expect(
-      Self.isClose(cost.step(.gathered(.nvme, depth: 2), rows: 1, isPrefill: false), Self.weights / 1e8))
+      Self.isClose(cost.step(.gathered(.nvme, depth: 2), decodeRows: 1, promptRows: 0), Self.weights / 1e8))
     #expect(
       Self.isClose(
-        cost.step(.gathered(.host, depth: 2), rows: 1, isPrefill: false),
-        Self.weights / 5e8 + cost.step(.unified, rows: 1, isPrefill: false)))
+        cost.step(.gathered(.host, depth: 2), decodeRows: 1, promptRows: 0),
+        Self.weights / 5e8 + cost.step(.unified, decodeRows: 1, promptRows: 0)))
     // So many rows that arithmetic takes longer.
     let rows = 1e6
     #expect(
-      cost.step(.gathered(.nvme, depth: 2), rows: rows, isPrefill: false)
-        == cost.step(.unified, rows: rows, isPrefill: false))
+      cost.step(.gathered(.nvme, depth: 2), decodeRows: rows, promptRows: 0)
+        == cost.step(.unified, decodeRows: rows, promptRows: 0))
     #expect(Self.cost(1, disk: nil).estimate(.gathered(.nvme, depth: 2)).refusal != nil)
   }
 

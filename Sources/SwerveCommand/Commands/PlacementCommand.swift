@@ -21,7 +21,9 @@ struct PlacementCommand: TableCommand {
     }
     var flags: [PlacementDocument.Flag] = []
     if verb == "check" {
-      guard let path = words.popFirst() else { throw CommandError(.usage, "check needs the plan's file: \(Self.usage).") }
+      guard let path = words.popFirst() else {
+        throw CommandError(.usage, "check needs the plan's file: \(Self.usage).")
+      }
       do {
         flags = try PlacementDocument.flags(parsing: try TextFile.read(path))
       } catch {
@@ -52,7 +54,8 @@ struct PlacementCommand: TableCommand {
       }
     }
     if settings.general.json { return console.print(document.json.text) }
-    for line in PlacementText.machine(planner.cost.machine) + [""] + PlacementText.table(planner) { console.print(line) }
+    let lines = PlacementText.machine(planner.cost.machine) + [""] + PlacementText.table(planner)
+    for line in lines { console.print(line) }
     console.print("")
     console.print("\(best.placement.title): \(planner.reason)")
     console.print("flags: " + document.flags.map { "--\($0.name) \($0.value)" }.joined(separator: " "))
@@ -61,7 +64,8 @@ struct PlacementCommand: TableCommand {
 
   private func check(_ flags: [PlacementDocument.Flag], _ planner: Planner, _ console: Console) throws {
     guard let placement = Placement(flags: flags.map { ($0.name, $0.value) }) else {
-      throw CommandError(.usage, "the plan's flags do not describe a placement; write it again with swerve placement plan.")
+      throw CommandError(
+        .usage, "the plan's flags do not describe a placement; write it again with swerve placement plan.")
     }
     let estimate = planner.estimate(placement)
     if let refusal = estimate.refusal { throw CommandError(.memory, "\(placement.title) does not fit: \(refusal).") }
