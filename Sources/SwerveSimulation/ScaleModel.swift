@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 package import SwervePlacement
 package import SwerveScheduling
 
