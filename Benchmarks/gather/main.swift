@@ -36,11 +36,17 @@ func configuration(_ folder: String) -> EngineConfiguration {
   return configuration
 }
 
-/// The largest resident memory of this process so far, in bytes.
+/// The largest resident memory of this program so far, in bytes. (`getrusage` counts who started it as well.)
 func peakResidentBytes() -> Int {
-  var usage = rusage()
-  getrusage(0, &usage)
-  return usage.ru_maxrss << 10
+  guard let file = fopen("/proc/self/status", "r") else { return 0 }
+  defer { fclose(file) }
+  var line = [CChar](repeating: 0, count: 256)
+  while fgets(&line, 256, file) != nil {
+    let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    guard text.hasPrefix("VmHWM:") else { continue }
+    return (text.split(whereSeparator: { " \t".contains($0) }).dropFirst().first.flatMap { Int($0) } ?? 0) << 10
+  }
+  return 0
 }
 
 func finish(_ engine: Engine, prompt: Int, output: Int, batch: Int, into result: inout JSONObject) async throws {

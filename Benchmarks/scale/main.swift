@@ -111,7 +111,7 @@ func residentBytes() -> Int {
 }
 
 func planning() throws {
-  let load = Load(sequences: 4096, promptTokens: 512, outputTokens: 128, chunkTokens: 8192)
+  let load = Load(sequences: 4096, promptTokens: 512, outputTokens: 1024, chunkTokens: 16_384)
   let scale = ScaleModel(model: .llama70B, hardware: .accelerators, load: load)
   guard let cluster = scale.group(nodes: 40) else { fail("40 nodes do not hold the model") }
   var configuration = cluster.scheduler

@@ -71,23 +71,31 @@ import Testing
     }
   }
 
-  /// The story model's head is larger than a layer, so that it comes in pieces.
-  @Test func `a head in pieces gives the bits of the whole`() throws {
+  /// A head of five pieces beside small layers.
+  static let wideHead = """
+    {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 128,
+     "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 5000,
+     "tie_word_embeddings": TIED, "rms_norm_eps": 1e-5, "max_position_embeddings": 512, "hidden_act": "silu",
+     "torch_dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2}
+    """
+
+  @Test(arguments: ["true", "false"]) func `a head in pieces gives the bits of the whole`(tied: String) throws {
     let folder = TemporaryFolder()
-    try folder.copy("config.json", from: Fixture.story)
-    let configuration = RunnerConfiguration(
-      model: try ModelConfiguration(Fixture.story), type: .bfloat16, limits: PackedFileTests.limits)
-    _ = try PackedFile.write(
-      configuration, files: Fixture.story, into: folder.path, device: try PackedFileTests.device())
-    let file = try #require(try PackedFile(folder.files))
-    let plan = try GatherPlan(file.index, model: configuration.model, depth: 2, path: file.path)
-    #expect(plan.headPieces.count > 1)
-    #expect(plan.headOutputs.first?.lowerBound == 0)
-    #expect(plan.headOutputs.last?.upperBound == configuration.model.vocabularySize)
-    let resident = try Self.outcome(Fixture.story, .bfloat16, weights: .checkpoint, gathering: nil)
-    let gathered = try Self.outcome(
-      folder.files, .bfloat16, weights: PackedFileTests.fromFile, gathering: Self.gathering(2))
-    #expect(gathered.tokens == resident.tokens && gathered.bits == resident.bits)
+    folder.write("config.json", Array(Self.wideHead.replacing("TIED", with: tied).utf8))
+    let random = RunnerConfiguration.Weights.random(seed: 3)
+    for type in [ElementType.float32, .bfloat16] {
+      let configuration = RunnerConfiguration(
+        model: try ModelConfiguration(folder.files), type: type, weights: random, limits: PackedFileTests.limits)
+      _ = try PackedFile.write(
+        configuration, files: folder.files, into: folder.path, device: try PackedFileTests.device())
+      let file = try #require(try PackedFile(folder.files))
+      let plan = try GatherPlan(file.index, model: configuration.model, depth: 2, path: file.path)
+      #expect(plan.headPieces.count == 5 && plan.headOutputs.last == 4096..<5000)
+      let resident = try Self.outcome(folder.files, type, weights: random, gathering: nil)
+      let gathered = try Self.outcome(
+        folder.files, type, weights: PackedFileTests.fromFile, gathering: Self.gathering(2))
+      #expect(gathered.tokens == resident.tokens && gathered.bits == resident.bits)
+    }
   }
 
   @Test func `the memory plan has the ring instead of the weights`() throws {

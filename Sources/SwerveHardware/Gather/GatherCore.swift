@@ -34,9 +34,9 @@ final class GatherCore: Sendable {
     var taken: Int?
     /// The item that is fetched next, and how often its round goes through the tail from there.
     var next = 0
-    var passesLeft = 0
-    /// Passes of the latest round: the guess for the one after it.
-    var passes = 0
+    var passesLeft = 1
+    /// Passes of the latest round: the guess for the one after it. Most rounds sample once.
+    var passes = 1
     var isAwaited = false
     var isEnding = false
     var traffic = GatherTraffic()
