@@ -14,13 +14,10 @@ extension Flag {
     },
     .custom(
       "gather-source", .words("peers", "host", "nvme"), .parallelism, default: "nvme",
-      "where layers are gathered from: the disk, the host's page cache, or other processes of the host"
+      "where layers are gathered from: the disk, or the host's page cache (peers is not supported yet)"
     ) { $0.placement.gather.source = GatherConfiguration.Source(rawValue: $1.text) ?? .nvme },
     .int(
       "gather-depth", .parallelism, \.placement.gather.depth, default: 2, aliases: ["zero3-prefetch-layers"],
       "layers gathered ahead of the one that is computed; the ring has one buffer more"),
-    .int(
-      "gather-peers", .parallelism, \.placement.gather.peers, default: 2,
-      "processes of this host that hold the weights together, for --gather-source peers"),
   ]
 }

@@ -171,7 +171,7 @@ package struct SettingsParser: Sendable {
   /// `--placement` decides which of the flags beside it have a meaning.
   private func applyPlacement(_ settings: inout Settings, given: Set<String>, problems: inout [String]) {
     let isGathered = settings.placement.name == "gathered"
-    for flag in ["gather-source", "gather-depth", "gather-peers"] where given.contains(flag) && !isGathered {
+    for flag in ["gather-source", "gather-depth"] where given.contains(flag) && !isGathered {
       problems.append("--\(flag) is for --placement gathered, not \(settings.placement.name).")
     }
     switch settings.placement.name {

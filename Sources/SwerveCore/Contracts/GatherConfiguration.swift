@@ -7,8 +7,6 @@ public struct GatherConfiguration: Sendable, Hashable {
   public var source = Source.nvme
   /// Layers fetched ahead of the one that is computed; the ring has one buffer more.
   public var depth = 2
-  /// Processes that hold the weights together; only for `peers`.
-  public var peers = 2
 
   public init() {}
 
@@ -16,8 +14,8 @@ public struct GatherConfiguration: Sendable, Hashable {
   package var problems: [String] {
     var found: [String] = []
     if !(1...64).contains(depth) { found.append("--gather-depth must be between 1 and 64, not \(depth).") }
-    if source == .peers && !(2...64).contains(peers) {
-      found.append("--gather-peers must be between 2 and 64, not \(peers).")
+    if source == .peers {
+      found.append("--gather-source peers is not supported yet: weights are gathered from nvme or host.")
     }
     return found
   }
