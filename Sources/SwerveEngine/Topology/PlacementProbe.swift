@@ -52,7 +52,7 @@ package struct PlacementProbe: Sendable {
       blockTokens: configuration.blockSize)
   }
 
-  /// Measures this machine: under two seconds. The disk is measured where packed weights lie on it.
+  /// Measures this machine, which should be idle. The disk is measured where packed weights lie on it.
   package func measure() throws(EngineStartError) -> MachineDescription {
     let model = runner.model
     let memory = SystemMemory.current()
