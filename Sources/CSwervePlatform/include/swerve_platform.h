@@ -42,6 +42,21 @@ void swerve_pages_free(void *pages, size_t bytes);
  * where that one is full. False where the system refuses; nothing is lost but speed. */
 bool swerve_pages_prefer_node(void *start, size_t bytes, int node);
 
+/* ---- files ---------------------------------------------------------------------------------------------------- */
+
+/* Opens a file for reads past the page cache: of whole pages, to memory at whole pages. -1 where the file system has
+ * none; some say so at the first read only. */
+int swerve_file_open_direct(const char *path);
+
+/* Takes a range of a file out of the page cache, as far as nobody maps it. */
+void swerve_file_forget(int descriptor, size_t offset, size_t bytes);
+
+/* ---- exchange ------------------------------------------------------------------------------------------------- */
+
+/* Seconds of a round trip of two threads that sleep on words of shared memory, as two processes would: the mean of so
+ * many. Negative where it cannot be measured. */
+double swerve_exchange_seconds(int rounds);
+
 /* ---- pool of kernel threads ----------------------------------------------------------------------------------- */
 
 typedef struct swerve_pool swerve_pool;

@@ -4,7 +4,8 @@ import ArgumentParser
 enum Subcommands {
   static let all: [any ParsableCommand.Type] = [
     ServeCommand.self, ChatCommand.self, CompleteCommand.self, BenchCommand.self, TokenizeCommand.self,
-    DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, TopCommand.self, CollectEnvCommand.self,
+    DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, PlacementCommand.self, TopCommand.self,
+    CollectEnvCommand.self,
     RunBatchCommand.self,
     LaunchCommand.self, QuantizeCommand.self, DoctorCommand.self, TuneCommand.self,
   ]

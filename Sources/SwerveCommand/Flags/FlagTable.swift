@@ -70,6 +70,8 @@ extension FlagTable {
     Flag.benchGeneral, Flag.jsonOutput, Flag.cpu, Flag.environmentOnly)
   package static let simulate = FlagTable(
     Flag.simulation, Flag.jsonOutput, Flag.benchGeneral, Flag.memory, Flag.scheduling, Flag.environmentOnly)
+  package static let placementPlan = FlagTable(
+    Flag.placementPlan, Flag.jsonOutput, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
   package static let top = FlagTable(Flag.top, Flag.benchGeneral)
   package static let collectEnv = FlagTable(Flag.jsonOutput, Flag.benchGeneral)
   package static let text = FlagTable(Flag.textFlags, Flag.benchGeneral)
@@ -79,6 +81,6 @@ extension FlagTable {
   package static let everything = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.cpu, Flag.chatFlags, Flag.chatOnly, Flag.latency,
     Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.simulation,
-    Flag.textFlags, Flag.renderFlags, Flag.top,
+    Flag.textFlags, Flag.renderFlags, Flag.top, Flag.placementPlan,
     Flag.environmentOnly)
 }

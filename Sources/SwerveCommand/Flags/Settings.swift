@@ -25,8 +25,20 @@ package struct Settings: Sendable {
   package var quantize = QuantizeSettings()
   package var simulation = SimulationSettings()
   package var top = TopSettings()
+  package var placement = PlacementSettings()
 
   package init() {}
+}
+
+/// `--placement` and what belongs to it.
+package struct PlacementSettings: Sendable {
+  package var name = "unified"
+  package var gather = GatherConfiguration()
+  // The command of that name.
+  package var output: String?
+  package var machine: String?
+  package var inputLength = 512
+  package var outputLength = 128
 }
 
 /// `--hf-token`, `--download-dir`, `--offline`; environment and defaults are added by `HubSettings.configuration`.

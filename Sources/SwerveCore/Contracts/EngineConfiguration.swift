@@ -34,6 +34,11 @@ public struct EngineConfiguration: Sendable {
   /// Seeds requests that bring no seed; 0 = still drawn per request.
   public var seed = 0
 
+  // MARK: Placement
+
+  /// Weights are fetched layer by layer into a ring; nil = they are resident.
+  public var gathering: GatherConfiguration?
+
   // MARK: Memory
 
   /// How keys and values are stored; nil = in the type of the activations.
@@ -175,6 +180,7 @@ public struct EngineConfiguration: Sendable {
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     found += speculation?.problems() ?? []
+    found += gathering?.problems ?? []
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(

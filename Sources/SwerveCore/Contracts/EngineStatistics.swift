@@ -37,6 +37,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var lossySequences = 0
   /// Blocks below the device; nil without.
   package var tiers: TierStatistics?
+  /// What moved for weights that are fetched into a ring; nil where all are resident.
+  package var gather: GatherTraffic?
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

@@ -8,6 +8,8 @@ package struct EngineLoop: ~Copyable {
   private let executor: any StepExecutor
   /// Where blocks of running sequences may be; only its counters are read here.
   private let overflow: (any OverflowStore)?
+  /// What moved for gathered weights; nil where all are resident.
+  private let gatherTraffic: (() -> GatherTraffic)?
   private let inbox: Mailbox<InboxMessage>
   private let publisher: Mailbox<PublisherMessage>
   private let spares: Mailbox<StepOutputs>
@@ -52,7 +54,7 @@ package struct EngineLoop: ~Copyable {
     scheduler: consuming Scheduler, executor: any StepExecutor, overflow: (any OverflowStore)? = nil,
     storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
-    totals: EngineStatistics, tiers: BlockTiers? = nil
+    totals: EngineStatistics, tiers: BlockTiers? = nil, gatherTraffic: (() -> GatherTraffic)? = nil
   ) {
     self.scheduler = scheduler
     self.executor = executor
@@ -65,6 +67,7 @@ package struct EngineLoop: ~Copyable {
     self.clock = clock
     self.totals = totals
     self.tiers = tiers
+    self.gatherTraffic = gatherTraffic
     blockBytes = totals.kvBytes / max(self.scheduler.configuration.blockCount, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
@@ -260,6 +263,7 @@ package struct EngineLoop: ~Copyable {
     all.kvBytes = totals.kvBytes
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
+    all.gather = gatherTraffic?()
     return all
   }
 }
