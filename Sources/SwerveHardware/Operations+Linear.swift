@@ -8,6 +8,9 @@ package enum LinearEpilogue: Sendable, Hashable {
   case store
   /// y f32 [rows, N] += the product: the residual stream.
   case accumulate
+  /// y f32 [rows, N] = the product alone, without bias and before the scales of int8 weights: a rank's share of a sum over
+  /// more inputs than it has. `accumulate` ends what `store` and `add` begin.
+  case sums
   /// y A [rows, N] = silu(gate) × up, for a weight packed `.interleaved16`; silu(x) = x / (1 + e^-x).
   case siluMultiply
 }
@@ -64,6 +67,9 @@ extension CPUDevice {
     case .siluMultiply:
       require(y.type == w.type, "linear: type of y")
       code = 3
+    case .sums:
+      require(y.type == .float32 && w.format != .int8Dynamic, "linear: sums in float32")
+      code = 4
     }
     guard x.rows > 0 else { return nil }
     if w.format == .int8Dynamic { round(x, into: rounded) }

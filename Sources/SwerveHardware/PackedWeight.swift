@@ -18,6 +18,37 @@ package struct WeightSource: @unchecked Sendable {
   }
 
   package var byteCount: Int { rows * columns * type.byteCount }
+
+  /// Some of the rows.
+  ///
+  /// - Precondition: the range lies in `0 ..< rows`.
+  package func rows(_ range: Range<Int>) -> WeightSource {
+    precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows outside the matrix")
+    return WeightSource(
+      pointer: pointer + range.lowerBound * columns * type.byteCount, type: type, rows: range.count, columns: columns)
+  }
+
+  /// Some of all numbers, one a row: a part of a bias.
+  ///
+  /// - Precondition: the range lies in `0 ..< rows × columns`.
+  package func numbers(_ range: Range<Int>) -> WeightSource {
+    WeightSource(pointer: pointer, type: type, rows: rows * columns, columns: 1).rows(range)
+  }
+}
+
+/// Rows or columns of a matrix that has more of them.
+package struct MatrixPart: Sendable, Hashable {
+  package var range: Range<Int>
+  /// How many there are in all.
+  package var whole: Int
+
+  package init(_ range: Range<Int>, of whole: Int) {
+    self.range = range
+    self.whole = whole
+  }
+
+  /// All of them.
+  package init(_ whole: Int) { self.init(0..<whole, of: whole) }
 }
 
 /// How several sources become one matrix.

@@ -6,48 +6,103 @@ import SwerveHardware
 /// Tokens → embedding → for each layer {norm → query, key, value → rotation → attention → residual; norm → gated MLP →
 /// residual}. Every row's numbers depend on that row and on the cache alone, whatever else is in the step. Nothing is
 /// allocated here.
+///
+/// A rank runs its stage's layers over its share of heads and columns. Two products a layer have their inputs spread over
+/// the tensor ranks, whose sums are joined (`TensorGroup`); residual rows go from stage to stage.
 struct Forward: ~Copyable {
   let configuration: ModelConfiguration
   let weights: ModelWeights
   let device: CPUDevice
   let attention: any AttentionPort
   let activations: Activations
+  private let group: TensorGroup?
+  private let links: RankLinks
   private var rotary: RotaryEmbedding
+  private var batches: MicroBatches
+  /// A token's place in the rank's part of the embedding table.
+  private var ownToken: [TokenID] = [0]
 
+  /// - Parameter configuration: of the rank's share.
   init(
     configuration: ModelConfiguration, weights: ModelWeights, device: CPUDevice, attention: any AttentionPort,
-    activations: Activations
+    activations: Activations, shape: RankShape, group: TensorGroup? = nil, links: RankLinks = RankLinks(),
+    microBatches: Int? = nil
   ) {
     self.configuration = configuration
     self.weights = weights
     self.device = device
     self.attention = attention
     self.activations = activations
+    self.group = group
+    self.links = links
     self.rotary = RotaryEmbedding(configuration.rotary)
+    self.batches = MicroBatches(stageCount: shape.stageCount, wanted: microBatches)
   }
 
-  /// Runs all layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm; rows of
-  /// `incomplete` sequences mean nothing.
+  /// Runs the rank's layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm;
+  /// rows of `incomplete` sequences mean nothing. Stages work at once on different micro-batches where there are some.
+  ///
+  /// - Throws: what the attention port throws, and `ChannelError` when another rank does not come.
   mutating func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
     let rows = plan.tokens.count
     let residual = activations.residual.first(rows)
-    switch weights.embedding {
-    case .mapped(let table, _): device.embed(plan.tokens.span, table: table, into: residual)
-    case .packed(let table): device.embed(plan.tokens.span, table: table, into: residual)
+    let count = batches.count(rows: rows)
+    guard count > 1 else {
+      try run(plan, residual: residual, incomplete: &incomplete)
+      return residual
     }
-    fillAngles(plan)
-    let handle = try attention.begin(plan)
-    for layer in 0..<configuration.layerCount { try run(layer: layer, rows: rows) }
-    let changes = attention.end(handle)
-    if !changes.incomplete.isEmpty { incomplete.append(contentsOf: changes.incomplete) }
+    for index in 0..<count {
+      let range = MicroBatches.rows(index, of: count, rows: rows)
+      batches.cut(plan, rows: range)
+      // Lent for the call: nothing is copied.
+      var part = StepPlan()
+      swap(&part, &batches.part)
+      defer { swap(&part, &batches.part) }
+      try run(part, residual: residual.rows(range), incomplete: &incomplete)
+    }
     return residual
   }
 
-  private func run(layer index: Int, rows: Int) throws {
+  private mutating func run(_ plan: borrowing StepPlan, residual: Tensor, incomplete: inout [Int32]) throws {
+    if let previous = links.previous {
+      try previous.receive.receiveAll(rows: residual, from: previous.peer)
+    } else {
+      try embed(plan, into: residual)
+    }
+    fillAngles(plan)
+    let handle = try attention.begin(plan)
+    for layer in 0..<configuration.layerCount { try run(layer: layer, residual: residual) }
+    let changes = attention.end(handle)
+    if !changes.incomplete.isEmpty { incomplete.append(contentsOf: changes.incomplete) }
+    if let next = links.next { try next.send.sendAll(rows: residual) }
+  }
+
+  private mutating func embed(_ plan: borrowing StepPlan, into residual: Tensor) throws {
+    switch weights.embedding {
+    case .mapped(let table, _): device.embed(plan.tokens.span, table: table, into: residual)
+    case .packed(let table): device.embed(plan.tokens.span, table: table, into: residual)
+    case .shared(let table, let first):
+      // Tokens of other ranks' rows are all zero bits here.
+      for row in 0..<residual.rows {
+        let token = Int(plan.tokens[row].rawValue) - first
+        let line = residual.rows(row..<row + 1)
+        if let table, (0..<table.outputs).contains(token) {
+          ownToken[0] = TokenID(token)
+          device.embed(ownToken.span, table: table, into: line)
+        } else {
+          line.float32.update(repeating: 0, count: residual.columns)
+        }
+      }
+      try group?.join(residual, device: device)
+    case .elsewhere: preconditionFailure("a stage that receives rows has no embedding")
+    }
+  }
+
+  private func run(layer index: Int, residual: Tensor) throws {
     let layer = try weights.layer(index)
     defer { weights.releaseLayer() }
     let epsilon = configuration.normEpsilon
-    let residual = activations.residual.first(rows)
+    let rows = residual.rows
     let normed = activations.normed.first(rows)
     let rounded = activations.rounded
 
@@ -63,12 +118,23 @@ struct Forward: ~Copyable {
       v: value)
     try attention.submit(layer: index, microbatch: 0, q: query, k: key, v: value)
     let output = try attention.result(layer: index, microbatch: 0)
-    device.linear(output, layer.output, epilogue: .accumulate, rounded: rounded, into: residual)
+    try accumulate(output, layer.output, into: residual)
 
     device.rmsNorm(residual, weight: layer.postNorm, epsilon: epsilon, into: normed)
     let gated = activations.gated.first(rows)
     device.linear(normed, layer.gateUp, epilogue: .siluMultiply, rounded: rounded, into: gated)
-    device.linear(gated, layer.down, epilogue: .accumulate, rounded: rounded, into: residual)
+    try accumulate(gated, layer.down, into: residual)
+  }
+
+  /// A product whose inputs are spread over the tensor ranks, added to the residual stream.
+  private func accumulate(_ x: Tensor, _ w: PackedWeight, into residual: Tensor) throws {
+    guard let group else {
+      return device.linear(x, w, epilogue: .accumulate, rounded: activations.rounded, into: residual)
+    }
+    let sums = group.sums.first(x.rows)
+    device.linear(x, w, epilogue: .sums, into: sums)
+    try group.reduce(sums, device: device)
+    device.accumulate(sums, of: w, into: residual)
   }
 
   /// Cosines and sines of every row's position.

@@ -2,7 +2,7 @@ package import SwerveCore
 import SwerveHardware
 
 /// Bytes a runner will take, known from its configuration alone: for the memory table, `--dry-run` and the size of the
-/// KV pool. Upper bounds of what is allocated; scratch is taken from the system only as steps reach it.
+/// KV pool: of one rank where there are several. Upper bounds of what is allocated; scratch is taken from the system only as steps reach it.
 package struct MemoryPlan: Sendable, Hashable {
   /// Packed weights, biases and norms; those of a packed weight file too, for every step reads all of them. Where they
   /// are gathered, the ring that they are fetched into.
@@ -24,7 +24,9 @@ package struct MemoryPlan: Sendable, Hashable {
   /// - Parameter threads: kernel threads of the device.
   /// - Throws: `ModelFileError` where the device cannot hold keys and values of this shape.
   package init(_ configuration: RunnerConfiguration, threads: Int) throws(ModelFileError) {
-    let c = configuration.model
+    let whole = configuration.model
+    let shape = configuration.shape
+    let c = configuration.share
     let type = configuration.type
     let limits = configuration.limits
     let policy = configuration.policy
@@ -39,23 +41,25 @@ package struct MemoryPlan: Sendable, Hashable {
     let layer =
       packed(c.queryKeyValueWidth, c.hiddenSize, wide, bias: c.queryKeyValueBias)
       + packed(
-        c.hiddenSize, c.queryWidth, policy.format(inputs: c.queryWidth, segments: c.reductionShards),
+        c.hiddenSize, c.queryWidth, policy.format(inputs: whole.queryWidth, segments: whole.policySegments(shape)),
         bias: c.outputBias)
       + packed(c.intermediateSize, c.hiddenSize, wide, bias: c.mlpBias, layout: .interleaved16)
       + packed(
-        c.hiddenSize, c.intermediateSize, policy.format(inputs: c.intermediateSize, segments: c.reductionShards),
+        c.hiddenSize, c.intermediateSize,
+        policy.format(inputs: whole.intermediateSize, segments: whole.policySegments(shape)),
         bias: c.mlpBias)
-    let table = packed(c.vocabularySize, c.hiddenSize, policy.headFormat)
-    weightBytes = c.layerCount * layer + table + c.normElements * 4
+    let table = packed(shape.vocabulary(c.vocabularySize).count, c.hiddenSize, policy.headFormat)
+    let hasHead = shape.isLastStage || c.tiedEmbeddings && shape.isFirstStage
+    weightBytes = c.layerCount * layer + (hasHead ? table : 0) + whole.normElements * 4
     mappedBytes = 0
     if case .packed(let packed, let tables) = configuration.weights {
-      weightBytes = packed
+      weightBytes = packed / shape.stageCount
       mappedBytes = tables
       if let plan = configuration.gathering?.plan {
         weightBytes = plan.residentBytes
         mappedBytes = plan.embeddingBytes
       }
-    } else if !c.tiedEmbeddings {
+    } else if !c.tiedEmbeddings, shape.isFirstStage {
       if configuration.weights == .checkpoint {
         mappedBytes = c.vocabularySize * c.hiddenSize * (c.checkpointType ?? type).byteCount
       } else {
@@ -63,7 +67,8 @@ package struct MemoryPlan: Sendable, Hashable {
       }
     }
     activationBytes = Activations.byteCount(c, type: type, rows: limits.rows, roundsRows: policy.roundsRows)
-    let tileRows = OutputHead.tileRows(vocabularySize: c.vocabularySize, sequences: limits.sequences)
+    activationBytes += TensorGroup.byteCount(shape, type: type, rows: limits.rows, columns: c.hiddenSize)
+    let tileRows = configuration.tileRows
     samplingBytes =
       OutputHead.byteCount(c, type: type, tileRows: tileRows)
       + Sampler.byteCount(vocabularySize: c.vocabularySize, tileRows: tileRows, threads: threads)
@@ -89,5 +94,22 @@ package struct MemoryPlan: Sendable, Hashable {
       ? 0 : AttentionBatch.stateBytes(rows: limits.rows, queryHeads: c.headCount, headDim: c.headDim)
     let batch = 48 * items + 4 * limits.blockEntries + 8 * limits.rows + limits.attentionScratchBytes + states
     return limits.rows * c.queryWidth * type.byteCount + batches * batch
+  }
+
+  /// The sum over ranks that share this machine; `threads` are shared among them.
+  package init(
+    _ configuration: RunnerConfiguration, ranks: RankLayout, threads: Int
+  ) throws(ModelFileError) {
+    try self.init(configuration, threads: max(1, threads / ranks.rankCount))
+    for rank in 1..<max(1, ranks.rankCount) {
+      var other = configuration
+      other.shape = ranks.shape(rank)
+      let plan = try MemoryPlan(other, threads: max(1, threads / ranks.rankCount))
+      weightBytes += plan.weightBytes
+      activationBytes += plan.activationBytes
+      attentionBytes += plan.attentionBytes
+      samplingBytes += other.shape.isLastStage ? plan.samplingBytes : 0
+      blockBytes += plan.blockBytes
+    }
   }
 }

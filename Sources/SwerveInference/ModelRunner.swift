@@ -10,17 +10,20 @@ package import SwerveHardware
 /// Everything is allocated in `init` for the declared limits; executing a decode step allocates nothing.
 package final class ModelRunner {
   package let configuration: RunnerConfiguration
-  package let store: KVStore
-  /// Sentences worth showing at start: unexpected tensors.
-  package let warnings: [String]
-  private let device: CPUDevice
-  private let weights: ModelWeights
-  private var forward: Forward
-  private let head: OutputHead
+  /// What of the model is here: all of it, or rank 0's share.
+  private let shard: ModelShard
+  /// The other ranks; nil without.
+  private let coordinator: RankCoordinator?
+  private let gather: LogitsGather?
   private let sampler: Sampler
   /// Rows and tasks of the tile in preparation; storage is kept.
   private var rows: [Int32] = []
   private var tasks: [Sampler.Task] = []
+  private let tileRows: Int
+
+  package var store: KVStore { shard.store }
+  /// Sentences worth showing at start: unexpected tensors.
+  package var warnings: [String] { shard.warnings }
 
   /// Loads the weights and allocates everything.
   ///
@@ -28,39 +31,36 @@ package final class ModelRunner {
   ///   - files: not read for random weights.
   ///   - blockCount: blocks of the KV pool.
   ///   - lower: places below it, of the runner's layout.
+  ///   - links: of rank 0 to its neighbours, where the configuration's shape is that of one of several ranks.
+  ///   - coordinator: rank 0's way to all of them.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), progress: @escaping (Double) -> Void = { _ in }
+    lower: LowerPlaces = LowerPlaces(), links: RankLinks = RankLinks(), coordinator: RankCoordinator? = nil,
+    progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let model = configuration.model
     let limits = configuration.limits
     precondition(limits.sequences > 0 && limits.rows >= limits.sequences, "a step has a row for each sequence")
     precondition(limits.drafts <= SpeculationConfiguration.tokenRange.upperBound, "more drafts than a tile has rows")
+    precondition(!configuration.headColumns.isEmpty, "tokens are chosen where logits are")
     self.configuration = configuration
-    self.device = device
-    let (source, warnings) = try WeightLoader.source(configuration, files: files)
-    let policy = configuration.policy
-    self.warnings = warnings + policy.warnings
+    self.coordinator = coordinator
+    let tileRows = configuration.tileRows
+    self.tileRows = tileRows
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
-    let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-    store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
-    let attention = try LocalAttention(
-      configuration: model, type: configuration.type, limits: limits, store: store, device: device)
-    let activations = try Activations(
-      model, type: configuration.type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
-    let tileRows = OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences)
-    head = try OutputHead(model, type: configuration.type, tileRows: tileRows, device: device)
     sampler = try Sampler(
       vocabularySize: model.vocabularySize, sequences: limits.sequences, contextTokens: limits.contextTokens,
       tileRows: tileRows, device: device)
-    var loader = WeightLoader(
-      configuration: model, policy: policy, device: device, source: source, progress: progress)
-    loader.gathering = configuration.gathering
-    weights = try loader.load()
-    forward = Forward(
-      configuration: model, weights: weights, device: device, attention: attention, activations: activations)
+    gather = coordinator.map {
+      LogitsGather(
+        configuration.shape, links: $0.tensorLinks(configuration.shape), vocabularySize: model.vocabularySize,
+        tileRows: tileRows)
+    }
+    shard = try ModelShard(
+      configuration, files: files, device: device, blockCount: blockCount, lower: lower, links: links,
+      progress: progress)
     rows.reserveCapacity(tileRows)
     tasks.reserveCapacity(tileRows)
   }
@@ -84,27 +84,27 @@ package final class ModelRunner {
   ///
   /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool; a sequence
   ///   has at most `limits.drafts` drafts.
-  /// - Throws: what the attention port throws (a local one never does), and `GatherError` where weights are fetched and
-  ///   do not come. The next step may succeed.
+  /// - Throws: what the attention port throws (a local one never does), `GatherError` where weights are fetched and do not
+  ///   come, and `ChannelError` when another rank does not come. After the first two the next step may succeed.
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     result.removeAll()
     for slot in plan.releases { sampler.release(slot) }
     for admission in plan.admissions { sampler.admit(admission) }
-    store.apply(plan.copies.span)
-    guard !plan.sequences.isEmpty else { return }
+    guard !plan.sequences.isEmpty || !plan.copies.isEmpty else { return }
     precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
-    weights.gathered?.begin(headPasses: headPasses(plan))
+    if !plan.sequences.isEmpty { shard.weights.gathered?.begin(headPasses: headPasses(plan)) }
     // What a step left behind that failed.
     rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
-    let residual = try forward.run(plan, incomplete: &result.incomplete)
+    try coordinator?.send(plan)
+    let residual = try shard.run(plan, incomplete: &result.incomplete)
     try sample(plan, residual: residual, into: &result)
     try reportPrompts(plan, residual: residual, into: &result)
   }
 
   /// What moved for gathered weights; nil where all are resident.
   package var gatherTraffic: (() -> GatherTraffic)? {
-    guard let ring = weights.gathered?.ring else { return nil }
+    guard let ring = shard.weights.gathered?.ring else { return nil }
     return { ring.traffic }
   }
 
@@ -118,7 +118,7 @@ package final class ModelRunner {
       guard let state = sampler.slots[Int(step.slot.rawValue)], !state.prompt.isEmpty else { continue }
       prompt += max(0, min(Int(step.rowCount), state.prompt.count - 1 - Int(step.contextTokens)))
     }
-    func tiles(_ rows: Int) -> Int { (rows + head.tileRows - 1) / head.tileRows }
+    func tiles(_ rows: Int) -> Int { (rows + tileRows - 1) / tileRows }
     return tiles(sampled) + tiles(prompt)
   }
 
@@ -141,7 +141,7 @@ package final class ModelRunner {
     if result.alternatives.capacity < alternatives { result.alternatives.reserveCapacity(alternatives) }
   }
 
-  private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) throws(GatherError) {
+  private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) throws {
     reserve(plan, &result)
     for index in plan.sequences.indices where plan.sequences[index].samples && isComplete(index, result) {
       let step = plan.sequences[index]
@@ -149,7 +149,7 @@ package final class ModelRunner {
       let (alternatives, wantsLogprobs) = demand(of: slot)
       // The sampler wants a sequence's rows in one tile.
       let drafts = Int(step.draftCount)
-      if rows.count + 1 + drafts > head.tileRows { try finishTile(plan.tokens, residual, into: &result) }
+      if rows.count + 1 + drafts > tileRows { try finishTile(plan, residual, into: &result) }
       let firstDraft = Int(step.firstSampledRow) + 1
       for draft in 0...drafts {
         result.samples.append(
@@ -160,10 +160,10 @@ package final class ModelRunner {
           Sampler.Task(
             slot: slot, result: result.samples.count - 1, promptToken: nil,
             drafted: firstDraft..<firstDraft + draft, alternativeCount: alternatives, wantsLogprobs: wantsLogprobs),
-          row: step.firstSampledRow + Int32(draft), plan.tokens, residual: residual, into: &result)
+          row: step.firstSampledRow + Int32(draft), plan, residual: residual, into: &result)
       }
     }
-    try finishTile(plan.tokens, residual, into: &result)
+    try finishTile(plan, residual, into: &result)
   }
 
   /// What a sequence wants of each sampled row. On its own so that its reference to the slot's storage has gone before a
@@ -181,9 +181,9 @@ package final class ModelRunner {
   // MARK: Prompt rows
 
   /// The row of position p says how likely the prompt's token at p + 1 was.
-  private func reportPrompts(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult)
-    throws(GatherError)
-  {
+  private func reportPrompts(
+    _ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult
+  ) throws {
     for index in plan.sequences.indices where isComplete(index, result) {
       let step = plan.sequences[index]
       let slot = Int(step.slot.rawValue)
@@ -202,41 +202,48 @@ package final class ModelRunner {
           Sampler.Task(
             slot: slot, result: result.promptLogprobs.count - 1, promptToken: token, alternativeCount: alternatives,
             wantsLogprobs: true),
-          row: step.firstRow + offset, plan.tokens, residual: residual, into: &result)
+          row: step.firstRow + offset, plan, residual: residual, into: &result)
       }
     }
-    try finishTile(plan.tokens, residual, into: &result)
+    try finishTile(plan, residual, into: &result)
   }
 
   // MARK: Tiles
 
   private func append(
-    _ task: Sampler.Task, row: Int32, _ tokens: [TokenID], residual: Tensor, into result: inout StepResult
-  ) throws(GatherError) {
+    _ task: Sampler.Task, row: Int32, _ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult
+  ) throws {
     var task = task
     task.firstAlternative = result.alternatives.count
     for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
     rows.append(row)
     tasks.append(task)
-    if rows.count == head.tileRows { try finishTile(tokens, residual, into: &result) }
+    if rows.count == tileRows { try finishTile(plan, residual, into: &result) }
   }
 
-  /// - Parameter tokens: the step's.
   private func finishTile(
-    _ tokens: [TokenID], _ residual: Tensor, into result: inout StepResult
-  ) throws(GatherError) {
+    _ plan: borrowing StepPlan, _ residual: Tensor, into result: inout StepResult
+  ) throws {
     guard !rows.isEmpty else { return }
-    let logits = try computeTile(residual)
-    sampler.choose(tasks, tokens: tokens, logits: logits, work: head.work.first(rows.count), result: &result)
-    rows.removeAll(keepingCapacity: true)
-    tasks.removeAll(keepingCapacity: true)
+    guard let head = shard.head else { preconditionFailure("tokens are chosen where logits are") }
+    defer {
+      rows.removeAll(keepingCapacity: true)
+      tasks.removeAll(keepingCapacity: true)
+    }
+    let logits = try computeTile(residual, plan: plan.id)
+    sampler.choose(
+      tasks, tokens: plan.tokens, logits: logits, work: head.work.first(rows.count), result: &result)
   }
 
   /// On its own so that its reference to the rows' storage has gone before that is emptied for reuse.
-  private func computeTile(_ residual: Tensor) throws(GatherError) -> Tensor {
+  private func computeTile(_ residual: Tensor, plan: UInt64) throws -> Tensor {
     let rows = self.rows
-    return try head.compute(
-      rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon,
-      request: sampler.prepare(tasks), device: device)
+    let request = sampler.prepare(tasks)
+    try gather?.ask(rows, plan: plan, request: request)
+    guard let tile = try shard.logits(rows.span, of: residual, request: gather?.request(request) ?? request) else {
+      preconditionFailure("tokens are chosen where logits are")
+    }
+    try gather?.collect(tile, request: request)
+    return tile
   }
 }

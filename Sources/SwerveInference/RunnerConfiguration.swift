@@ -33,6 +33,10 @@ package struct RunnerConfiguration: Sendable {
   /// How packed weights are fetched layer by layer; nil: they are used where they lie.
   package var gathering: Gathering?
   package var limits: RunnerLimits
+  /// What this rank computes of the model.
+  package var shape: RankShape
+  /// Pieces that a step's rows are cut into for stages to work on at once; nil = as the step suggests.
+  package var microBatches: Int?
 
   /// - Parameter kvType: nil = `type`.
   package init(
@@ -46,6 +50,7 @@ package struct RunnerConfiguration: Sendable {
     self.quantization = quantization
     self.weights = weights
     self.limits = limits
+    shape = .whole(model)
   }
 
   /// Which matrix is stored how.

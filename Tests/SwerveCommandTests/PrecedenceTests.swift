@@ -100,7 +100,7 @@ import Testing
   static let badFiles: [(String, String)] = [
     ("blok-size: 16", "unknown key blok-size; did you mean block-size?"), ("- a\n- b", "must hold flag names"),
     ("a: [", "is not YAML"), ("port: [1, 2]", "needs N, not a list"), ("port: x", "needs a whole number"),
-    ("tensor-parallel-size: 4", "not supported yet"), ("config: other.yaml", "unknown key config"),
+    ("data-parallel-size: 4", "not supported yet"), ("config: other.yaml", "unknown key config"),
   ]
 
   @Test(arguments: badFiles.indices)

@@ -35,7 +35,7 @@ INLINE __m512 sum_of(const swerve_sums *p, size_t r, size_t b, const int F, cons
     v = tree(acc, p->segment_floats, S);
     if (F == SWERVE_INT8) v = _mm512_mul_ps(v, _mm512_loadu_ps(block));
   }
-  return j->bias ? _mm512_add_ps(v, _mm512_loadu_ps(j->bias + (p->first_block + b) * 16)) : v;
+  return j->bias && j->epilogue != SWERVE_OUT_SUMS ? _mm512_add_ps(v, _mm512_loadu_ps(j->bias + (p->first_block + b) * 16)) : v;
 }
 
 INLINE void store_as(int type, void *row, size_t column, __mmask16 m, __m512 v) {
@@ -52,7 +52,8 @@ INLINE __mmask16 inside(const swerve_linear_job *j, size_t column) {
 
 INLINE void finish(const swerve_sums *p, const int F, const int S) {
   const swerve_linear_job *j = p->job;
-  const size_t element = j->epilogue == SWERVE_OUT_F32 || j->epilogue == SWERVE_OUT_ADD ? 4 : swerve_type_bytes(j->type);
+  const bool is_f32 = j->epilogue == SWERVE_OUT_F32 || j->epilogue == SWERVE_OUT_ADD || j->epilogue == SWERVE_OUT_SUMS;
+  const size_t element = is_f32 ? 4 : swerve_type_bytes(j->type);
   for (size_t r = 0; r < p->rows; r++) {
     char *y = (char *)j->y + (p->first_row + r) * j->y_stride * element;
     if (j->epilogue == SWERVE_OUT_SILU) {
@@ -83,7 +84,7 @@ INLINE void finish_segments(const swerve_sums *p, const int F) {
 
 void swerve_avx512_finish(const swerve_sums *p) {
   switch (p->job->format) {
-  case SWERVE_INT8: finish_segments(p, SWERVE_INT8); break;
+  case SWERVE_INT8: finish_segments(p, p->job->epilogue == SWERVE_OUT_SUMS ? SWERVE_PLAIN : SWERVE_INT8); break;
   case SWERVE_INT8_DYNAMIC: finish(p, SWERVE_INT8_DYNAMIC, 1); break;
   default: finish_segments(p, SWERVE_PLAIN);
   }

@@ -65,7 +65,8 @@ enum {
   SWERVE_OUT_F32 = 0,  /* y f32 [rows, N]  = x W^T + bias */
   SWERVE_OUT_TYPE = 1, /* y A   [rows, N] */
   SWERVE_OUT_ADD = 2,  /* y f32 [rows, N] += */
-  SWERVE_OUT_SILU = 3  /* y A   [rows, N/2]: silu(gate) * up; blocks 2i of W are gate, 2i+1 up */
+  SWERVE_OUT_SILU = 3, /* y A   [rows, N/2]: silu(gate) * up; blocks 2i of W are gate, 2i+1 up */
+  SWERVE_OUT_SUMS = 4  /* y f32 [rows, N]: the tree of segments alone, without scales of int8 and without bias */
 };
 
 typedef struct {
@@ -111,15 +112,56 @@ typedef struct {
 /* Units: rows. Level = x x 127 / largest magnitude, nearest even; the same for every kernel set. */
 void swerve_quantize_rows_task(const void *job, size_t begin, size_t end, void *scratch);
 
+/* What ranks do with the SWERVE_OUT_SUMS of their shares of K. */
+typedef struct {
+  const swerve_kernels *kernels;
+  float *sums;        /* f32 [rows, columns] */
+  size_t sums_stride; /* elements between rows */
+  const void *other;  /* [rows, columns] */
+  size_t other_stride;
+  int other_type;
+  size_t columns;
+} swerve_add_job;
+
+/* Units: rows. sums += other. */
+void swerve_add_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  float *sums;        /* f32 [rows, columns], overwritten */
+  size_t sums_stride;
+  const void *blocks; /* int8: blocks of 16 outputs, which begin with their scales; else NULL */
+  size_t block_bytes;
+  const float *bias;  /* [columns] or NULL */
+  float *y;           /* f32 [rows, columns] */
+  size_t y_stride;
+  size_t columns;
+} swerve_accumulate_job;
+
+/* Units: rows. y += sums times scales plus bias: the bits of SWERVE_OUT_ADD over all of K, when `sums` are those of its
+ * tree. */
+void swerve_accumulate_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  uint32_t *words;       /* [count] |= other */
+  const uint32_t *other;
+} swerve_merge_job;
+
+/* Units: words. Joins numbers of which all but one are zero bits. */
+void swerve_merge_task(const void *job, size_t begin, size_t end, void *scratch);
+
 /* ---- packing -------------------------------------------------------------------------------------------------- */
 
 typedef struct {
-  const void *source;    /* [rows, columns] row-major; NULL: seeded random numbers */
+  const void *source;    /* [rows, row_columns] row-major; NULL: seeded random numbers */
   int source_type;
   size_t source_stride;  /* elements between rows */
   void *packed;          /* whole packed matrix */
   int type;
-  size_t rows, columns;  /* of the source: outputs, inputs */
+  size_t rows, columns;  /* of the source that are packed: outputs, inputs */
+  /* The inputs packed are first_column ..< first_column + columns of row_columns: scales of whole rows are those of all
+   * of them. Random numbers are those of rows source_row ... of the whole matrix. */
+  size_t first_column, row_columns, source_row;
   size_t first_block;    /* block of the packed matrix for the source's first 16 rows */
   size_t block_step;     /* 1, or 2 when two sources are interleaved */
   size_t first_row;      /* row of the packed matrix for the source's first row, when stacked densely; block_step 1 */

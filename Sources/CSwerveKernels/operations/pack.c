@@ -44,7 +44,7 @@ static const void *source_at(const swerve_pack_job *j, size_t row, size_t column
 void swerve_pack_read(const swerve_pack_job *j, size_t row, size_t column, size_t n, float *out) {
   const void *source = source_at(j, row, column);
   if (!source) {
-    const uint64_t base = mix(j->seed + 0x9e3779b97f4a7c15u * (row + 1));
+    const uint64_t base = mix(j->seed + 0x9e3779b97f4a7c15u * (j->source_row + row + 1));
     for (size_t i = 0; i < n; i++) out[i] = j->scale * noise(base, column + i);
   } else if (j->source_type == SWERVE_FLOAT32) {
     /* Mapped files promise no alignment. */
@@ -62,13 +62,13 @@ void swerve_pack_read(const swerve_pack_job *j, size_t row, size_t column, size_
 static void pack_piece(const swerve_pack_job *j, char *block, size_t lane, size_t row, size_t column, size_t n) {
   float wide[PIECE];
   uint16_t narrow[PIECE];
-  const void *source = source_at(j, row, column);
+  const void *source = source_at(j, row, j->first_column + column);
   if (source && j->source_type == j->type && j->type != SWERVE_FLOAT32) {
     memcpy(narrow, source, n * 2);
     scatter16((uint16_t *)(block + column * 32), lane, narrow, n);
     return;
   }
-  swerve_pack_read(j, row, column, n, wide);
+  swerve_pack_read(j, row, j->first_column + column, n, wide);
   if (j->type == SWERVE_FLOAT32) {
     scatter32((float *)(block + column * 64), lane, wide, n);
   } else {
@@ -82,7 +82,7 @@ static bool pack_whole(const swerve_pack_job *j, char *block, size_t row) {
 #if SWERVE_X86
   if (!j->source || j->source_type != j->type || j->type == SWERVE_FLOAT32) return false;
   if (!swerve_kernels_for(SWERVE_AVX512)) return false;
-  swerve_avx512_pack16(block, source_at(j, row, 0), j->source_stride * 2, j->columns);
+  swerve_avx512_pack16(block, source_at(j, row, j->first_column), j->source_stride * 2, j->columns);
   return true;
 #else
   (void)j, (void)block, (void)row;

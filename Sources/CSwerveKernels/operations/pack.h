@@ -4,7 +4,7 @@
 
 #include "../inner.h"
 
-/* n numbers of a row of the job's source, or of its noise, in f32. */
+/* n numbers of a row of the job's source, or of its noise, from a column of the whole row on, in f32. */
 void swerve_pack_read(const swerve_pack_job *job, size_t row, size_t column, size_t n, float *out);
 
 /* One row of the source as levels and scales of output `lane` of a block that is zero there. */

@@ -11,8 +11,8 @@ enum { PIECE = 512, LARGEST_GROUP = 128 };
 static void pack_int8(const swerve_pack_job *j, char *block, size_t lane, size_t row) {
   float x[PIECE];
   uint32_t largest = 0;
-  for (size_t k = 0; k < j->columns; k += PIECE) {
-    const size_t n = swerve_min(PIECE, j->columns - k);
+  for (size_t k = 0; k < j->row_columns; k += PIECE) {
+    const size_t n = swerve_min(PIECE, j->row_columns - k);
     swerve_pack_read(j, row, k, n, x);
     largest = swerve_magnitude_bits(x, n, largest);
   }
@@ -22,7 +22,7 @@ static void pack_int8(const swerve_pack_job *j, char *block, size_t lane, size_t
   int32_t sum = 0;
   for (size_t k = 0; k < j->columns; k += PIECE) {
     const size_t n = swerve_min(PIECE, j->columns - k);
-    swerve_pack_read(j, row, k, n, x);
+    swerve_pack_read(j, row, j->first_column + k, n, x);
     for (size_t i = 0; i < n; i++) {
       const int32_t level = swerve_nearest(x[i] * inverse);
       sum += level;
@@ -100,7 +100,7 @@ static void pack_groups(const swerve_pack_job *j, char *block, size_t lane, size
   float x[LARGEST_GROUP];
   const bool normal = j->format == SWERVE_NF4;
   for (size_t number = 0; number < j->columns / j->group; number++) {
-    swerve_pack_read(j, row, number * j->group, j->group, x);
+    swerve_pack_read(j, row, j->first_column + number * j->group, j->group, x);
     const uint32_t magnitude = swerve_magnitude_bits(x, j->group, 0);
     const float largest = swerve_bits_float(magnitude);
     uint16_t bits = 0;

@@ -38,7 +38,7 @@ static void scale_outputs(const swerve_sums *p) {
 static void finish_row(const swerve_linear_job *j, float *acc, size_t row, size_t first_block, size_t blocks) {
   const swerve_kernels *kernels = j->kernels;
   const size_t element = swerve_type_bytes(j->type);
-  if (j->bias) kernels->add(acc, j->bias + first_block * 16, blocks * 16);
+  if (j->bias && j->epilogue != SWERVE_OUT_SUMS) kernels->add(acc, j->bias + first_block * 16, blocks * 16);
   if (j->epilogue == SWERVE_OUT_SILU) {
     for (size_t b = 0; b < blocks; b += 2) {
       const size_t column = (first_block + b) * 8;
@@ -52,7 +52,8 @@ static void finish_row(const swerve_linear_job *j, float *acc, size_t row, size_
   const size_t column = first_block * 16;
   const size_t n = swerve_min(blocks * 16, j->outputs - column);
   switch (j->epilogue) {
-  case SWERVE_OUT_F32: memcpy((float *)j->y + row * j->y_stride + column, acc, n * sizeof(float)); break;
+  case SWERVE_OUT_F32:
+  case SWERVE_OUT_SUMS: memcpy((float *)j->y + row * j->y_stride + column, acc, n * sizeof(float)); break;
   case SWERVE_OUT_ADD: kernels->add((float *)j->y + row * j->y_stride + column, acc, n); break;
   default: kernels->narrow[j->type]((char *)j->y + (row * j->y_stride + column) * element, acc, n);
   }
@@ -61,7 +62,7 @@ static void finish_row(const swerve_linear_job *j, float *acc, size_t row, size_
 void swerve_scalar_finish(const swerve_sums *p) {
   if (p->job->format == SWERVE_INT8_DYNAMIC) unscale(p);
   else sum_tree(p->job->kernels, p->acc, p->segment_floats, (size_t)p->job->segments);
-  if (p->job->format == SWERVE_INT8) scale_outputs(p);
+  if (p->job->format == SWERVE_INT8 && p->job->epilogue != SWERVE_OUT_SUMS) scale_outputs(p);
   for (size_t r = 0; r < p->rows; r++)
     finish_row(p->job, p->acc + r * p->blocks * 16, p->first_row + r, p->first_block, p->blocks);
 }

@@ -2,11 +2,9 @@ import SwerveCore
 import SwerveHardware
 
 extension Flag {
-  /// Several devices, several processes, several hosts: all of it is still to come.
+  /// Several devices, several processes, several hosts: what is still to come, beside the ranks of one process.
   static let parallelism: [Flag] =
-    cpu + placement + [
-      one("tensor-parallel-size", aliases: ["tp", "tp-size"], short: ["tp"], "devices a layer is split over"),
-      one("pipeline-parallel-size", aliases: ["pp", "pp-size"], short: ["pp"], "stages the layers are split into"),
+    cpu + placement + ranks + [
       one("data-parallel-size", aliases: ["dp", "dp-size"], short: ["dp"], "replicas"),
       .later("data-parallel-rank", .int, .parallelism, default: "0", why: oneProcess, "this replica"),
       .later("data-parallel-start-rank", .int, .parallelism, default: "0", why: oneProcess, "first replica here"),
@@ -23,19 +21,12 @@ extension Flag {
       .later("eplb-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "how to move them"),
       one("decode-context-parallel-size", aliases: ["dcp"], short: ["dcp"], "devices a context is split over"),
       one("prefill-context-parallel-size", aliases: ["pcp"], short: ["pcp"], "the same for prompts"),
-      .later(
-        "distributed-executor-backend",
-        .choice([
-          "inline": "inline", "uni": "inline", "threads": "threads", "shm": "shm", "mp": "mp", "mpi": "mpi",
-          "external_launcher": "mpi", "ray": "shm",
-        ]), .parallelism, default: "inline", allowed: ["mp"], why: oneProcess, "how ranks run"),
       one("nnodes", aliases: [], short: ["n"], "hosts"),
       .later("node-rank", .int, .parallelism, default: "0", short: ["r"], why: oneProcess, "this host"),
       one("local-ranks", aliases: ["nproc-per-node"], short: [], "ranks on this host"),
       .later("master-addr", .string, .parallelism, default: "127.0.0.1", why: oneProcess, "address of rank 0"),
       .later("master-port", .int, .parallelism, default: "29501", why: oneProcess, "port of rank 0"),
       .later("headless", .bool, .parallelism, default: "false", why: oneProcess, "worker without HTTP"),
-      .later("distributed-timeout-seconds", .double, .parallelism, default: "null", why: oneProcess, "watchdog"),
       .later(
         "device", .words("auto", "cpu", "cuda", "metal"), .parallelism, default: "auto", allowed: ["cpu"],
         why: "models run on the CPU", "device"),
@@ -65,16 +56,9 @@ extension Flag {
         "data-devices", .string, .parallelism, default: "null", why: "parameters and request data share one device",
         "devices of keys and values"),
       .later("data-workers", .int, .parallelism, default: "0", why: "the data side has no workers", "data workers"),
-      .later("pipeline-split", .string, .parallelism, default: "null", why: oneProcess, "layers of each stage"),
-      .later(
-        "micro-batches", .string, .parallelism, default: "auto", allowed: ["1"], why: oneProcess, "batches in flight"),
       .later("link", .string, .parallelism, default: "auto", why: oneProcess, "transport between devices"),
       .later("link-encryption", .string, .parallelism, default: "off", why: oneProcess, "seal what leaves the host"),
       .later("trusted-network", .bool, .parallelism, default: "false", why: oneProcess, "allow open links"),
-      .later(
-        "reduction", .words("exact", "fast"), .parallelism, default: "exact", why: "sums have one fixed order",
-        "order of sums"),
-      .later("virtual-shards", .int, .parallelism, default: "8", why: "sums have one fixed order", "shards of a sum"),
       .later(
         "attention-partition", .int, .parallelism, default: "256", why: "attention works in pieces of 256 tokens",
         "tokens per partial attention"),

@@ -113,6 +113,23 @@ public struct EngineConfiguration: Sendable {
   /// CPUs to use; nil = all of those nodes. Only with `numaBind`.
   public var numaCPUs: [Int]?
 
+  // MARK: Ranks
+
+  /// Ranks that share every layer: 1, 2, 4 or 8.
+  public var tensorParallelSize = 1
+  /// Stages that share the layers.
+  public var pipelineParallelSize = 1
+  /// Layers of each stage; nil = evenly.
+  public var pipelineSplit: [Int]?
+  /// What runs the ranks; nil = `threads` where there are several.
+  public var executor: Executor?
+  /// Whether sums over ranks keep the order of one rank's; `fast` sums what was rounded to the activations' type.
+  public var reduction = Reduction.exact
+  /// Pieces of a step that stages work on at once, 1 … 3; nil = as the step suggests.
+  public var microBatches: Int?
+  /// Seconds that a rank waits for another.
+  public var distributedTimeoutSeconds = 60.0
+
   // MARK: Limits
 
   public var maxLogprobs = 20
@@ -130,6 +147,11 @@ public struct EngineConfiguration: Sendable {
   /// often it was found.
   public enum PrefixCachePolicy: String, Sendable, CaseIterable { case lru, cost }
   public enum Policy: String, Sendable, CaseIterable { case fcfs, priority, fair, slo }
+
+  /// `inline`: one rank on the engine's thread; `threads`: ranks are threads of this process; `shm`: processes of this
+  /// host; `mpi`: processes that Open MPI started, on any hosts.
+  public enum Executor: String, Sendable, CaseIterable { case inline, threads, shm, mpi }
+  public enum Reduction: String, Sendable, CaseIterable { case exact, fast }
 
   /// Whether a request's `priority` has a meaning; else one that is not 0 is refused.
   public var honoursPriority: Bool {
@@ -192,6 +214,7 @@ public struct EngineConfiguration: Sendable {
     }
     require(numaBind || numaNodes == nil, "--numa-bind-nodes needs --numa-bind.")
     require(numaBind || numaCPUs == nil, "--numa-bind-cpus needs --numa-bind.")
+    rankProblems(require)
     require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
     if let maxModelLength {
       require(
@@ -209,5 +232,42 @@ public struct EngineConfiguration: Sendable {
           + "(\(maxModelLength)).")
     }
     return found
+  }
+
+  /// What is wrong with the ranks asked for, whatever the model.
+  private func rankProblems(_ require: (Bool, String) -> Void) {
+    require(
+      [1, 2, 4, 8].contains(tensorParallelSize),
+      "--tensor-parallel-size must be 1, 2, 4 or 8, not \(tensorParallelSize).")
+    require(
+      (1...1024).contains(pipelineParallelSize),
+      "--pipeline-parallel-size must be between 1 and the model's layers, not \(pipelineParallelSize).")
+    require(
+      microBatches.map { (1...3).contains($0) } ?? true, "--micro-batches must be auto, 1, 2 or 3.")
+    require(
+      distributedTimeoutSeconds > 0 && distributedTimeoutSeconds <= 86_400,
+      "--distributed-timeout-seconds must be greater than 0 and at most 86400, not \(distributedTimeoutSeconds).")
+    require(
+      executor != .shm && executor != .mpi,
+      "--distributed-executor-backend \(executor?.rawValue ?? "") is not supported yet: ranks are threads of one process; "
+        + "use threads.")
+    guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
+      require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
+      return
+    }
+    require(
+      executor != .inline,
+      "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
+    require(
+      kvTiers == nil && kvOffloadingBytes == nil,
+      "--kv-tiers and --kv-offloading-size keep whole blocks, and those are spread over ranks here; leave them out, or "
+        + "use one rank.")
+    require(overflow == nil, "blocks of running sequences cannot leave the device where they are spread over ranks.")
+    require(
+      !numaBind,
+      "--numa-bind binds the threads of one rank; leave it out with several, whose threads have CPUs of their own.")
+    require(
+      quantization != .int8Dynamic || tensorParallelSize == 1,
+      "--quantization int8-dynamic rounds whole rows, which tensor parallel ranks do not have; use int8.")
   }
 }

@@ -14,7 +14,9 @@ extension EngineLoop {
         continue
       }
       var rows: [Range<Int>] = []
+      var isIncomplete = false
       while index < plan.sequences.count, plan.sequences[index].sequence.request == request {
+        if !result.incomplete.isEmpty && result.incomplete.contains(Int32(index)) { isIncomplete = true }
         while cursor < result.samples.count && Int(result.samples[cursor].sequenceIndex) < index { cursor += 1 }
         if cursor < result.samples.count && Int(result.samples[cursor].sequenceIndex) == index {
           let first = Int(result.samples[cursor].firstAlternative)
@@ -22,7 +24,12 @@ extension EngineLoop {
         }
         index += 1
       }
-      continueSearch(request, rows)
+      // The step does not count for it: its beams are computed again, or it has ended, as the scheduler says.
+      if isIncomplete {
+        if scheduler.maxNewTokens(of: request) == nil { searches[request] = nil }
+      } else {
+        continueSearch(request, rows)
+      }
     }
   }
 

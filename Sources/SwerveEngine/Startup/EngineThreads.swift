@@ -14,7 +14,7 @@ package struct EngineThreads: Sendable {
   package let publisher = Mailbox<PublisherMessage>()
   package let spares = Mailbox<StepOutputs>(capacity: 4)
   package let board: StatusBoard
-  package let end = ThreadEnd(threads: 2)
+  package let end: ThreadEnd
 
   /// What the engine thread tells about itself when it is ready.
   package struct Loaded: Sendable {
@@ -32,6 +32,8 @@ package struct EngineThreads: Sendable {
     onFailure: @escaping @Sendable (String) -> Void, onNotice: @escaping @Sendable (String) -> Void = { _ in }
   ) {
     self.plan = plan
+    // The engine's, the publisher's and the other ranks'.
+    end = ThreadEnd(threads: 1 + (plan.runsRanksAsThreads ? plan.layout.rankCount : 1))
     self.clock = clock
     self.observer = observer
     self.board = StatusBoard(
@@ -88,7 +90,7 @@ package struct EngineThreads: Sendable {
     let begin = clock.now()
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
-    let runner = try makeRunner(device, lower: lower, onProgress: onProgress)
+    let (runner, executor) = try makeExecutor(device, lower: lower, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -103,6 +105,11 @@ package struct EngineThreads: Sendable {
         ", on memory node\(nodes.count == 1 ? "" : "s") "
         + nodes.map(String.init).joined(separator: ", ")
     }
+    if plan.layout.rankCount > 1 {
+      loaded.deviceDetail +=
+        ", \(plan.layout.rankCount) ranks (tensor parallel \(plan.layout.tensorSize), "
+        + "\(plan.layout.stages.count) stage\(plan.layout.stages.count == 1 ? "" : "s"))"
+    }
     loaded.warnings = runner.warnings
     if device.refusedPlacementCount > 0 {
       loaded.warnings.append(
@@ -113,7 +120,7 @@ package struct EngineThreads: Sendable {
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
-      executor: InlineExecutor(runner: runner), overflow: lower.store,
+      executor: executor, overflow: lower.store,
       storeBudget: plan.configuration.overflow.flatMap {
         $0.storeBlocksPerStep == nil
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
@@ -146,6 +153,17 @@ package struct EngineThreads: Sendable {
   }
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
+    var own = try deviceConfiguration()
+    if plan.layout.rankCount > 1 { own = own.share(0, of: plan.layout.rankCount) }
+    do {
+      return try CPUDevice(configuration: own)
+    } catch {
+      throw .device("\(error)")
+    }
+  }
+
+  /// Of all ranks together.
+  func deviceConfiguration() throws(EngineStartError) -> CPUConfiguration {
     var kernels: KernelSet?
     if let name = plan.configuration.kernelSet {
       guard let known = KernelSet(rawValue: name) else {
@@ -154,22 +172,18 @@ package struct EngineThreads: Sendable {
       }
       kernels = known
     }
-    do {
-      return try CPUDevice(
-        configuration: CPUConfiguration(
-          threadCount: plan.configuration.threads, kernels: kernels, numa: plan.configuration.numaBinding))
-    } catch {
-      throw .device("\(error)")
-    }
+    return CPUConfiguration(
+      threadCount: plan.configuration.threads, kernels: kernels, numa: plan.configuration.numaBinding)
   }
 
-  private func makeRunner(
-    _ device: CPUDevice, lower: LowerPlaces, onProgress: @escaping @Sendable (Double) -> Void
+  func makeRunner(
+    _ device: CPUDevice, lower: LowerPlaces, links: RankLinks = RankLinks(), coordinator: RankCoordinator? = nil,
+    onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
-        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
-        progress: onProgress)
+        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower, links: links,
+        coordinator: coordinator, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {

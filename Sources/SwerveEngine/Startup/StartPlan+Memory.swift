@@ -21,7 +21,7 @@ extension StartPlan.Memory {
   /// Sizes everything. Where the longest sequence does not fit the device, tiers give up to half of their room to blocks
   /// of running sequences.
   init(
-    _ asked: EngineConfiguration, files: ModelFiles, model: ModelConfiguration
+    _ asked: EngineConfiguration, files: ModelFiles, model: ModelConfiguration, layout ranks: RankLayout
   ) throws(EngineStartError) {
     let tiers = try TierPlan(asked)
     if asked.overflow == nil, asked.enableChunkedPrefill, let tiers {
@@ -30,7 +30,7 @@ extension StartPlan.Memory {
       if let places = tiers.mostPlaces(layout) {
         var wide = asked
         wide.overflow = places
-        try self.init(wide, files: files, model: model, tiers: tiers)
+        try self.init(wide, files: files, model: model, ranks: ranks, tiers: tiers)
         let missing = MemorySizing.blocksFor(sizing.maxModelLength, asked.blockSize) - sizing.blockCount
         if missing > 0 {
           givePlaces(places, missing: missing, layout: layout)
@@ -38,7 +38,7 @@ extension StartPlan.Memory {
         }
       }
     }
-    try self.init(asked, files: files, model: model, tiers: tiers)
+    try self.init(asked, files: files, model: model, ranks: ranks, tiers: tiers)
   }
 
   /// Keeps as many of the places as one sequence of the greatest length needs, host memory first; the rest stays the tiers'.
@@ -53,13 +53,15 @@ extension StartPlan.Memory {
   }
 
   private init(
-    _ configuration: EngineConfiguration, files: ModelFiles, model: ModelConfiguration, tiers: TierPlan?
+    _ configuration: EngineConfiguration, files: ModelFiles, model: ModelConfiguration, ranks: RankLayout,
+    tiers: TierPlan?
   ) throws(EngineStartError) {
     self.configuration = configuration
     self.tiers = tiers
-    runner = try StartPlan.runner(configuration, files: files, model: model)
+    runner = try StartPlan.runner(configuration, files: files, model: model, layout: ranks)
     do {
-      plan = try MemoryPlan(runner, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
+      plan = try MemoryPlan(
+        runner, ranks: ranks, threads: configuration.threads ?? KernelPool.allowedCPUs.count)
     } catch {
       throw .model("\(error)")
     }

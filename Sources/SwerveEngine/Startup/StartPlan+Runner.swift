@@ -7,7 +7,7 @@ extension StartPlan {
   ///
   /// - Throws: `.configuration` for flags that contradict a packed weight file, `.model` for the file.
   static func runner(
-    _ configuration: EngineConfiguration, files: ModelFiles, model: ModelConfiguration
+    _ configuration: EngineConfiguration, files: ModelFiles, model: ModelConfiguration, layout: RankLayout? = nil
   ) throws(EngineStartError) -> RunnerConfiguration {
     var runner = RunnerConfiguration(
       model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
@@ -31,7 +31,21 @@ extension StartPlan {
       }
     }
     runner.kvType = configuration.kvCacheType ?? KVType(runner.type)
+    if let layout { runner.shape = layout.shape(0) }
+    runner.microBatches = configuration.microBatches
+    if case .packed = runner.weights, let layout, layout.tensorSize > 1 {
+      throw .configuration([
+        "--tensor-parallel-size \(layout.tensorSize): a packed weight file cannot be split over tensor ranks; load the "
+          + "original weights (--load-format safetensors)."
+      ])
+    }
     if let gathering = configuration.gathering {
+      if let layout, layout.rankCount > 1 {
+        throw .configuration([
+          "--placement gathered fetches the layers of one rank, not of \(layout.rankCount); leave --tensor-parallel-size "
+            + "and --pipeline-parallel-size out."
+        ])
+      }
       runner.gathering = try gatheringPlan(gathering, of: runner, files: files)
     }
     return runner

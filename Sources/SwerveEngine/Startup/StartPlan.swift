@@ -11,6 +11,8 @@ package struct StartPlan: Sendable {
   package let model: ModelConfiguration
   /// What to load and how to run it.
   package let runner: RunnerConfiguration
+  /// Which rank computes what; `runner` is rank 0's.
+  package let layout: RankLayout
   package let sizing: MemorySizing
   package let memoryPlan: MemoryPlan
   /// Blocks below the device; nil = none are kept there.
@@ -37,7 +39,8 @@ package struct StartPlan: Sendable {
     } catch {
       throw .model("\(error)")
     }
-    let memory = try Memory(configuration, files: files, model: model)
+    layout = try Self.layout(configuration, model)
+    let memory = try Memory(configuration, files: files, model: model, layout: layout)
     self.configuration = memory.configuration
     runner = memory.runner
     memoryPlan = memory.plan
@@ -66,6 +69,18 @@ package struct StartPlan: Sendable {
     }
     self.report = report
     seconds = clock.now().seconds(since: begin)
+  }
+
+  private static func layout(
+    _ configuration: EngineConfiguration, _ model: ModelConfiguration
+  ) throws(EngineStartError) -> RankLayout {
+    do {
+      return try RankLayout(
+        model, tensorSize: configuration.tensorParallelSize, stageCount: configuration.pipelineParallelSize,
+        split: configuration.pipelineSplit, isExact: configuration.reduction == .exact)
+    } catch {
+      throw .configuration(error.problems)
+    }
   }
 
   static func layout(_ runner: RunnerConfiguration) throws(EngineStartError) -> KVLayout {

@@ -10,6 +10,7 @@ extension CPUDevice {
   ///   - type: of the activations.
   ///   - format: nil: plain numbers of `type`.
   ///   - biases: f32 pointers or other types, `rows` long, one a source; nil entries are zeros. Empty: no bias.
+  ///   - inputs: columns of the sources that are packed; nil: all. Scales of whole rows are those of all columns.
   ///   - segments: 1, 2, 4 or 8; more than 1 needs columns divisible by 32 × segments (plain float32: by segments), for
   ///     4-bit formats by group × segments.
   ///   - packed: called with each part of a source, some megabytes of whole rows, after its last byte was read: to drop
@@ -17,12 +18,16 @@ extension CPUDevice {
   /// - Throws: `.shape` with what does not fit, `.outOfMemory`.
   package func pack(
     _ sources: [WeightSource], biases: [WeightSource?] = [], type: ElementType, format: WeightFormat? = nil,
-    layout: PackedLayout = .stacked, segments: Int = 1, packed: (WeightSource) -> Void = { _ in }
+    layout: PackedLayout = .stacked, inputs: Range<Int>? = nil, segments: Int = 1,
+    packed: (WeightSource) -> Void = { _ in }
   ) throws(HardwareError) -> PackedWeight {
-    guard let columns = sources.first?.columns else { throw .shape("no matrix to pack; give at least one") }
-    for source in sources where source.columns != columns || source.rows < 1 || columns < 1 {
-      throw .shape("a matrix of \(source.rows) x \(source.columns) cannot be packed with one of \(columns) columns")
+    guard let width = sources.first?.columns else { throw .shape("no matrix to pack; give at least one") }
+    for source in sources where source.columns != width || source.rows < 1 || width < 1 {
+      throw .shape("a matrix of \(source.rows) x \(source.columns) cannot be packed with one of \(width) columns")
     }
+    let taken = MatrixPart(inputs ?? 0..<width, of: width)
+    let columns = taken.range.count
+    try Self.check(taken, format: format ?? .plain(type))
     let rows = sources.map(\.rows)
     let result = try makePacked(
       rows: rows, columns: columns, type: type, format: format ?? .plain(type), layout: layout, segments: segments,
@@ -30,7 +35,7 @@ extension CPUDevice {
     var row = 0
     for (index, source) in sources.enumerated() {
       for part in source.parts {
-        packOne(into: result, index: index, firstRow: row, rows: part.rows, source: part, seed: 0, scale: 0)
+        packOne(into: result, index: index, firstRow: row, rows: 0..<part.rows, inputs: taken, source: part)
         row += part.rows
         packed(part)
       }
@@ -45,24 +50,69 @@ extension CPUDevice {
     rows: [Int], columns: Int, seed: UInt64, scale: Float, type: ElementType, format: WeightFormat? = nil,
     layout: PackedLayout = .stacked, segments: Int = 1, withBias: Bool = false
   ) throws(HardwareError) -> PackedWeight {
+    try packRandom(
+      rows: rows.map { MatrixPart(0..<max(0, $0), of: $0) }, inputs: MatrixPart(0..<max(0, columns), of: columns),
+      seed: seed, scale: scale, type: type, format: format, layout: layout, segments: segments, withBias: withBias)
+  }
+
+  /// The same numbers, of a part of the rows of each source and a part of the columns.
+  package func packRandom(
+    rows parts: [MatrixPart], inputs: MatrixPart, seed: UInt64, scale: Float, type: ElementType,
+    format: WeightFormat? = nil, layout: PackedLayout = .stacked, segments: Int = 1, withBias: Bool = false
+  ) throws(HardwareError) -> PackedWeight {
+    let rows = parts.map(\.range.count)
+    let columns = inputs.range.count
     guard columns > 0, !rows.isEmpty, rows.allSatisfy({ $0 > 0 }) else {
       throw .shape("a random matrix needs at least one row and one column, not \(rows) x \(columns)")
     }
+    try Self.check(inputs, format: format ?? .plain(type))
     let result = try makePacked(
       rows: rows, columns: columns, type: type, format: format ?? .plain(type), layout: layout, segments: segments,
       biases: [], forceBias: withBias)
     if let bias = result.bias {
-      let count = result.blockCount * 16
-      swerve_random_f32(bias.buffer.pointer.assumingMemoryBound(to: Float.self), count, seed &+ 0x5eed, scale)
+      let out = bias.buffer.pointer.assumingMemoryBound(to: Float.self)
+      fillRandomBias(out, parts, layout: layout, seed: seed &+ 0x5eed, scale: scale)
     }
     var row = 0
-    for (index, count) in rows.enumerated() {
+    for (index, part) in parts.enumerated() {
       packOne(
-        into: result, index: index, firstRow: row, rows: count, source: nil, seed: seed &+ UInt64(index) &* 0x9e37_79b9,
-        scale: scale)
-      if layout == .stacked { row += count }
+        into: result, index: index, firstRow: row, rows: part.range, inputs: inputs, source: nil,
+        seed: seed &+ UInt64(index) &* 0x9e37_79b9, scale: scale)
+      if layout == .stacked { row += part.range.count }
     }
     return result
+  }
+
+  /// Numbers by their place in the whole packed bias.
+  private func fillRandomBias(
+    _ out: UnsafeMutablePointer<Float>, _ parts: [MatrixPart], layout: PackedLayout, seed: UInt64, scale: Float
+  ) {
+    func place(_ row: Int, _ source: Int, _ first: Int) -> Int {
+      layout == .interleaved16 ? (row / 16 * 2 + source) * 16 + row % 16 : first + row
+    }
+    let last = parts.count - 1
+    let wholeRows = parts.reduce(0) { $0 + $1.whole }
+    let count = layout == .interleaved16 ? (parts[last].whole + 15) / 16 * 32 : (wholeRows + 15) / 16 * 16
+    var whole = [Float](repeating: 0, count: count)
+    swerve_random_f32(&whole, count, seed, scale)
+    var wholeFirst = 0
+    var first = 0
+    for (source, part) in parts.enumerated() {
+      for row in 0..<part.range.count {
+        out[place(row, source, first)] = whole[place(part.range.lowerBound + row, source, wholeFirst)]
+      }
+      first += part.range.count
+      wholeFirst += part.whole
+    }
+  }
+
+  private static func check(_ inputs: MatrixPart, format: WeightFormat) throws(HardwareError) {
+    guard inputs.range.lowerBound >= 0, inputs.range.upperBound <= inputs.whole, !inputs.range.isEmpty else {
+      throw .shape("columns \(inputs.range) are not a part of \(inputs.whole)")
+    }
+    guard inputs.range.count == inputs.whole || format != .int8Dynamic else {
+      throw .shape("\(format.name) rounds whole rows, so a product cannot be split over its inputs; use int8")
+    }
   }
 
   private func makePacked(
@@ -115,16 +165,18 @@ extension CPUDevice {
   }
 
   private func packOne(
-    into result: PackedWeight, index: Int, firstRow: Int, rows: Int, source: WeightSource?, seed: UInt64, scale: Float
+    into result: PackedWeight, index: Int, firstRow: Int, rows: Range<Int>, inputs: MatrixPart, source: WeightSource?,
+    seed: UInt64 = 0, scale: Float = 0
   ) {
     let isInterleaved = result.layout == .interleaved16
     let job = swerve_pack_job(
-      source: source?.pointer, source_type: (source?.type ?? .float32).kernelType, source_stride: result.inputs,
-      packed: result.storage.buffer.pointer, type: result.type.kernelType, rows: rows, columns: result.inputs,
+      source: source?.pointer, source_type: (source?.type ?? .float32).kernelType, source_stride: inputs.whole,
+      packed: result.storage.buffer.pointer, type: result.type.kernelType, rows: rows.count, columns: result.inputs,
+      first_column: inputs.range.lowerBound, row_columns: inputs.whole, source_row: rows.lowerBound,
       first_block: isInterleaved ? firstRow / 16 * 2 + index : 0, block_step: isInterleaved ? 2 : 1,
       first_row: isInterleaved ? 0 : firstRow, seed: seed,
       scale: scale, format: result.format.kernelFormat, group: result.format.group ?? 0)
-    pool.run(swerve_pack_task, job, units: (isInterleaved ? rows + 15 : firstRow % 16 + rows + 15) / 16)
+    pool.run(swerve_pack_task, job, units: (isInterleaved ? rows.count + 15 : firstRow % 16 + rows.count + 15) / 16)
   }
 }
 

@@ -17,14 +17,17 @@ package struct CPUConfiguration: Sendable, Hashable {
   package var kernels: KernelSet?
   /// How long an idle worker spins before it sleeps; it sleeps at once while other processes want the CPUs.
   package var spinMicroseconds = 50
+  /// CPUs to use, worker `i` the i-th; nil: the first allowed ones. Ignored with `numa`.
+  package var cpus: [Int]?
   /// Binds workers to memory nodes and weights to the nodes of the workers that read them; nil: neither.
   package var numa: NUMABinding?
 
   package init(
     threadCount: Int? = nil, isPinned: Bool = true, kernels: KernelSet? = nil, spinMicroseconds: Int = 50,
-    numa: NUMABinding? = nil
+    numa: NUMABinding? = nil, cpus: [Int]? = nil
   ) {
     self.numa = numa
+    self.cpus = cpus
     self.threadCount = threadCount
     self.isPinned = isPinned
     self.kernels = kernels
@@ -62,7 +65,7 @@ package final class CPUDevice: Sendable {
   private static func pool(_ configuration: CPUConfiguration) throws(HardwareError) -> KernelPool {
     guard let numa = configuration.numa else {
       return try KernelPool(
-        threadCount: configuration.threadCount, pinned: configuration.isPinned,
+        threadCount: configuration.threadCount, pinned: configuration.isPinned, cpus: configuration.cpus,
         spinMicroseconds: configuration.spinMicroseconds)
     }
     let plan = try WorkerPlan(

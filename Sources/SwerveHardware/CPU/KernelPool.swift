@@ -35,9 +35,12 @@ package final class KernelPool: @unchecked Sendable {
   /// - Parameters:
   ///   - threadCount: 1 ... 4,096; nil: one a CPU that the process may use.
   ///   - pinned: binds worker `i` to the i-th allowed CPU, where there are enough of them.
+  ///   - given: the CPUs meant; nil: all that the process may use.
   ///   - spinMicroseconds: how long an idle worker waits before it sleeps.
-  package convenience init(threadCount: Int?, pinned: Bool, spinMicroseconds: Int) throws(HardwareError) {
-    let cpus = Self.allowedCPUs
+  package convenience init(
+    threadCount: Int?, pinned: Bool, cpus given: [Int]? = nil, spinMicroseconds: Int
+  ) throws(HardwareError) {
+    let cpus = given?.map(Int32.init) ?? Self.allowedCPUs
     let count = threadCount ?? cpus.count
     try self.init(
       count, cpus: pinned && count <= cpus.count ? cpus : nil, plan: nil, spinMicroseconds: spinMicroseconds)

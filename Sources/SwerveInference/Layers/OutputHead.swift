@@ -2,11 +2,13 @@ import SwerveCore
 import SwerveHardware
 
 /// From the residual stream to logits, for chosen rows only and a tile of them at a time, so that memory stays bounded
-/// whatever the vocabulary. T = rows of a tile, P = the vocabulary padded to whole pieces of the sampler's statistics.
+/// whatever the vocabulary. T = rows of a tile, P = the columns kept, padded to whole pieces of the sampler's statistics: a
+/// rank of several has its own columns only, but for rank 0, which gathers all of them.
 struct OutputHead {
   private let buffers: [BufferBox]
   let tileRows: Int
-  private let vocabularySize: Int
+  /// Columns that `compute` fills, of those kept.
+  private let columnCount: Int
   /// f32 [T, hidden]: the rows' residual stream
   private let hidden: Tensor
   /// A [T, hidden]
@@ -16,7 +18,10 @@ struct OutputHead {
   /// f32 [T, P]: the sampler's copy where raw logits must survive
   let work: Tensor
 
-  init(_ c: ModelConfiguration, type: ElementType, tileRows: Int, device: CPUDevice) throws(HardwareError) {
+  /// - Parameter columns: tokens whose logits are computed here.
+  init(
+    _ c: ModelConfiguration, columns: Range<Int>, type: ElementType, tileRows: Int, device: CPUDevice
+  ) throws(HardwareError) {
     var buffers: [BufferBox] = []
     func make(_ type: ElementType, _ columns: Int) throws(HardwareError) -> Tensor {
       let box = BufferBox(try device.allocate(byteCount: tileRows * columns * type.byteCount))
@@ -24,10 +29,10 @@ struct OutputHead {
       return box.buffer.tensor(type, rows: tileRows, columns: columns)
     }
     self.tileRows = tileRows
-    vocabularySize = c.vocabularySize
+    columnCount = columns.count
     hidden = try make(.float32, c.hiddenSize)
     normed = try make(type, c.hiddenSize)
-    let padded = Sampler.paddedWidth(c.vocabularySize)
+    let padded = Sampler.paddedWidth(columns.lowerBound == 0 ? c.vocabularySize : columns.count)
     logits = try make(.float32, padded)
     work = try make(.float32, padded)
     self.buffers = buffers
@@ -52,20 +57,20 @@ struct OutputHead {
   ///
   /// - Throws: `GatherError` where the head is fetched and does not come.
   func compute(
-    _ rows: Span<Int32>, of residual: Tensor, weights: ModelWeights, epsilon: Float, request: Sampler.HeadRequest,
-    device: CPUDevice
+    _ rows: Span<Int32>, of residual: Tensor, matrix: PackedWeight, gathered: GatheredWeights?, norm: Tensor,
+    epsilon: Float, request: Sampler.HeadRequest, device: CPUDevice
   ) throws(GatherError) -> Tensor {
     let count = rows.count
     device.gatherRows(residual, indices: rows, into: hidden.first(count))
-    device.rmsNorm(hidden.first(count), weight: weights.finalNorm, epsilon: epsilon, into: normed.first(count))
+    device.rmsNorm(hidden.first(count), weight: norm, epsilon: epsilon, into: normed.first(count))
     let tile = logits.first(count)
-    let used = tile.columns(0..<vocabularySize)
-    if let gathered = weights.gathered {
+    let used = tile.columns(0..<columnCount)
+    if let gathered {
       try compute(normed.first(count), gathered, into: used, device: device)
       device.statistics(used, requests: request.requests, into: request.statistics)
     } else {
       device.head(
-        normed.first(count), weights.head, into: used, keepsLogits: request.keepsLogits, requests: request.requests,
+        normed.first(count), matrix, into: used, keepsLogits: request.keepsLogits, requests: request.requests,
         statistics: request.statistics)
     }
     return tile

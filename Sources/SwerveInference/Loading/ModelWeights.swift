@@ -28,6 +28,10 @@ package final class ModelWeights {
     /// Any type [vocabulary, hidden]; the file stays mapped as long as the weights live.
     case mapped(Tensor, FileBytes)
     case packed(PackedWeight)
+    /// Rows from `first` on, which the tensor ranks have among them; nil where this one has none.
+    case shared(PackedWeight?, first: Int)
+    /// Of a stage that receives rows instead of tokens.
+    case elsewhere
   }
 
   package let embedding: Embedding
@@ -35,15 +39,16 @@ package final class ModelWeights {
   private let layers: [Layer]
   /// f32 [1, hidden]
   package let finalNorm: Tensor
-  /// [vocabulary, hidden]. Where layers are gathered, its bytes are for rows of the embedding only.
-  package let head: PackedWeight
+  /// [the rank's tokens, hidden]; nil where it computes no logits. Where layers are gathered, its bytes are for rows of the
+  /// embedding only.
+  package let head: PackedWeight?
   /// nil: everything is resident.
   let gathered: GatheredWeights?
   /// f32: owner of all norms.
   private let norms: DeviceBuffer
 
   init(
-    embedding: Embedding, layers: [Layer], finalNorm: Tensor, head: PackedWeight, norms: consuming DeviceBuffer,
+    embedding: Embedding, layers: [Layer], finalNorm: Tensor, head: PackedWeight?, norms: consuming DeviceBuffer,
     gathered: GatheredWeights? = nil
   ) {
     self.embedding = embedding
@@ -79,7 +84,7 @@ extension ModelConfiguration {
   }
 
   /// Floats of all norms.
-  var normElements: Int {
-    hiddenSize + layerCount * (2 * hiddenSize + (family.queryKeyNorm ? 2 * headDim : 0))
-  }
+  var normElements: Int { hiddenSize + layerCount * layerNormElements }
+
+  var layerNormElements: Int { 2 * hiddenSize + (family.queryKeyNorm ? 2 * headDim : 0) }
 }

@@ -14,7 +14,10 @@ struct WeightLoader {
     case random(seed: UInt64)
   }
 
+  /// Of the whole model.
   let configuration: ModelConfiguration
+  /// What of it is loaded.
+  let shape: RankShape
   let policy: WeightPolicy
   let device: CPUDevice
   let source: Source
@@ -30,10 +33,11 @@ struct WeightLoader {
   private var matrices: UInt64 = 0
 
   init(
-    configuration: ModelConfiguration, policy: WeightPolicy, device: CPUDevice, source: Source,
+    configuration: ModelConfiguration, shape: RankShape? = nil, policy: WeightPolicy, device: CPUDevice, source: Source,
     writer: PackedFileWriter? = nil, progress: @escaping (Double) -> Void
   ) {
     self.configuration = configuration
+    self.shape = shape ?? .whole(configuration)
     self.policy = policy
     self.device = device
     self.source = source
@@ -52,19 +56,19 @@ struct WeightLoader {
       if gathering == nil { file.willBeRead() } else { file.willBeReadHereAndThere() }
       try file.readNorms(into: memory.assumingMemoryBound(to: Float.self), count: c.normElements)
     }
+    // Matrices are numbered and norms placed as in the whole model, so that a share has the same numbers.
     var layers: [ModelWeights.Layer] = []
-    layers.reserveCapacity(c.layerCount)
-    for index in 0..<c.layerCount { layers.append(try loadLayer(index, norms: memory)) }
+    layers.reserveCapacity(shape.layers.count)
+    matrices = UInt64(shape.layers.lowerBound) * Self.matricesOfLayer
+    normsUsed = shape.layers.lowerBound * c.layerNormElements
+    for index in shape.layers { layers.append(try loadLayer(index, norms: memory)) }
+    matrices = UInt64(c.layerCount) * Self.matricesOfLayer
+    normsUsed = c.layerCount * c.layerNormElements
     let finalNorm = try loadNorm(names.finalNorm, c.hiddenSize, norms: memory)
-
-    let head = try loadMatrix(
-      [c.tiedEmbeddings ? names.embedding : names.head], rows: [c.vocabularySize], columns: c.hiddenSize,
-      format: policy.headFormat)
-    let embedding: ModelWeights.Embedding =
-      if c.tiedEmbeddings { .packed(head) } else { try loadEmbedding(names.embedding) }
+    let (embedding, head) = try loadVocabulary()
     try writer?.keep(norms: UnsafeRawBufferPointer(start: memory, count: c.normElements * 4))
     var gathered: GatheredWeights?
-    if let gathering, case .packed(let file) = source {
+    if let gathering, let head, case .packed(let file) = source {
       gathered = try GatheredWeights(
         gathering.plan, mapped: layers, head: head, index: file.index, names: names,
         source: try GatherFile(path: file.path, caching: gathering.source == .host ? .kept : .bypassed),
@@ -76,69 +80,113 @@ struct WeightLoader {
       embedding: embedding, layers: layers, finalNorm: finalNorm, head: head, norms: norms, gathered: gathered)
   }
 
+  private static let matricesOfLayer: UInt64 = 4
+
+  /// The output head on the last stage and the embedding on the first one; one matrix where they are tied.
+  private mutating func loadVocabulary() throws -> (ModelWeights.Embedding, PackedWeight?) {
+    let c = configuration
+    let names = c.family.names
+    let tokens = shape.vocabulary(c.vocabularySize)
+    let needsHead = shape.isLastStage || c.tiedEmbeddings && shape.isFirstStage
+    var head: PackedWeight?
+    if needsHead, !tokens.isEmpty {
+      head = try loadMatrix(
+        [c.tiedEmbeddings ? names.embedding : names.head], rows: [MatrixPart(tokens, of: c.vocabularySize)],
+        inputs: MatrixPart(c.hiddenSize), format: policy.headFormat)
+    }
+    var embedding = ModelWeights.Embedding.elsewhere
+    if shape.isFirstStage {
+      matrices = UInt64(c.layerCount) * Self.matricesOfLayer + 1
+      embedding = c.tiedEmbeddings ? share(head, tokens) : try loadEmbedding(names.embedding, tokens)
+    }
+    return (embedding, shape.isLastStage ? head : nil)
+  }
+
+  private func share(_ matrix: PackedWeight?, _ tokens: Range<Int>) -> ModelWeights.Embedding {
+    if shape.tensorSize == 1, let matrix { return .packed(matrix) }
+    return .shared(matrix, first: tokens.lowerBound)
+  }
+
   private mutating func loadLayer(_ index: Int, norms: UnsafeMutableRawPointer) throws -> ModelWeights.Layer {
     let c = configuration
     let names = c.family.names
     func name(_ part: String) -> String { names.layer(index, part) }
+    func heads(_ count: Int) -> MatrixPart {
+      let part = shape.share(count)
+      return MatrixPart(part.range.lowerBound * c.headDim..<part.range.upperBound * c.headDim, of: count * c.headDim)
+    }
+    let hidden = MatrixPart(c.hiddenSize)
+    let queries = heads(c.headCount)
+    let keys = heads(c.keyValueHeadCount)
+    let middle = shape.share(c.intermediateSize)
+    let segments = c.reductionShards(shape)
     let inputNorm = try loadNorm(name(names.inputNorm), c.hiddenSize, norms: norms)
     let queryKeyValue = try loadMatrix(
-      [names.query, names.key, names.value].map { name($0) + ".weight" },
-      rows: [c.queryWidth, c.keyValueWidth, c.keyValueWidth], columns: c.hiddenSize, hasBias: c.queryKeyValueBias)
+      [names.query, names.key, names.value].map { name($0) + ".weight" }, rows: [queries, keys, keys], inputs: hidden,
+      hasBias: c.queryKeyValueBias)
     let hasNorm = c.family.queryKeyNorm
     let queryNorm = hasNorm ? try loadNorm(name(names.queryNorm), c.headDim, norms: norms) : nil
     let keyNorm = hasNorm ? try loadNorm(name(names.keyNorm), c.headDim, norms: norms) : nil
     let output = try loadMatrix(
-      [name(names.output) + ".weight"], rows: [c.hiddenSize], columns: c.queryWidth, hasBias: c.outputBias,
-      segments: c.reductionShards)
+      [name(names.output) + ".weight"], rows: [hidden], inputs: queries, hasBias: c.outputBias, segments: segments,
+      format: policy.format(inputs: c.queryWidth, segments: c.policySegments(shape)))
     let postNorm = try loadNorm(name(names.postNorm), c.hiddenSize, norms: norms)
     let gateUp = try loadMatrix(
-      [names.gate, names.up].map { name($0) + ".weight" }, rows: [c.intermediateSize, c.intermediateSize],
-      columns: c.hiddenSize, hasBias: c.mlpBias, layout: .interleaved16)
+      [names.gate, names.up].map { name($0) + ".weight" }, rows: [middle, middle], inputs: hidden, hasBias: c.mlpBias,
+      layout: .interleaved16)
     let down = try loadMatrix(
-      [name(names.down) + ".weight"], rows: [c.hiddenSize], columns: c.intermediateSize, hasBias: c.mlpBias,
-      segments: c.reductionShards)
+      [name(names.down) + ".weight"], rows: [hidden], inputs: middle, hasBias: c.mlpBias, segments: segments,
+      format: policy.format(inputs: c.intermediateSize, segments: c.policySegments(shape)))
     return ModelWeights.Layer(
       inputNorm: inputNorm, queryKeyValue: queryKeyValue, queryNorm: queryNorm, keyNorm: keyNorm, output: output,
       postNorm: postNorm, gateUp: gateUp, down: down)
   }
 
   private mutating func loadMatrix(
-    _ names: [String], rows: [Int], columns: Int, hasBias: Bool = false, layout: PackedLayout = .stacked,
+    _ names: [String], rows: [MatrixPart], inputs: MatrixPart, hasBias: Bool = false, layout: PackedLayout = .stacked,
     segments: Int = 1, format: WeightFormat? = nil
   ) throws -> PackedWeight {
-    let format = format ?? policy.format(inputs: columns, segments: segments)
-    defer { advance(rows.reduce(0, +) * columns) }
+    let format = format ?? policy.format(inputs: inputs.whole)
+    defer { advance(rows.reduce(0) { $0 + $1.range.count } * inputs.range.count) }
     matrices += 1
     let packed = try packMatrix(
-      names, rows: rows, columns: columns, hasBias: hasBias, layout: layout, segments: segments, format: format)
+      names, rows: rows, inputs: inputs, hasBias: hasBias, layout: layout, segments: segments, format: format)
     return try writer?.keep(names[0], packed) ?? packed
   }
 
   private func packMatrix(
-    _ names: [String], rows: [Int], columns: Int, hasBias: Bool, layout: PackedLayout, segments: Int,
+    _ names: [String], rows: [MatrixPart], inputs: MatrixPart, hasBias: Bool, layout: PackedLayout, segments: Int,
     format: WeightFormat
   ) throws -> PackedWeight {
     switch source {
     case .packed(let file):
+      guard shape.tensorSize == 1 else {
+        throw ModelFileError(
+          file: file.path,
+          reason: "packed weights cannot be split over \(shape.tensorSize) tensor ranks; load the safetensors weights "
+            + "(--load-format safetensors)")
+      }
       let expected = PackedShape(
-        format: format, layout: layout, outputs: layout == .interleaved16 ? rows[0] : rows.reduce(0, +),
-        inputs: columns, segments: segments, hasBias: hasBias)
+        format: format, layout: layout,
+        outputs: layout == .interleaved16 ? rows[0].whole : rows.reduce(0) { $0 + $1.whole }, inputs: inputs.whole,
+        segments: segments, hasBias: hasBias)
       return try file.matrix(names[0], expected: expected, type: policy.type)
     case .random(let seed):
       return try device.packRandom(
-        rows: rows, columns: columns, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: policy.type,
+        rows: rows, inputs: inputs, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: policy.type,
         format: format, layout: layout, segments: segments, withBias: hasBias)
     case .checkpoint(let checkpoint):
       let tensors = try names.map { try Self.tensor($0, in: checkpoint) }
       let biases =
         hasBias
-        ? try names.map { name -> WeightSource? in
+        ? try names.enumerated().map { index, name -> WeightSource? in
           let bias = try Self.tensor(name.dropLast(".weight".count) + ".bias", in: checkpoint)
-          return try Self.weightSource(bias)
+          return try Self.weightSource(bias).numbers(rows[index].range)
         } : []
+      let sources = try tensors.enumerated().map { try Self.weightSource($1).rows(rows[$0].range) }
       let packed = try device.pack(
-        try tensors.map { try Self.weightSource($0) }, biases: biases, type: policy.type, format: format,
-        layout: layout, segments: segments
+        sources, biases: biases, type: policy.type, format: format, layout: layout, inputs: inputs.range,
+        segments: segments
       ) { part in
         let bytes = UnsafeRawBufferPointer(start: part.pointer, count: part.byteCount)
         for tensor in tensors { tensor.dropPages(of: bytes) }
@@ -168,7 +216,7 @@ struct WeightLoader {
     return tensor
   }
 
-  private mutating func loadEmbedding(_ name: String) throws -> ModelWeights.Embedding {
+  private mutating func loadEmbedding(_ name: String, _ tokens: Range<Int>) throws -> ModelWeights.Embedding {
     let rows = configuration.vocabularySize
     let columns = configuration.hiddenSize
     if case .packed(let file) = source, let (table, owner) = try file.table(name, rows: rows, columns: columns) {
@@ -185,12 +233,15 @@ struct WeightLoader {
         return .mapped(table, tensor.file)
       }
     }
-    return .packed(try loadMatrix([name], rows: [rows], columns: columns, format: policy.headFormat))
+    if tokens.isEmpty { return share(nil, tokens) }
+    let matrix = try loadMatrix(
+      [name], rows: [MatrixPart(tokens, of: rows)], inputs: MatrixPart(columns), format: policy.headFormat)
+    return share(matrix, tokens)
   }
 
   private mutating func advance(_ elements: Int) {
     loadedElements += elements
-    progress(min(1, Double(loadedElements) / Double(configuration.matrixElements)))
+    progress(min(1, Double(loadedElements) / Double(configuration.share(shape).matrixElements)))
   }
 
   private static func tensor(_ name: String, in checkpoint: Checkpoint) throws(ModelFileError) -> Checkpoint.Tensor {

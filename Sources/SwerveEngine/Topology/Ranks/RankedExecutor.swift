@@ -1,0 +1,53 @@
+package import SwerveCore
+package import SwerveInference
+
+/// The other ranks of a group, however they were started.
+package protocol RankHandle: AnyObject {
+  /// What the first of them said that failed; nil where none has said anything.
+  var firstReport: String? { get }
+  /// Ends them; they are not waited for.
+  func stop()
+}
+
+/// Why a group of ranks computes no more.
+package struct RankFailure: Error, Hashable, CustomStringConvertible {
+  package var reason: String
+
+  package var description: String { "the ranks have stopped: \(reason)" }
+}
+
+/// Runs plans over several ranks: this thread is rank 0, which chooses the tokens.
+package final class RankedExecutor: StepExecutor {
+  private let runner: ModelRunner
+  private let ranks: any RankHandle
+  /// Why no plan will run again: ranks that once disagreed about where they are must be started anew.
+  private var failure: RankFailure?
+
+  package init(runner: ModelRunner, ranks: any RankHandle) {
+    self.runner = runner
+    self.ranks = ranks
+  }
+
+  deinit { ranks.stop() }
+
+  package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
+    if let failure { throw failure }
+    do {
+      try runner.execute(plan, into: &result)
+    } catch {
+      // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
+      let failure = RankFailure(reason: ranks.firstReport ?? "\(error)")
+      self.failure = failure
+      ranks.stop()
+      throw failure
+    }
+  }
+
+  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
+    preconditionFailure("tiers are refused where a block is spread over ranks")
+  }
+
+  package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
+    preconditionFailure("tiers are refused where a block is spread over ranks")
+  }
+}

@@ -1,0 +1,52 @@
+import SwerveCore
+
+/// Cuts a step's rows into pieces of about the same size, so that a stage can work on one while the next stage works on the
+/// one before. A cut may go through a prompt: its later rows find the earlier ones' keys and values in the cache, as in two
+/// steps, so that no number depends on it.
+struct MicroBatches {
+  /// Rows that a piece must have where the number is ours to choose: below, a stage reads its weights more often and
+  /// gains nothing, for few rows take as long as one.
+  static let leastRows = 128
+  static let most = 3
+
+  private let stageCount: Int
+  /// nil = as the rows suggest.
+  private let wanted: Int?
+  /// The piece that was cut last; storage is kept.
+  var part = StepPlan()
+
+  init(stageCount: Int, wanted: Int?) {
+    self.stageCount = stageCount
+    self.wanted = wanted
+  }
+
+  /// Pieces for a step: the same on every rank.
+  func count(rows: Int) -> Int {
+    if stageCount == 1 || rows < 2 { return 1 }
+    if let wanted { return min(wanted, rows) }
+    return max(1, min(Self.most, stageCount, rows / Self.leastRows))
+  }
+
+  static func rows(_ index: Int, of count: Int, rows: Int) -> Range<Int> {
+    rows * index / count..<rows * (index + 1) / count
+  }
+
+  /// The plan of some of the rows.
+  mutating func cut(_ plan: borrowing StepPlan, rows: Range<Int>) {
+    part.removeAll()
+    part.id = plan.id
+    for row in rows { part.tokens.append(plan.tokens[row]) }
+    for var step in plan.sequences {
+      let begin = max(Int(step.firstRow), rows.lowerBound)
+      let end = min(Int(step.firstRow + step.rowCount), rows.upperBound)
+      if begin >= end { continue }
+      step.contextTokens += Int32(begin) - step.firstRow
+      step.firstRow = Int32(begin - rows.lowerBound)
+      step.rowCount = Int32(end - begin)
+      let first = Int(step.firstBlock)
+      step.firstBlock = Int32(part.blocks.count)
+      for block in first..<first + Int(step.blockCount) { part.blocks.append(plan.blocks[block]) }
+      part.sequences.append(step)
+    }
+  }
+}

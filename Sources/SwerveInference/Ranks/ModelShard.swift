@@ -1,0 +1,95 @@
+package import SwerveCore
+package import SwerveHardware
+
+/// What a rank holds and computes of a model: its weights, its keys and values, its share of the decoder pass and of the
+/// output head. One thread owns it.
+package final class ModelShard {
+  package let configuration: RunnerConfiguration
+  package let store: KVStore
+  /// Sentences worth showing at start: unexpected tensors.
+  package let warnings: [String]
+  let device: CPUDevice
+  let weights: ModelWeights
+  private var forward: Forward
+  /// The rank's columns of the output head; nil where it has none.
+  let head: OutputHead?
+
+  /// Loads the weights and allocates everything.
+  ///
+  /// - Parameters:
+  ///   - files: not read for random weights.
+  ///   - links: to the other ranks, as the configuration's shape has them.
+  ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
+  /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
+  package init(
+    _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
+    lower: LowerPlaces = LowerPlaces(), links: RankLinks = RankLinks(),
+    progress: @escaping (Double) -> Void = { _ in }
+  ) throws {
+    let shape = configuration.shape
+    let model = configuration.share
+    let limits = configuration.limits
+    let type = configuration.type
+    self.configuration = configuration
+    self.device = device
+    let (source, warnings) = try WeightLoader.source(configuration, files: files)
+    let policy = configuration.policy
+    self.warnings = warnings + policy.warnings
+    // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
+    let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
+    store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
+    let attention = try LocalAttention(
+      configuration: model, type: type, limits: limits, store: store, device: device)
+    let activations = try Activations(
+      model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
+    if configuration.headColumns.isEmpty {
+      head = nil
+    } else {
+      head = try OutputHead(
+        model, columns: configuration.headColumns, type: type, tileRows: configuration.tileRows, device: device)
+    }
+    var group: TensorGroup?
+    if shape.tensorSize > 1 {
+      group = try TensorGroup(
+        shape, partners: links.tensor, type: type, rows: limits.rows, columns: model.hiddenSize, device: device)
+    }
+    var loader = WeightLoader(
+      configuration: configuration.model, shape: shape, policy: policy, device: device, source: source,
+      progress: progress)
+    loader.gathering = configuration.gathering
+    weights = try loader.load()
+    forward = Forward(
+      configuration: model, weights: weights, device: device, attention: attention, activations: activations,
+      shape: shape, group: group, links: links, microBatches: configuration.microBatches)
+  }
+
+  /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
+  /// here, f32 [rows, hidden].
+  func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
+    store.apply(plan.copies.span)
+    guard !plan.tokens.isEmpty else { return forward.activations.residual.first(0) }
+    return try forward.run(plan, incomplete: &incomplete)
+  }
+
+  /// This rank's columns of the logits of some rows, with what was asked of each.
+  func logits(_ rows: Span<Int32>, of residual: Tensor, request: Sampler.HeadRequest) throws(GatherError) -> Tensor? {
+    guard let head, let matrix = weights.head else { return nil }
+    return try head.compute(
+      rows, of: residual, matrix: matrix, gathered: weights.gathered, norm: weights.finalNorm,
+      epsilon: configuration.model.normEpsilon,
+      request: request, device: device)
+  }
+}
+
+extension RunnerConfiguration {
+  /// Sizes of this rank's layers.
+  package var share: ModelConfiguration { model.share(shape) }
+
+  /// Rows of a tile of logits.
+  var tileRows: Int { OutputHead.tileRows(vocabularySize: model.vocabularySize, sequences: limits.sequences) }
+
+  /// Tokens whose logits this rank computes.
+  var headColumns: Range<Int> {
+    shape.isLastStage ? shape.vocabulary(model.vocabularySize) : 0..<0
+  }
+}

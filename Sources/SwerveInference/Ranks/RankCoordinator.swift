@@ -1,0 +1,33 @@
+package import SwerveCore
+
+/// Rank 0's side of its group: sends every plan to all others before it computes its own part.
+package final class RankCoordinator {
+  /// [ranks − 1] to ranks 1, 2, …
+  private let links: [RankLink]
+  private let words = RankWords()
+  /// Steps sent, for reports and tests.
+  package private(set) var planCount = 0
+
+  package init(links: [RankLink]) { self.links = links }
+
+  /// To the tensor ranks beside rank 0.
+  func tensorLinks(_ shape: RankShape) -> [RankLink] { Array(links.prefix(shape.tensorSize - 1)) }
+
+  package func send(_ plan: borrowing StepPlan) throws(ChannelError) {
+    RankPlan.write(plan, into: words)
+    for link in links { try RankMessage(.plan, plan: plan.id).send(words, over: link.send) }
+    planCount += 1
+  }
+
+  /// Tells all ranks to end; those that are gone are not told.
+  package func stop() {
+    words.removeAll()
+    for link in links {
+      do throws(ChannelError) {
+        try RankMessage(.stop, plan: 0).send(words, over: link.send)
+      } catch {
+        continue
+      }
+    }
+  }
+}

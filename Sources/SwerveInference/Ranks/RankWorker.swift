@@ -1,0 +1,89 @@
+import SwerveCore
+import SwerveHardware
+
+/// A rank other than rank 0: executes plans as they come, answers for its columns of the logits, and ends when told to. It
+/// owns its thread.
+package final class RankWorker {
+  private let shard: ModelShard
+  private let coordinator: RankLink
+  private let words = RankWords()
+  private var plan = StepPlan()
+  private var incomplete: [Int32] = []
+  private var tileRows: [Int32] = []
+  private let statistics: TileStatistics
+  private let requests: UnsafeMutableBufferPointer<RowRequest>
+
+  /// - Parameter shard: of a rank's shape, with its links.
+  package init(_ shard: ModelShard, coordinator: RankLink) {
+    self.shard = shard
+    self.coordinator = coordinator
+    let rows = shard.configuration.tileRows
+    statistics = TileStatistics(
+      rows: rows, pieces: StatisticsTable.pieces(shard.configuration.headColumns.count))
+    requests = .allocate(capacity: rows)
+    requests.initialize(repeating: RowRequest(.nothing))
+  }
+
+  deinit { requests.deallocate() }
+
+  /// Runs until rank 0 says stop.
+  ///
+  /// - Parameter mostMessages: ends after so many, without a word; nil: when told to.
+  /// - Throws: `ChannelError` when another rank does not come or says what cannot be; whoever started this then closes
+  ///   the channels, and the others hear of it.
+  package func run(mostMessages: Int? = nil) throws {
+    var residual: Tensor?
+    var planID: UInt64 = 0
+    var messages = 0
+    while mostMessages.map({ messages < $0 }) ?? true {
+      messages += 1
+      let message = try RankMessage.receive(into: words, over: coordinator.receive, from: coordinator.peer)
+      switch message.kind {
+      case .stop: return
+      case .plan:
+        try readPlan(message)
+        planID = message.plan
+        residual = try shard.run(plan, incomplete: &incomplete)
+      case .tile:
+        guard let residual, planID == message.plan else { throw malformed("logits of another plan") }
+        try answer(residual)
+      }
+    }
+  }
+
+  private func readPlan(_ message: RankMessage) throws(ChannelError) {
+    let configuration = shard.configuration
+    let problem = RankPlan.read(
+      words, into: &plan, limits: configuration.limits, vocabularySize: configuration.model.vocabularySize,
+      blockCount: shard.store.cache.blockCount)
+    if let problem { throw malformed("\(problem)") }
+    plan.id = message.plan
+  }
+
+  private func answer(_ residual: Tensor) throws {
+    guard let keeps = TileMessage.read(words, rows: &tileRows, requests: requests, rowCount: residual.rows),
+      let first = requests.baseAddress
+    else { throw malformed("logits of rows that are not there") }
+    let request = Sampler.HeadRequest(
+      requests: UnsafePointer(first), statistics: statistics.table, keepsLogits: keeps)
+    let rows = tileRows
+    guard let tile = try shard.logits(rows.span, of: residual, request: request) else {
+      throw malformed("logits of a rank that has none")
+    }
+    let channel = coordinator.send
+    let count = tile.rows * statistics.table.pieces * 4
+    func tell(_ memory: UnsafeMutableRawPointer) throws(ChannelError) {
+      try channel.sendAll(UnsafeRawBufferPointer(start: memory, count: count))
+    }
+    try tell(statistics.table.places)
+    try tell(statistics.table.maxima)
+    try tell(statistics.table.logSums)
+    guard keeps else { return }
+    let columns = shard.configuration.headColumns.count
+    for row in 0..<tile.rows {
+      try channel.sendAll(rows: tile.rows(row..<row + 1).columns(0..<columns).asLine)
+    }
+  }
+
+  private func malformed(_ reason: String) -> ChannelError { .malformed(peer: coordinator.peer, reason: reason) }
+}

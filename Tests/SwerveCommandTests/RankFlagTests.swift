@@ -1,0 +1,48 @@
+import SwerveCommand
+import SwerveCore
+import Testing
+
+@Suite struct RankFlagTests {
+  @Test func theFlagsReachTheirFields() throws {
+    let engine = try parse([
+      "-tp", "2", "-pp", "3", "--pipeline-split", "8,8,4", "--distributed-executor-backend", "threads",
+      "--micro-batches",
+      "2", "--reduction", "fast", "--virtual-shards", "8", "--distributed-timeout-seconds", "7.5",
+    ]).settings.engine
+    #expect(engine.tensorParallelSize == 2 && engine.pipelineParallelSize == 3 && engine.pipelineSplit == [8, 8, 4])
+    #expect(engine.executor == .threads && engine.microBatches == 2 && engine.reduction == .fast)
+    #expect(engine.distributedTimeoutSeconds == 7.5)
+    let plain = try parse([]).settings.engine
+    #expect(plain.tensorParallelSize == 1 && plain.executor == nil && plain.microBatches == nil)
+    #expect(try parse(["--micro-batches", "auto"]).settings.engine.microBatches == nil)
+  }
+
+  static let backends: [(String, EngineConfiguration.Executor)] = [
+    ("inline", .inline), ("uni", .inline), ("threads", .threads), ("shm", .shm), ("mp", .shm), ("ray", .shm),
+    ("mpi", .mpi), ("external_launcher", .mpi),
+  ]
+
+  @Test(arguments: backends.indices)
+  func executorsHaveTheNamesPeopleKnow(_ row: Int) throws {
+    let (name, executor) = Self.backends[row]
+    #expect(try parse(["--distributed-executor-backend", name]).settings.engine.executor == executor)
+  }
+
+  static let refusals: [([String], String)] = [
+    (["-tp", "3"], "must be 1, 2, 4 or 8, not 3"), (["-pp", "0"], "--pipeline-parallel-size must be"),
+    (["-tp", "2", "--pipeline-split", "a"], "such as 20,12"),
+    (["--pipeline-split", "4,4"], "needs --pipeline-parallel-size"),
+    (["--virtual-shards", "4"], "must be 8"),
+    (["-tp", "2", "--distributed-executor-backend", "inline"], "use threads"),
+    (["--distributed-executor-backend", "mpi", "-tp", "2"], "not supported yet"),
+    (["-tp", "2", "--kv-tiers", "host=1GiB"], "--kv-tiers"), (["-pp", "2", "--numa-bind"], "--numa-bind"),
+    (["-tp", "2", "-q", "int8-dynamic"], "use int8"), (["--distributed-timeout-seconds", "0"], "greater than 0"),
+  ]
+
+  @Test(arguments: refusals.indices)
+  func whatCannotBeIsSaidInASentence(_ row: Int) {
+    let (arguments, part) = Self.refusals[row]
+    let found = problems(arguments)
+    #expect(found.count == 1 && found.first?.contains(part) == true, "\(arguments): \(found)")
+  }
+}
