@@ -44,7 +44,8 @@ struct Forward: ~Copyable {
   }
 
   private func run(layer index: Int, rows: Int) throws {
-    let layer = weights.layers[index]
+    let layer = try weights.layer(index)
+    defer { weights.releaseLayer() }
     let epsilon = configuration.normEpsilon
     let residual = activations.residual.first(rows)
     let normed = activations.normed.first(rows)

@@ -67,6 +67,7 @@ package final class ModelRunner {
       tileRows: tileRows, device: device)
     var loader = WeightLoader(
       configuration: model, policy: policy, device: device, source: source, progress: progress)
+    loader.gathering = configuration.gathering
     weights = try loader.load()
     forward = Forward(
       configuration: model, weights: weights, device: device, attention: attention, activations: activations)
@@ -101,7 +102,8 @@ package final class ModelRunner {
   ///
   /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool; a sequence
   ///   has at most `limits.drafts` drafts.
-  /// - Throws: what the attention port throws; a local one never does.
+  /// - Throws: what the attention port throws (a local one never does), and `GatherError` where weights are fetched and
+  ///   do not come. The next step may succeed.
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     result.removeAll()
     for slot in plan.releases { sampler.release(slot) }
@@ -113,9 +115,33 @@ package final class ModelRunner {
       return
     }
     precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
+    weights.gathered?.begin(headPasses: headPasses(plan))
+    // What a step left behind that failed.
+    rows.removeAll(keepingCapacity: true)
+    tasks.removeAll(keepingCapacity: true)
     let residual = try forward.run(plan, incomplete: &result.incomplete)
-    sample(plan, residual: residual, into: &result)
-    reportPrompts(plan, residual: residual, into: &result)
+    try sample(plan, residual: residual, into: &result)
+    try reportPrompts(plan, residual: residual, into: &result)
+  }
+
+  /// What moved for gathered weights; nil where all are resident.
+  package var gatherTraffic: (() -> GatherTraffic)? {
+    guard let ring = weights.gathered?.ring else { return nil }
+    return { ring.traffic }
+  }
+
+  /// How many tiles of rows will go through the output head, but for what is left free at their ends.
+  private func headPasses(_ plan: borrowing StepPlan) -> Int {
+    var sampled = 0
+    var prompt = 0
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      if step.samples { sampled += 1 + Int(step.draftCount) }
+      guard let state = sampler.slots[Int(step.slot.rawValue)], !state.prompt.isEmpty else { continue }
+      prompt += max(0, min(Int(step.rowCount), state.prompt.count - 1 - Int(step.contextTokens)))
+    }
+    func tiles(_ rows: Int) -> Int { (rows + head.tileRows - 1) / head.tileRows }
+    return tiles(sampled) + tiles(prompt)
   }
 
   // MARK: Sampled rows
@@ -137,7 +163,7 @@ package final class ModelRunner {
     if result.alternatives.capacity < alternatives { result.alternatives.reserveCapacity(alternatives) }
   }
 
-  private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
+  private func sample(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) throws(GatherError) {
     reserve(plan, &result)
     for index in plan.sequences.indices where plan.sequences[index].samples && isComplete(index, result) {
       let step = plan.sequences[index]
@@ -145,21 +171,21 @@ package final class ModelRunner {
       let (alternatives, wantsLogprobs) = demand(of: slot)
       // The sampler wants a sequence's rows in one tile.
       let drafts = Int(step.draftCount)
-      if rows.count + 1 + drafts > head.tileRows { finishTile(plan.tokens, residual, into: &result) }
+      if rows.count + 1 + drafts > head.tileRows { try finishTile(plan.tokens, residual, into: &result) }
       let firstDraft = Int(step.firstSampledRow) + 1
       for draft in 0...drafts {
         result.samples.append(
           Sample(
             sequenceIndex: Int32(index), token: 0, firstAlternative: Int32(result.alternatives.count),
             alternativeCount: 0))
-        append(
+        try append(
           Sampler.Task(
             slot: slot, result: result.samples.count - 1, promptToken: nil,
             drafted: firstDraft..<firstDraft + draft, alternativeCount: alternatives, wantsLogprobs: wantsLogprobs),
           row: step.firstSampledRow + Int32(draft), plan.tokens, residual: residual, into: &result)
       }
     }
-    finishTile(plan.tokens, residual, into: &result)
+    try finishTile(plan.tokens, residual, into: &result)
   }
 
   /// What a sequence wants of each sampled row. On its own so that its reference to the slot's storage has gone before a
@@ -177,7 +203,9 @@ package final class ModelRunner {
   // MARK: Prompt rows
 
   /// The row of position p says how likely the prompt's token at p + 1 was.
-  private func reportPrompts(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult) {
+  private func reportPrompts(_ plan: borrowing StepPlan, residual: Tensor, into result: inout StepResult)
+    throws(GatherError)
+  {
     for index in plan.sequences.indices where isComplete(index, result) {
       let step = plan.sequences[index]
       let slot = Int(step.slot.rawValue)
@@ -192,42 +220,44 @@ package final class ModelRunner {
             sequenceIndex: Int32(index), position: Int32(position),
             chosen: TokenLogprob(token: token, logprob: 0, rank: 0),
             firstAlternative: Int32(result.alternatives.count), alternativeCount: 0))
-        append(
+        try append(
           Sampler.Task(
             slot: slot, result: result.promptLogprobs.count - 1, promptToken: token, alternativeCount: alternatives,
             wantsLogprobs: true),
           row: step.firstRow + offset, plan.tokens, residual: residual, into: &result)
       }
     }
-    finishTile(plan.tokens, residual, into: &result)
+    try finishTile(plan.tokens, residual, into: &result)
   }
 
   // MARK: Tiles
 
   private func append(
     _ task: Sampler.Task, row: Int32, _ tokens: [TokenID], residual: Tensor, into result: inout StepResult
-  ) {
+  ) throws(GatherError) {
     var task = task
     task.firstAlternative = result.alternatives.count
     for _ in 0..<task.alternativeCount { result.alternatives.append(TokenLogprob(token: 0, logprob: 0, rank: 0)) }
     rows.append(row)
     tasks.append(task)
-    if rows.count == head.tileRows { finishTile(tokens, residual, into: &result) }
+    if rows.count == head.tileRows { try finishTile(tokens, residual, into: &result) }
   }
 
   /// - Parameter tokens: the step's.
-  private func finishTile(_ tokens: [TokenID], _ residual: Tensor, into result: inout StepResult) {
+  private func finishTile(
+    _ tokens: [TokenID], _ residual: Tensor, into result: inout StepResult
+  ) throws(GatherError) {
     guard !rows.isEmpty else { return }
-    let logits = computeTile(residual)
+    let logits = try computeTile(residual)
     sampler.choose(tasks, tokens: tokens, logits: logits, work: head.work.first(rows.count), result: &result)
     rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
   }
 
   /// On its own so that its reference to the rows' storage has gone before that is emptied for reuse.
-  private func computeTile(_ residual: Tensor) -> Tensor {
+  private func computeTile(_ residual: Tensor) throws(GatherError) -> Tensor {
     let rows = self.rows
-    return head.compute(
+    return try head.compute(
       rows.span, of: residual, weights: weights, epsilon: configuration.model.normEpsilon,
       request: sampler.prepare(tasks), device: device)
   }

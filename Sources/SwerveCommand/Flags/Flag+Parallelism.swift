@@ -4,7 +4,7 @@ import SwerveHardware
 extension Flag {
   /// Several devices, several processes, several hosts: all of it is still to come.
   static let parallelism: [Flag] =
-    cpu + placement + [
+    cpu + placement + dataWorkers + [
       one("tensor-parallel-size", aliases: ["tp", "tp-size"], short: ["tp"], "devices a layer is split over"),
       one("pipeline-parallel-size", aliases: ["pp", "pp-size"], short: ["pp"], "stages the layers are split into"),
       one("data-parallel-size", aliases: ["dp", "dp-size"], short: ["dp"], "replicas"),
@@ -58,15 +58,7 @@ extension Flag {
         "autoscale-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "replica count"),
       .later("enable-elastic-ep", .bool, .parallelism, default: "false", why: oneProcess, "change ranks at run time"),
       .later("enable-fault-tolerance", .bool, .parallelism, default: "false", why: oneProcess, "survive lost ranks"),
-      .later(
-        "weight-sharding", .words("tp", "zero3"), .parallelism, default: "tp", why: "weights have one place",
-        "how weights are spread"),
-      .later("zero3-prefetch-layers", .int, .parallelism, default: "1", why: "weights have one place", "layers ahead"),
       .later("pipeline-split", .string, .parallelism, default: "null", why: oneProcess, "layers of each stage"),
-      .later(
-        "gather-source", .words("peers", "host", "nvme"), .parallelism, default: "peers", why: "weights have one place",
-        "where layers are gathered from"),
-      .later("gather-depth", .int, .parallelism, default: "1", why: "weights have one place", "layers gathered ahead"),
       .later(
         "micro-batches", .string, .parallelism, default: "auto", allowed: ["1"], why: oneProcess, "batches in flight"),
       .later("link", .string, .parallelism, default: "auto", why: oneProcess, "transport between devices"),

@@ -34,6 +34,11 @@ public struct EngineConfiguration: Sendable {
   /// Seeds requests that bring no seed; 0 = still drawn per request.
   public var seed = 0
 
+  // MARK: Placement
+
+  /// Weights are fetched layer by layer into a ring; nil = they are resident.
+  public var gathering: GatherConfiguration?
+
   // MARK: Memory
 
   /// How keys and values are stored; nil = in the type of the activations.
@@ -111,7 +116,7 @@ public struct EngineConfiguration: Sendable {
   // MARK: Placement
 
   /// Where parameters and request data live.
-  public var placement = Placement.unified
+  public var placement = RolePlacement.unified
   /// Only with `placement` separated.
   public var dataWorkers = DataWorkerConfiguration()
 
@@ -183,6 +188,7 @@ public struct EngineConfiguration: Sendable {
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     found += speculation?.problems() ?? []
     found += separationProblems()
+    found += gathering?.problems ?? []
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(

@@ -123,7 +123,7 @@ package struct EngineThreads: Sendable {
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
       },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
-      tiers: tiers, data: separation?.workers)
+      tiers: tiers, data: separation?.workers, gatherTraffic: runner.gatherTraffic)
   }
 
   private func openTiers(
