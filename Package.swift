@@ -50,6 +50,9 @@ var targets: [Target] = [
   // KV blocks below the device.
   .target(name: "SwerveTiers", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
+  // Links between workers, and their processes.
+  .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform"], swiftSettings: swift),
+
   // Layer 2 over a modelled device.
   .target(
     name: "SwerveSimulation", dependencies: ["SwerveCore", "SwerveScheduling", "SwervePlacement"],
@@ -60,7 +63,7 @@ var targets: [Target] = [
     name: "SwerveEngine",
     dependencies: [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
-      "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveTransfer", "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
     ], swiftSettings: swift),
 
   .executableTarget(
@@ -107,15 +110,23 @@ var targets: [Target] = [
     dependencies: ["SwerveTiers", "SwerveCore", "TierTestSupport", "CAllocationCounter", "tiers-benchmark"],
     swiftSettings: swift),
   .testTarget(
+    name: "SwerveTransferTests", dependencies: ["SwerveTransfer", "SwerveCore", "CAllocationCounter"],
+    swiftSettings: swift),
+  .testTarget(
     name: "SwerveSimulationTests",
     dependencies: ["SwerveSimulation", "SwerveScheduling", "SwervePlacement", "SwerveCore"],
     swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
+  // A data worker's process, for tests that end it.
+  .executableTarget(
+    name: "data-worker-test-support", dependencies: ["SwerveEngine"], path: "Tests/DataWorkerTestSupport",
+    swiftSettings: swift),
   .testTarget(
     name: "SwerveEngineTests",
     dependencies: [
-      "SwerveEngine", "SwerveTiers", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
+      "SwerveEngine", "SwerveTransfer", "data-worker-test-support", "SwerveTiers", "SwerveScheduling",
+      "SwerveInference", "SwerveHardware", "SwerveCore",
       "TierTestSupport",
       "CAllocationCounter", "gather-benchmark",
     ], swiftSettings: swift),

@@ -54,7 +54,7 @@ struct swerve_pool {
   size_t grain;
   _Atomic uint32_t runs; /* futex: changes with every run */
   _Atomic uint32_t sleepers;
-  _Atomic bool spins, stops;
+  _Atomic bool spins, stops, rests;
   /* One line: the end of the run. */
   _Alignas(64) _Atomic uint32_t finished;
   _Atomic uint32_t caller_sleeps;
@@ -138,14 +138,18 @@ static void join_run(swerve_pool *p, int worker) {
 /* Returns the new count of runs, after spinning or sleeping. */
 static uint32_t wait_for_run(swerve_pool *p, uint32_t seen) {
   uint32_t runs = atomic_load_explicit(&p->runs, memory_order_acquire);
-  if (runs == seen && atomic_load_explicit(&p->spins, memory_order_relaxed) && p->spin_ns > 0) {
+  if (
+    runs == seen && atomic_load_explicit(&p->spins, memory_order_relaxed) && p->spin_ns > 0
+    && !atomic_load_explicit(&p->rests, memory_order_relaxed)) {
     const uint64_t until = now_ns() + p->spin_ns;
     do {
       for (int i = 0; i < 64 && runs == seen; i++) {
         relax();
         runs = atomic_load_explicit(&p->runs, memory_order_acquire);
       }
-    } while (runs == seen && atomic_load_explicit(&p->spins, memory_order_relaxed) && now_ns() < until);
+    } while (
+      runs == seen && atomic_load_explicit(&p->spins, memory_order_relaxed)
+      && !atomic_load_explicit(&p->rests, memory_order_relaxed) && now_ns() < until);
   }
   while (runs == seen) {
     atomic_fetch_add(&p->sleepers, 1);
@@ -221,6 +225,7 @@ void swerve_pool_run(swerve_pool *p, swerve_pool_task task, const void *job, siz
     return;
   }
   look_around(p);
+  atomic_store_explicit(&p->rests, false, memory_order_relaxed);
   p->task = task;
   p->job = job;
   p->grain = grain;
@@ -240,6 +245,8 @@ void swerve_pool_run(swerve_pool *p, swerve_pool_task task, const void *job, siz
 }
 
 int swerve_pool_threads(const swerve_pool *p) { return p->created + 1; }
+
+void swerve_pool_rest(swerve_pool *p) { atomic_store_explicit(&p->rests, true, memory_order_relaxed); }
 
 bool swerve_pool_spins(const swerve_pool *p) {
   return p->spin_ns > 0 && atomic_load_explicit(&((swerve_pool *)p)->spins, memory_order_relaxed);

@@ -179,6 +179,37 @@ package final class Engine: EngineClient {
     }
   }
 
+  package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {
+    let result =
+      switch change {
+      case .attach: await attachDataWorker()
+      case .drain(let worker, let seconds): await drainDataWorker(worker, within: seconds)
+      }
+    do { return try result.get() } catch {
+      if error == .stopped { throw RequestError(.unavailable, "The server has stopped.", retryAfter: 1) }
+      throw .badRequest("\(error).")
+    }
+  }
+
+  /// Attaches one more data worker. Answers its name once it takes sequences.
+  package func attachDataWorker() async -> Result<String, DataChangeError> {
+    await withCheckedContinuation { continuation in
+      if !postUnlessStopped({ inbox.post(.attachWorker { continuation.resume(returning: $0) }) }) {
+        continuation.resume(returning: .failure(.stopped))
+      }
+    }
+  }
+
+  /// Ends a data worker without failing anything: its sequences end there within so many seconds, or are computed again
+  /// elsewhere.
+  package func drainDataWorker(_ worker: Int, within seconds: Double) async -> Result<String, DataChangeError> {
+    await withCheckedContinuation { continuation in
+      if !postUnlessStopped({ inbox.post(.drainWorker(worker, seconds) { continuation.resume(returning: $0) }) }) {
+        continuation.resume(returning: .failure(.stopped))
+      }
+    }
+  }
+
   // MARK: Life
 
   /// Stops admitting; requests under way go on.

@@ -109,9 +109,10 @@ struct Forward: ~Copyable {
     device.rmsNorm(residual, weight: layer.inputNorm, epsilon: epsilon, into: normed)
     let queryKeyValue = activations.queryKeyValue.first(rows)
     device.linear(normed, layer.queryKeyValue, rounded: rounded, into: queryKeyValue)
-    let query = activations.query.first(rows)
-    let key = activations.key.first(rows)
-    let value = activations.value.first(rows)
+    let places = try attention.places(layer: index, rows: rows)
+    let query = places?.q ?? activations.query.first(rows)
+    let key = places?.k ?? activations.key.first(rows)
+    let value = places?.v ?? activations.value.first(rows)
     device.rotate(
       queryKeyValue, cosines: activations.cosines.first(rows), sines: activations.sines.first(rows),
       qNorm: layer.queryNorm, kNorm: layer.keyNorm, epsilon: epsilon, headDim: configuration.headDim, q: query, k: key,

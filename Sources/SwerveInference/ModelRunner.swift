@@ -33,11 +33,13 @@ package final class ModelRunner {
   ///   - lower: places below it, of the runner's layout.
   ///   - links: of rank 0 to its neighbours, where the configuration's shape is that of one of several ranks.
   ///   - coordinator: rank 0's way to all of them.
+  ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), links: RankLinks = RankLinks(), coordinator: RankCoordinator? = nil,
+    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
+    coordinator: RankCoordinator? = nil,
     progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let model = configuration.model
@@ -59,7 +61,8 @@ package final class ModelRunner {
         tileRows: tileRows)
     }
     shard = try ModelShard(
-      configuration, files: files, device: device, blockCount: blockCount, lower: lower, links: links,
+      configuration, files: files, device: device, blockCount: blockCount, lower: lower, attention: remote,
+      links: links,
       progress: progress)
     rows.reserveCapacity(tileRows)
     tasks.reserveCapacity(tileRows)

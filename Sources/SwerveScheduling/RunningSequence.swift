@@ -25,6 +25,8 @@ package struct RunningSequence: Sendable {
   var isStreamed = false
   /// How often a block of it was missing.
   var recoveries: Int32 = 0
+  /// Output tokens there were then.
+  var recoveredTokens: Int32 = 0
   /// Hash of the last sealed block, or the salt's.
   var chainHash = BlockHash(low: 0, high: 0)
   /// Output tokens after which the sequence ends.

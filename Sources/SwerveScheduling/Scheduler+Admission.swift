@@ -71,11 +71,13 @@ extension Scheduler {
     let known = group.prompt.count + output.count
     if let beams = group.beams, freeSlots.count < Int(beams.width) { return false }
     let (needed, free) = blocksToAdmit(entry)
+    let bank = banks.chosen
+    guard mayAdmit(entry, to: bank) else { return false }
     var taken = free
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
     // What can never be on the device as a whole takes blocks as it is computed.
     let isStreamed = exceedsDevice(known)
-    while !isStreamed && pool.freeCount - taken < reserve {
+    while !isStreamed && pool.freeCount(in: bank) - taken < reserve {
       // What never fits the device makes room for what does.
       guard moveOne(ofLargeOnly: true, in: &plan) else { return false }
       taken = needed + hits.count { pool.referenceCount(of: $0) == 0 }
@@ -85,7 +87,7 @@ extension Scheduler {
     // blocks that can be loaded are worth more than the beginning of one.
     let start =
       group.beams != nil || isForkHit || isStreamed || loadable > 0
-      ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount - taken - reserve)
+      ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount(in: bank) - taken - reserve)
     var cached = hitTokens + (start?.tokens ?? 0)
     let loads = min(loadable, budget - 1)
     if !configuration.enableChunkedPrefill && known - cached - loads * configuration.blockSize > budget - loads {
@@ -93,6 +95,7 @@ extension Scheduler {
     }
 
     var granted = 0
+    settle(entry.group, in: bank, slot)
     if isStreamed {
       granted = takeFirstBlocks(slot, known: known, limit: chunk(budget), in: &plan)
       if granted == 0 { return false }
@@ -176,6 +179,7 @@ extension Scheduler {
       sequence.cachedTokens = kept.cachedTokens
       sequence.preemptions = kept.preemptions
       sequence.recoveries = kept.recoveries
+      sequence.recoveredTokens = kept.recoveredTokens
       sequence.isAnnounced = kept.isAnnounced
       sequence.paidTokens = kept.paidTokens
       sequence.hasReadLossy = kept.hasReadLossy
@@ -230,12 +234,19 @@ extension Scheduler {
   /// Looks for what an entry need not compute: `hitTokens` of its known tokens, in the blocks `hits`, whose last one has
   /// the hash `hitHash`, and, where those do not hold all of them, at the beginning of the block `partialHit`. They come
   /// from another choice of its request or, where it reads that, from the cache. Answers how many tokens are known.
+  ///
+  /// With several banks these are blocks of one of them, `banks.chosen`.
   mutating func findPrefix(of entry: RequestQueue.Entry) -> Int {
+    pool.bankCount == 1 ? findPrefix(of: entry, in: 0) : findPrefixInBanks(of: entry)
+  }
+
+  mutating func findPrefix(of entry: RequestQueue.Entry, in bank: Int) -> Int {
     let group = groups[entry.group]
+    banks.chosen = bank
     let output = entry.preempted?.generated ?? []
     let known = group.prompt.count + output.count
     hits.removeAll(keepingCapacity: true)
-    hitHash = group.saltHash
+    hitHash = chainStart(of: group)
     partialHit = nil
     isForkHit = false
     let sibling = forkSource(of: entry)

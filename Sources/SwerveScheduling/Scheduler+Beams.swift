@@ -27,7 +27,7 @@ extension Scheduler {
     let output = min(request.sampling.params.maxTokens ?? 1, configuration.maxModelLength - prompt)
     if output > longestBeams(width, promptTokens: prompt) {
       throw .exceedsPool(
-        blocks: blocks(ofBeams: width, promptTokens: prompt, output), available: configuration.blockCount,
+        blocks: blocks(ofBeams: width, promptTokens: prompt, output), available: configuration.bankBlocks,
         blockSize: configuration.blockSize)
     }
   }
@@ -38,7 +38,7 @@ extension Scheduler {
     var high = max(configuration.maxModelLength - promptTokens, 0)
     while low < high {
       let middle = (low + high + 1) / 2
-      if blocks(ofBeams: width, promptTokens: promptTokens, middle) <= configuration.blockCount {
+      if blocks(ofBeams: width, promptTokens: promptTokens, middle) <= configuration.bankBlocks {
         low = middle
       } else {
         high = middle - 1
@@ -90,7 +90,7 @@ extension Scheduler {
     sequence.lastToken = output.last ?? sequence.lastToken
     sequence.computedTokens = 0
     sequence.sealedBlocks = 0
-    sequence.chainHash = groups[sequence.group].saltHash
+    sequence.chainHash = chainStart(of: groups[sequence.group])
     running[Int(slot.rawValue)] = sequence
     generated[Int(slot.rawValue)] = output
     let sharedBlocks = shared / configuration.blockSize
@@ -143,7 +143,7 @@ extension Scheduler {
     for slot in beams.members {
       while !takeWritableBlock(of: slot, into: &plan) {
         if moveOne(in: &plan) { continue }
-        let victim = order[order.count - 1]
+        let victim = lastInBank(of: slot)
         let isOwn = running[Int(victim.rawValue)].group == group
         preempt(victim)
         preemptedAny = true
@@ -181,6 +181,8 @@ extension Scheduler {
     var kept = RequestQueue.Preempted(
       generated: outputs[0], cachedTokens: sequence.cachedTokens, preemptions: sequence.preemptions + 1,
       isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens)
+    kept.recoveries = sequence.recoveries
+    kept.recoveredTokens = sequence.recoveredTokens
     kept.beams = outputs
     kept.sharedBlocks = (sequence.promptTokens + Int32(common)) / Int32(configuration.blockSize)
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: group, preempted: kept))

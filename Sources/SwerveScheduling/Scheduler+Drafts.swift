@@ -37,7 +37,7 @@ extension Scheduler {
     var count = drafts?.draftLength(slot, limit: limit, threshold: allowance.threshold) ?? 0
     let known = Int(sequence.knownTokens)
     while count > 0 && tables.count(slot) < configuration.blocks(for: known + count) {
-      if pool.freeCount > order.count + configuration.watermarkBlocks && appendBlock(to: slot) { continue }
+      if freeBlocks(for: slot) > order.count + configuration.watermarkBlocks && appendBlock(to: slot) { continue }
       count = tables.count(slot) * configuration.blockSize - known
     }
     guard count > 0 else { return 0 }

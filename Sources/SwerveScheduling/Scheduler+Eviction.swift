@@ -5,8 +5,8 @@ import SwerveCore
 extension Scheduler {
   /// A fresh block with one holder, and forgets what was cached in it: one that nobody wants back first, then the one that
   /// the policy gives up. nil when none is free. O(1), or O(log blocks) where costs decide.
-  mutating func takeBlock() -> BlockID? {
-    guard let first = pool.freeBlock(after: nil) else { return nil }
+  mutating func takeBlock(in bank: Int) -> BlockID? {
+    guard let first = pool.freeBlock(after: nil, in: bank) else { return nil }
     let block = cache.contains(first) ? cheapestBlock() ?? first : first
     pool.take(block)
     forget(block)
@@ -62,13 +62,7 @@ extension Scheduler {
   /// Forgets all cached prefixes that no running sequence holds. Answers whether none is left. O(free blocks)
   @discardableResult
   package mutating func resetPrefixCache() -> Bool {
-    var block = pool.freeBlock(after: nil)
-    while let free = block {
-      cache.remove(free)
-      pool.discard(free)
-      evictions?.forget(free)
-      block = pool.freeBlock(after: free)
-    }
+    for bank in 0..<pool.bankCount { forgetCached(in: bank) }
     return cache.count == 0
   }
 }

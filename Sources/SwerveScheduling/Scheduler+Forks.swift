@@ -14,7 +14,7 @@ extension Scheduler {
     }
     let shared = tables[slot, position]
     if pool.referenceCount(of: shared) == 1 { return true }
-    guard let own = takeBlock() else { return false }
+    guard let own = takeBlock(in: bank(of: slot)) else { return false }
     running[Int(slot.rawValue)].awaitsCopy = true
     plan.copies.append(BlockCopy(from: shared, to: own))
     tables[slot, position] = own
@@ -37,7 +37,7 @@ extension Scheduler {
     while groups[group].nextChoice < groups[group].choices, let slot = freeSlots.last, mayGrow(lane) {
       let entry = waiting[place]
       guard entry.group == group, entry.preempted == nil, mayHold(entry),
-        pool.freeCount > configuration.watermarkBlocks + writers
+        freeBlocks(for: leader) > configuration.watermarkBlocks + writers
       else { return }
       ride(entry, at: place, slot, behind: leader, into: &plan)
       writers += 1
@@ -104,7 +104,7 @@ extension Scheduler {
     hitTokens = tokens
     isForkHit = true
     partialHit = tokens % configuration.blockSize == 0 ? nil : tables[sibling, full]
-    hitHash = group.saltHash
+    hitHash = chainStart(of: group)
     if !configuration.enablePrefixCaching { return }
     for block in 0..<full {
       copyBlock(block, prompt: group.prompt, output: [])

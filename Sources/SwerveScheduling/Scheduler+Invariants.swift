@@ -13,7 +13,7 @@ extension Scheduler {
     let held =
       pool.violation() ?? lower.violation() ?? cache.violation() ?? slotViolation() ?? blockViolation()
       ?? sequenceViolation()
-    let kept = held ?? evictionViolation() ?? heapViolation() ?? heldViolation()
+    let kept = held ?? bankViolation() ?? evictionViolation() ?? heapViolation() ?? heldViolation()
     let found = kept ?? queueViolation() ?? groupViolation() ?? tierViolation()
     if let found { throw InvariantViolation(description: found) }
   }
@@ -157,11 +157,13 @@ extension Scheduler {
   private func evictionViolation() -> String? {
     var places = [Int?](repeating: nil, count: pool.blockCount)
     var place = 0
-    var block = pool.freeBlock(after: nil)
-    while let free = block {
-      places[Int(free.rawValue)] = place
-      place += 1
-      block = pool.freeBlock(after: free)
+    for bank in 0..<pool.bankCount {
+      var block = pool.freeBlock(after: nil, in: bank)
+      while let free = block {
+        places[Int(free.rawValue)] = place
+        place += 1
+        block = pool.freeBlock(after: free)
+      }
     }
     for index in 0..<pool.blockCount where cache.contains(BlockID(index)) {
       guard let parent = cache.parent(of: BlockID(index)) else { continue }

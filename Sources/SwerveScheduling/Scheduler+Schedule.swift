@@ -52,14 +52,15 @@ extension Scheduler {
       let index = Int(slot.rawValue)
       let isForking = running[index].isForking
       if isForking && running[index].isBeam {
-        if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { break }
+        // What comes next stands in the place of those that had to go.
+        if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { continue }
       } else if running[index].remainingTokens == 1 && !isParked(slot) {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
         while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
           if isForking ? moveOne(in: &plan) : grow(slot, in: &plan) { continue }
-          // The victim is the last in order: this sequence, or one that has no place in the plan yet.
-          let victim = order[order.count - 1]
+          // The victim is the last in order of the bank: this sequence, or one that has no place in the plan yet.
+          let victim = lastInBank(of: slot)
           preempt(victim)
           preemptedAny = true
           if victim == slot {
@@ -67,7 +68,7 @@ extension Scheduler {
             break
           }
         }
-        if isPreempted { break }
+        if isPreempted { continue }
         append(slot, rows: 1, to: &plan)
         budget -= 1
         // Behind a prompt's last token stand choices that sample the same row.
@@ -82,7 +83,7 @@ extension Scheduler {
 
   /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
   mutating func appendBlock(to slot: SlotID) -> Bool {
-    guard let block = takeBlock() else { return false }
+    guard let block = takeBlock(in: bank(of: slot)) else { return false }
     tables.append(block, to: slot)
     return true
   }
@@ -123,10 +124,11 @@ extension Scheduler {
     if sequence.isBeam { return preemptBeams(sequence.group) }
     let isSwapped = swapsOut(slot)
     if isSwapped { swapOut(slot) }
-    let kept = RequestQueue.Preempted(
+    var kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
       preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,
       recoveries: sequence.recoveries, isSwapped: isSwapped, hasReadLossy: sequence.hasReadLossy)
+    kept.recoveredTokens = sequence.recoveredTokens
     // In this order: a lane without anything waiting or running may be forgotten.
     waiting.insert(RequestQueue.Entry(key: sequence.key, group: sequence.group, preempted: kept))
     release(slot)

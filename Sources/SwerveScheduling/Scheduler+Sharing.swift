@@ -49,21 +49,26 @@ extension Scheduler {
   mutating func relieveTenants(_ plan: inout StepPlan) -> Bool {
     guard waiting.sharing == .tenants else { return false }
     var preemptedAny = false
-    while hasLowerPlaces && growth() > pool.freeCount && moveOne(in: &plan) {}
-    while hasCompany && growth() > pool.freeCount {
-      var victim = order[order.count - 1]
-      for slot in order.dropLast().reversed() where served(slot) > served(victim) { victim = slot }
-      preempt(victim)
-      preemptedAny = true
+    while hasLowerPlaces && growth(in: 0) > pool.freeCount && moveOne(in: &plan) {}
+    for bank in 0..<pool.bankCount {
+      while hasCompany(in: bank) && growth(in: bank) > pool.freeCount(in: bank) {
+        guard var victim = order.last(where: { self.bank(of: $0) == bank }) else { break }
+        for slot in order.reversed() where self.bank(of: slot) == bank && served(slot) > served(victim) {
+          victim = slot
+        }
+        preempt(victim)
+        preemptedAny = true
+      }
     }
     return preemptedAny
   }
 
   /// Whether something can be sent back and something is left. A beam search goes as a whole.
-  private var hasCompany: Bool {
-    guard let first = order.first else { return false }
+  private func hasCompany(in bank: Int) -> Bool {
+    guard let first = order.first(where: { self.bank(of: $0) == bank }) else { return false }
     let sequence = running[Int(first.rawValue)]
-    return order.count > (sequence.isBeam ? Int(groups[sequence.group].running) : 1)
+    let alone = sequence.isBeam ? Int(groups[sequence.group].running) : 1
+    return (pool.bankCount == 1 ? order.count : order.count { self.bank(of: $0) == bank }) > alone
   }
 
   private func served(_ slot: SlotID) -> UInt64 {
@@ -84,13 +89,17 @@ extension Scheduler {
     {
       return
     }
-    let needed = blocksToAdmit(entry).taken + configuration.watermarkBlocks + growth()
-    var missing = needed - pool.freeCount
+    let taken = blocksToAdmit(entry).taken
+    let bank = banks.chosen
+    let needed = taken + configuration.watermarkBlocks + growth(in: bank)
+    var missing = needed - pool.freeCount(in: bank)
     var missingSlots = Int(groups[entry.group].beams?.width ?? 1) - freeSlots.count
-    if missing <= 0 && missingSlots <= 0 { return }
-    var victims = 0
+    if missing <= 0 && missingSlots <= 0 || !mayAdmit(entry, to: bank) { return }
+    var victims: [SlotID] = []
     for slot in order.reversed() {
       if missingSlots <= 0 && missing <= 0 { break }
+      // One of another bank makes room for nobody here.
+      if missing > 0 && self.bank(of: slot) != bank { continue }
       let victim = running[Int(slot.rawValue)].key
       guard victim.rank > entry.key.rank, waiting.isWithinLead(lane, of: victim.lane) else { return }
       // Blocks that the newcomer will hold itself do not become room.
@@ -102,18 +111,18 @@ extension Scheduler {
         missing -= 1
       }
       missingSlots -= 1
-      victims += 1
+      victims.append(slot)
     }
     if missing > 0 || missingSlots > 0 { return }
-    let left = order.count - victims
-    while order.count > left { preempt(order[order.count - 1]) }
+    // Of a beam search all go with the first.
+    for slot in victims where running[Int(slot.rawValue)].isActive { preempt(slot) }
     preferredLane = lane
   }
 
-  /// Blocks that running sequences take in this step.
-  private func growth() -> Int {
+  /// Blocks that the bank's running sequences take in this step.
+  private func growth(in bank: Int) -> Int {
     var blocks = 0
-    for slot in order {
+    for slot in order where self.bank(of: slot) == bank {
       let sequence = running[Int(slot.rawValue)]
       guard sequence.remainingTokens == 1 else { continue }
       let needed = configuration.blocks(for: Int(sequence.knownTokens))

@@ -25,6 +25,8 @@ package struct Scheduler: ~Copyable {
 
   // The block manager. Others may look; a change from outside is a fault that `checkInvariants` finds.
   package var pool: BlockPool
+  /// Which parts of the pool take sequences.
+  package var banks: Banks
   package var lower: LowerPool
   package var tables: BlockTables
   package var cache: PrefixCache
@@ -95,7 +97,8 @@ package struct Scheduler: ~Copyable {
     self.configuration = configuration
     self.policy = policy
     let slots = configuration.maxSequences
-    pool = BlockPool(blockCount: configuration.blockCount)
+    pool = BlockPool(blockCount: configuration.blockCount, banks: configuration.bankCount)
+    banks = Banks(count: configuration.bankCount, open: configuration.openBanks ?? configuration.bankCount)
     lower = LowerPool(ranges: configuration.ranges)
     tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
     cache = PrefixCache(
@@ -256,7 +259,7 @@ package struct Scheduler: ~Copyable {
     snapshot.runningRequests = runningRequests
     snapshot.waitingRequests = groups.count - runningRequests
     snapshot.oldestArrival = arrivals.oldest
-    snapshot.blocksTotal = pool.blockCount
+    snapshot.blocksTotal = pool.blockCount - banks.closedCount * pool.bankBlocks
     snapshot.blocksUsed = pool.usedCount
     snapshot.blocksCached = pool.keptCount
     snapshot.runningSequences = order.count

@@ -11,6 +11,10 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var blockSize: Int
   /// Blocks of the pool. ≥ 1
   package var blockCount: Int
+  /// Parts that the pool is cut into, equally large: the blocks of a request lie in one of them. ≥ 1, divides `blockCount`.
+  package var bankCount = 1
+  /// How many of the banks, the first ones, hold blocks from the start; nil = all. Others are opened later.
+  package var openBanks: Int?
   /// Places for blocks of running sequences in host memory, which are read where they lie.
   package var hostBlockCount = 0
   /// Places in the overflow store, for sequences that do not fit the device.
@@ -72,6 +76,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
       found.append("The scheduler's \(name) must be between 1 and \(limit), not \(value).")
     }
     guard found.isEmpty else { return found }
+    found += bankProblems()
+    guard found.isEmpty else { return found }
     if maxSequences * maxBlocksPerSequence > 1 << 28 {
       found.append(
         "\(maxSequences) sequences of \(maxBlocksPerSequence) blocks need more block table entries than the "
@@ -116,7 +122,7 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole, and so
   /// must what several choices of a request share.
   package func sequenceBlocks(choices: Int = 1) -> Int {
-    enableChunkedPrefill && choices == 1 ? ranges.count : blockCount
+    enableChunkedPrefill && choices == 1 ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
   }
 
   /// Most prompt + output tokens of one sequence: the model's length, or what all places hold. The last output token is
@@ -131,5 +137,5 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var maxBlocksPerSequence: Int { min(sequenceBlocks(), blocks(for: maxModelLength)) }
 
   /// Blocks that an admission leaves free.
-  package var watermarkBlocks: Int { Int((watermark * Double(blockCount)).rounded(.up)) }
+  package var watermarkBlocks: Int { Int((watermark * Double(bankBlocks)).rounded(.up)) }
 }

@@ -23,6 +23,8 @@ struct SequenceGroup {
   var running: Int32 = 0
   /// Prompt tokens that the first choice found in the prefix cache.
   var cachedTokens: Int32 = 0
+  /// The bank of all its blocks, while any choice runs.
+  var bank: Int32 = 0
   /// The hypotheses, where the request is a beam search; it is one choice of one or more sequences.
   var beams: BeamGroup?
 }

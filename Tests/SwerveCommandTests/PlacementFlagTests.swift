@@ -28,7 +28,7 @@ import Testing
     #expect(
       problems(["--placement", "gathered", "--gather-source", "peers"]).contains { $0.contains("not supported yet") })
     #expect(problems(["--placement", "gathered", "--gather-depth", "0"]).contains { $0.contains("between 1 and 64") })
-    #expect(problems(["--placement", "elsewhere"]).contains { $0.contains("use auto, unified, gathered") })
+    #expect(problems(["--placement", "elsewhere"]).contains { $0.contains("use auto, unified, separated, gathered") })
     #expect(problems(["--placement", "/no/such/plan.json"]).contains { $0.contains("/no/such/plan.json") })
     let path = NSTemporaryDirectory() + "swerve-plan-\(UUID().uuidString).json"
     defer { try? FileManager.default.removeItem(atPath: path) }

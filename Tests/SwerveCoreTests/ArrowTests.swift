@@ -16,13 +16,14 @@ import Testing
     "SwerveSimulation": ["SwerveCore", "SwerveScheduling", "SwervePlacement"],
     "SwerveEngine": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
-      "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveTransfer", "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
     ],
     "SwerveAccess": [
       "SwerveCore", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Metrics", "CoreMetrics", "Logging", "NIOCore",
       "NIOHTTP1", "NIOHTTPTypes", "NIOPosix", "NIOConcurrencyHelpers", "Crypto", "ServiceLifecycle",
     ],
     "SwerveTiers": ["SwerveCore", "Crypto", "CSwervePlatform"],
+    "SwerveTransfer": ["SwerveCore", "CSwervePlatform"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
@@ -33,7 +34,7 @@ import Testing
       "UnixSignals",
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
-    "TierTestSupport": ["SwerveTiers"],
+    "TierTestSupport": ["SwerveTiers"], "data-worker-test-support": ["SwerveEngine"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "scale-benchmark": ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"],
     "gather-benchmark": ["SwerveEngine", "SwerveHardware", "SwerveCore"],

@@ -51,6 +51,8 @@ import Testing
     #expect(totals.parked > 50)
     #expect(totals.searches > 1_000 && totals.searchesEnded > 500)
     #expect(totals.copies > 2_000)
+    #expect(totals.lostBanks > 1_000 && totals.lostInStep > 200 && totals.drainedBanks > 200)
+    #expect(totals.recalled > 100)
   }
 }
 
@@ -59,6 +61,8 @@ private struct Totals {
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
   var movedToHost = 0, movedToStore = 0, storeReads = 0, recoveries = 0, parked = 0
   var searches = 0, searchesEnded = 0, copies = 0
+  /// Banks that lost their content, in a step and at all; those that were emptied first; sequences that had to move.
+  var lostBanks = 0, lostInStep = 0, drainedBanks = 0, recalled = 0
 }
 
 /// One configuration and one history.
@@ -79,6 +83,8 @@ private final class Episode {
   }
 
   var generator: SeededGenerator
+  /// A bank whose worker broke in the step under way.
+  var broken: Int?
   let harness: Harness
   let numbers: SchedulerConfiguration
   /// Whether requests are served in the order they came, so that each one's end can be foretold.
@@ -103,13 +109,19 @@ private final class Episode {
       numbers.overflowBlockCount = generator.chance(70) ? Int.random(in: 1...40, using: &generator) : 0
       numbers.storeBlocksPerStep = generator.chance(50) ? Int.random(in: 1...12, using: &generator) : nil
     }
+    let isBanked = numbers.ranges.count == numbers.blockCount && generator.chance(50)
+    if isBanked {
+      numbers.bankCount = Int.random(in: 2...4, using: &generator)
+      numbers.blockCount = numbers.bankCount * Int.random(in: 1...16, using: &generator)
+      numbers.openBanks = Int.random(in: 1...numbers.bankCount, using: &generator)
+    }
     numbers.enablePrefixCaching = generator.chance(80)
     numbers.enableChunkedPrefill = generator.chance(75)
     numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
     numbers.watermark = generator.chance(30) ? Double.random(in: 0..<0.5, using: &generator) : 0
     if generator.chance(25) { numbers.blockHashBits = Int.random(in: 1...6, using: &generator) }
     numbers.groupsLengths = generator.chance(15)
-    numbers.evictsByCost = generator.chance(50)
+    numbers.evictsByCost = !isBanked && generator.chance(50)
     numbers.attentionCostTokens = Int.random(in: 1...100, using: &generator)
     numbers.adaptsLongPrefill = generator.chance(40)
     numbers.queueTimeout = generator.chance(15) ? UInt64.random(in: 5...200, using: &generator) : nil
@@ -117,7 +129,7 @@ private final class Episode {
     let policy = generator.chance(50) ? FirstComeFirstServed() : policies.randomElement(using: &generator)!
     isOrdered =
       policy is FirstComeFirstServed && !numbers.groupsLengths && !numbers.adaptsLongPrefill
-      && numbers.ranges.count == numbers.blockCount
+      && numbers.ranges.count == numbers.blockCount && numbers.bankCount == 1
     for _ in 0..<Int.random(in: 0...4, using: &generator) {
       var rule = ServiceRule()
       rule.weight = Double.random(in: 0.1...8, using: &generator)
@@ -159,6 +171,7 @@ private final class Episode {
       default: try step(&totals)
       }
     }
+    openAllBanks()
     let bound = steps + costOfAll() * 2
     while harness.hasWork {
       if steps > bound { throw RunnerFault(description: "the drain takes more than \(bound) steps") }
@@ -280,6 +293,7 @@ private final class Episode {
       let first = numbers.ranges.firstOverflow
       harness.runner.lost.insert(BlockID(Int.random(in: first..<numbers.ranges.count, using: &generator)))
     }
+    if faults && numbers.bankCount > 1 && generator.chance(6) { try changeBank(&totals) }
     defer { totals.parked += harness.statistics.overflow.parkedSequences }
     if faults && generator.chance(0.3) {
       totals.failedSteps += 1
@@ -291,6 +305,7 @@ private final class Episode {
     } else {
       try harness.step {
         if !faults { return }
+        if numbers.bankCount > 1 && generator.chance(2) { loseBankInStep(&totals) }
         if generator.chance(2) { cancelAny() }
         if generator.chance(2) { finishAny() }
         if generator.chance(2) { try add(&totals) }
@@ -302,6 +317,7 @@ private final class Episode {
         }
       }
     }
+    closeBroken(&totals)
     for request in harness.expired where live.removeValue(forKey: request.rawValue) != nil { totals.expired += 1 }
     harness.expired = []
     for id in harness.endedSearches where live.removeValue(forKey: id) != nil { totals.searchesEnded += 1 }
@@ -360,5 +376,61 @@ private final class Episode {
     if !harness.runner.slots.isEmpty { throw RunnerFault(description: "slots are left in the runner") }
     if !harness.resetPrefixCache() { throw RunnerFault(description: "the prefix cache keeps blocks") }
     try harness.check()
+  }
+}
+
+// Banks come and go as the workers behind them do.
+extension Episode {
+  fileprivate var openBanks: [Int] { (0..<numbers.bankCount).filter { harness.scheduler.isOpen($0) } }
+
+  /// Some bank loses its content, takes no more, or has memory again; one stays open.
+  fileprivate func changeBank(_ totals: inout Totals) throws {
+    let bank = Int.random(in: 0..<numbers.bankCount, using: &generator)
+    switch harness.scheduler.banks.states[bank] {
+    case .closed:
+      harness.scheduler.open(bank: bank)
+    case .draining:
+      if harness.scheduler.sequenceCount(in: bank) == 0 { totals.drainedBanks += 1 }
+      close(bank, &totals)
+    case .open:
+      guard openBanks.count > 1 else { return }
+      if generator.chance(50) { harness.scheduler.drain(bank: bank) } else { close(bank, &totals) }
+    }
+    try harness.check()
+  }
+
+  fileprivate func close(_ bank: Int, _ totals: inout Totals) {
+    totals.recalled += harness.scheduler.close(bank: bank)
+    totals.lostBanks += 1
+    harness.runner.forget(bank: bank)
+  }
+
+  /// A worker breaks while it computes: nothing of the step counts for its sequences.
+  fileprivate func loseBankInStep(_ totals: inout Totals) {
+    guard openBanks.count > 1, let bank = openBanks.randomElement(using: &generator) else { return }
+    let size = numbers.bankBlocks
+    let first = Int32(bank * size)
+    for (index, step) in harness.plan.sequences.enumerated() where step.blockCount > 0 {
+      guard (first..<first + Int32(size)).contains(harness.plan.blocks[Int(step.firstBlock)].rawValue) else { continue }
+      harness.result.samples.removeAll { $0.sequenceIndex == Int32(index) }
+      if !harness.result.incomplete.contains(Int32(index)) { harness.result.incomplete.append(Int32(index)) }
+    }
+    harness.result.incomplete.sort()
+    broken = bank
+    totals.lostInStep += 1
+  }
+
+  fileprivate func closeBroken(_ totals: inout Totals) {
+    guard let bank = broken else { return }
+    broken = nil
+    close(bank, &totals)
+  }
+
+  fileprivate func openAllBanks() {
+    for bank in 0..<numbers.bankCount where !harness.scheduler.isOpen(bank) {
+      harness.scheduler.close(bank: bank)
+      harness.runner.forget(bank: bank)
+      harness.scheduler.open(bank: bank)
+    }
   }
 }

@@ -42,6 +42,58 @@ void swerve_pages_free(void *pages, size_t bytes);
  * where that one is full. False where the system refuses; nothing is lost but speed. */
 bool swerve_pages_prefer_node(void *start, size_t bytes, int node);
 
+/* ---- memory of two processes ---------------------------------------------------------------------------------- */
+
+/* A file of memory with so many zeroed bytes that nobody can resize, readable and writable by its owner alone: a
+ * descriptor, or errno's number negated. */
+int swerve_shared_create(const char *name, size_t bytes);
+
+/* Bytes of such a file, or errno's number negated: -EPERM for one that could be resized. */
+int64_t swerve_shared_size(int file);
+
+/* The first bytes of the file, shared with all that map it; of no file (-1): zeroed memory of this process. NULL without. */
+void *swerve_shared_map(int file, size_t bytes);
+void swerve_shared_unmap(void *pages, size_t bytes);
+
+/* Words of such memory, in one order that all processes see. */
+static inline uint32_t swerve_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
+static inline void swerve_word_store(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
+static inline uint64_t swerve_long_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+static inline void swerve_long_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
+
+/* Looks at a word for a time at most: whether it is another than `seen`. */
+bool swerve_word_spin(const uint32_t *word, uint32_t seen, uint64_t spin_ns);
+/* Sleeps while a word is `seen`, until it is woken; false when the time is over. May wake for nothing. */
+bool swerve_word_sleep(const uint32_t *word, uint32_t seen, uint64_t timeout_ns);
+/* Wakes who sleeps on a word. */
+void swerve_word_wake(uint32_t *word);
+
+/* Nanoseconds of a clock that only goes forward. */
+uint64_t swerve_monotonic_ns(void);
+
+/* ---- worker processes ------------------------------------------------------------------------------------------ */
+
+/* Two connected ends for whole messages, closed when a process executes another program. 0, or errno's number. */
+int swerve_socket_pair(int ends[2]);
+/* Sends one message without waiting. 0, or errno's number. */
+int swerve_socket_send(int socket, const void *bytes, size_t count);
+/* The next message's length, 0 when the other end is closed, or errno's number negated: -EAGAIN when none came in time. */
+int swerve_socket_receive(int socket, void *bytes, size_t capacity, int timeout_ms);
+/* Whether the other end was closed, by its process's end at the latest. */
+bool swerve_socket_ended(int socket);
+
+/* Starts a program in a process group of its own, with `memory` as its descriptor 3 and `control` as 4. Its number, or
+ * errno's negated. */
+int swerve_process_start(const char *path, char *const *arguments, int memory, int control);
+/* In the started process: ends with the thread that started it, and closes every descriptor above those two. False when
+ * `parent` (0 = any) is not who started it any more. */
+bool swerve_process_enter(int parent);
+/* Whether a started process ended; then its number is free. */
+bool swerve_process_ended(int process);
+/* Ends a started process at once, whatever it does. */
+void swerve_process_kill(int process);
+int swerve_process_id(void);
+
 /* ---- files ---------------------------------------------------------------------------------------------------- */
 
 /* Opens a file for reads past the page cache: of whole pages, to memory at whole pages. -1 where the file system has
@@ -80,6 +132,9 @@ int swerve_pool_threads(const swerve_pool *pool);
 /* The first of `units` that belong to a node, which has those up to the next one's first: in proportion to its workers.
  * A worker takes its own node's units first and then what others have left. `node` may be the number of nodes. */
 size_t swerve_pool_node_begin(const swerve_pool *pool, size_t units, int node);
+
+/* Sends idle workers to sleep at once, until the next run: whoever waits for another process leaves it the cores. */
+void swerve_pool_rest(swerve_pool *pool);
 
 /* Whether idle workers spin now, as the last look at the machine decided. */
 bool swerve_pool_spins(const swerve_pool *pool);

@@ -2,28 +2,18 @@ import SwerveCore
 
 /// What each worker holds and does: memory by kind, KV blocks by tier, sequences by state. `swerve top` shows them.
 ///
-/// One worker exists, `g0.0`, with both roles. Series for what does not exist (lower tiers, links) are left out, so that views
-/// show no rows for it.
+/// `g0.0` has the parameters, and keys and values too where there are no data workers; those are `DataMetrics`. Series for
+/// what does not exist (lower tiers, links) are left out, so that views show no rows for it.
 struct WorkerMetrics: Sendable {
   private let registry: PrometheusRegistry
-  private let parameters, kv, scratch: GaugeMetric
   private let used, cached, free, blockBytes: GaugeMetric
   private let running, parked, waiting, recovering: GaugeMetric
   private let bytesRead, stepSeconds: CounterMetric
 
   static let worker = [("worker", "g0.0")]
-  private static let role = worker + [("role", "unified")]
 
   init(registry: PrometheusRegistry) {
     self.registry = registry
-    func memory(_ kind: String) -> GaugeMetric {
-      registry.gauge(
-        "swerve_worker_memory_bytes", help: "Bytes that a worker holds, by what they are for.",
-        labels: Self.role + [("kind", kind)])
-    }
-    parameters = memory("parameters")
-    kv = memory("kv")
-    scratch = memory("scratch")
     used = registry.blocks(on: "device", state: "used")
     cached = registry.blocks(on: "device", state: "cached")
     free = registry.blocks(on: "device", state: "free")
@@ -44,28 +34,38 @@ struct WorkerMetrics: Sendable {
   }
 
   func update(from snapshot: EngineStatistics) {
-    parameters.set(Int64(snapshot.weightBytes))
-    kv.set(Int64(snapshot.kvBytes))
-    scratch.set(Int64(snapshot.scratchBytes))
-    used.set(Int64(snapshot.blocksUsed))
-    cached.set(Int64(snapshot.blocksCached))
-    free.set(Int64(snapshot.blocksTotal - snapshot.blocksUsed - snapshot.blocksCached))
+    let isUnified = snapshot.data.workers.isEmpty
+    let role = Self.worker + [("role", isUnified ? "unified" : "parameter")]
+    registry.memory(role, "parameters").set(Int64(snapshot.weightBytes))
+    registry.memory(role, "kv").set(Int64(isUnified ? snapshot.kvBytes : 0))
+    registry.memory(role, "scratch").set(Int64(snapshot.scratchBytes))
+    // Data workers report their own.
+    used.set(Int64(isUnified ? snapshot.blocksUsed : 0))
+    cached.set(Int64(isUnified ? snapshot.blocksCached : 0))
+    free.set(Int64(isUnified ? snapshot.blocksTotal - snapshot.blocksUsed - snapshot.blocksCached : 0))
     blockBytes.set(Int64(snapshot.kvBytes / max(snapshot.blocksTotal, 1)))
+    DataMetrics(registry: registry).update(from: snapshot)
     running.set(Int64(snapshot.runningSequences))
     parked.set(Int64(snapshot.overflow.parkedSequences))
     waiting.set(Int64(snapshot.waitingSequences))
     bytesRead.set(total: Double(snapshot.kvReadBytes))
-    stepSeconds.set(total: snapshot.stepSeconds)
+    stepSeconds.set(total: max(snapshot.stepSeconds - snapshot.data.workers.reduce(0) { $0 + $1.waitSeconds }, 0))
     if snapshot.device.isEmpty { return }
     registry.gauge(
       "swerve_worker_info", help: "Always 1; the labels say where a worker runs.",
-      labels: Self.role + [("device", snapshot.device)]
+      labels: role + [("device", snapshot.device)]
     ).set(1.0)
   }
 }
 
-/// Families that have a series for each tier.
+/// Families that have a series for each tier, or worker.
 extension PrometheusRegistry {
+  func memory(_ role: [(String, String)], _ kind: String) -> GaugeMetric {
+    gauge(
+      "swerve_worker_memory_bytes", help: "Bytes that a worker holds, by what they are for.",
+      labels: role + [("kind", kind)])
+  }
+
   func blocks(on tier: String, state: String) -> GaugeMetric {
     gauge(
       "swerve_kv_blocks",

@@ -33,6 +33,24 @@ enum Operations {
     .json(["success": .bool(await exchange.engine.resetPrefixCache())])
   }
 
+  /// Attaches a data worker: `{"worker": "d2"}` once it takes sequences.
+  @Sendable static func addDataWorker(_ exchange: Exchange) async throws -> Response {
+    .json(["worker": .string(try await exchange.engine.change(.attach))])
+  }
+
+  /// `{"worker": "d1", "timeout": 30}`: the same when its sequences have ended or moved.
+  @Sendable static func drainDataWorker(_ exchange: Exchange) async throws -> Response {
+    let body = try await exchange.json()
+    guard let name = body["worker"]?.string, name.hasPrefix("d"), let worker = Int(name.dropFirst()), worker >= 0 else {
+      throw RequestError.badRequest("worker must name a data worker as in d0.", param: "worker")
+    }
+    let seconds = body["timeout"]?.double ?? 30
+    guard (0...86_400).contains(seconds) else {
+      throw RequestError.badRequest("timeout must be between 0 and 86400 seconds.", param: "timeout")
+    }
+    return .json(["worker": .string(try await exchange.engine.change(.drain(worker: worker, seconds: seconds)))])
+  }
+
   @Sendable static func notOffered(_ exchange: Exchange) async throws -> Response {
     throw RequestError(
       .notImplemented, "This server does not offer this route; it answers chat and text completions.")

@@ -47,6 +47,8 @@ struct Routes: Sendable {
       Route(.get, path: "/load", .inference, Operations.load),
       Route(.get, path: "/metrics", metricsAccess, Operations.metrics),
       Route(.post, path: "/reset_prefix_cache", .admin, Operations.resetPrefixCache),
+      Route(.post, path: "/data_workers/add", .admin, Operations.addDataWorker),
+      Route(.post, path: "/data_workers/drain", .admin, Operations.drainDataWorker),
     ] + unavailable.map { Route(.post, path: $0, .inference, Operations.notOffered) }
   }
 

@@ -5,9 +5,9 @@ enum Subcommands {
   static let all: [any ParsableCommand.Type] = [
     ServeCommand.self, ChatCommand.self, CompleteCommand.self, BenchCommand.self, TokenizeCommand.self,
     DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, PlacementCommand.self, TopCommand.self,
-    CollectEnvCommand.self,
-    RunBatchCommand.self,
+    DataCommand.self, CollectEnvCommand.self, RunBatchCommand.self,
     LaunchCommand.self, QuantizeCommand.self, DoctorCommand.self, TuneCommand.self,
+    DataWorkerCommand.self,
   ]
 
   /// Every word that names one.

@@ -5,8 +5,8 @@ extension Flag {
   static let placement: [Flag] = [
     .string(
       "placement", .parallelism, \.placement.name, default: "unified",
-      "where parameters and request data live: unified, gathered (weights are fetched layer by layer), auto, or the file "
-        + "of a plan"),
+      "where parameters and request data live: unified, separated (keys and values with data workers), gathered "
+        + "(weights are fetched layer by layer), auto, or the file of a plan"),
     .custom(
       "weight-sharding", .words("tp", "zero3"), .parallelism, default: "tp", "zero3 means --placement gathered"
     ) { settings, value in

@@ -71,6 +71,7 @@ package struct Flag: Sendable {
     case quantize = "Quantize"
     case simulation = "Simulation"
     case top = "Top"
+    case data = "Data"
     case placement = "Placement"
     case environment = "Environment"
   }

@@ -25,6 +25,7 @@ package struct Settings: Sendable {
   package var quantize = QuantizeSettings()
   package var simulation = SimulationSettings()
   package var top = TopSettings()
+  package var data = DataSettings()
   package var placement = PlacementSettings()
 
   package init() {}
@@ -39,6 +40,8 @@ package struct PlacementSettings: Sendable {
   package var machine: String?
   package var inputLength = 512
   package var outputLength = 128
+  /// Devices of data workers; nil: not said.
+  package var dataDevices: Int?
 }
 
 /// `--hf-token`, `--download-dir`, `--offline`; environment and defaults are added by `HubSettings.configuration`.
@@ -117,6 +120,16 @@ package struct TopSettings: Sendable {
   package var once = false
   package var apiKey: String?
   package var insecure = false
+}
+
+/// `data`.
+package struct DataSettings: Sendable {
+  package init() {}
+
+  package var url = "http://127.0.0.1:8000"
+  package var apiKey: String?
+  package var insecure = false
+  package var timeout = 30.0
 }
 
 /// `simulate`.

@@ -170,17 +170,18 @@ package struct SettingsParser: Sendable {
 
   /// `--placement` decides which of the flags beside it have a meaning.
   private func applyPlacement(_ settings: inout Settings, given: Set<String>, problems: inout [String]) {
+    settings.applyDataWorkers(given: given, problems: &problems)
     let isGathered = settings.placement.name == "gathered"
     for flag in ["gather-source", "gather-depth"] where given.contains(flag) && !isGathered {
       problems.append("--\(flag) is for --placement gathered, not \(settings.placement.name).")
     }
     switch settings.placement.name {
-    case "unified", "auto": break
+    case "unified", "auto", "separated": break
     case "gathered": settings.engine.gathering = settings.placement.gather
     default:
       problems.append(
-        "--placement \(settings.placement.name) is not supported yet; use auto, unified, gathered or a "
-          + "plan's file.")
+        "--placement \(settings.placement.name) is not supported yet; use auto, unified, separated, gathered "
+          + "or a plan's file.")
     }
   }
 

@@ -7,6 +7,9 @@ package struct TopSnapshot: Sendable, Hashable {
     package var parameterBytes = 0.0
     package var kvBytes = 0.0
     package var stepSeconds = 0.0
+    /// Of an exchange with it, beyond its computing: half take less, 99 of 100 take less. Seconds; nil without a link.
+    package var linkMedian: Double?
+    package var linkHigh: Double?
     /// KV bytes of each tier that it uses: by sequences, and in all.
     package var tiers: [String: TierBytes] = [:]
   }
@@ -86,6 +89,8 @@ package struct TopSnapshot: Sendable, Hashable {
       if place == workers.count {
         workers.append(Worker(name: name, role: sample.labels["role"] ?? ""))
         workers[place].device = page.samples("swerve_worker_info", ["worker": name]).first?.labels["device"] ?? ""
+        workers[place].linkMedian = page.sum("swerve_link_delay_seconds", ["peer": name, "quantile": "0.5"])
+        workers[place].linkHigh = page.sum("swerve_link_delay_seconds", ["peer": name, "quantile": "0.99"])
         workers[place].stepSeconds = page.sum("swerve_step_seconds_total", ["worker": name]) ?? 0
       }
       switch sample.labels["kind"] {

@@ -28,8 +28,10 @@ package struct TopView: Sendable {
   private func workers(_ now: TopSnapshot, _ rates: Rates) -> [[String]] {
     // Below the device only what there is.
     let lower = TopSnapshot.tierOrder.dropFirst().filter { tier in now.workers.contains { $0.tiers[tier] != nil } }
+    let hasLinks = now.workers.contains { $0.linkMedian != nil }
     var rows = [
       ["WORKER", "ROLE", "DEVICE", "PARAMS", "KV used/total"] + lower.map { $0.uppercased() } + ["READ/s", "BUSY"]
+        + (hasLinks ? ["LINK p50/p99"] : [])
     ]
     for (place, worker) in now.workers.enumerated() {
       let device = worker.tiers["device"] ?? .init()
@@ -40,9 +42,14 @@ package struct TopView: Sendable {
         ] + lower.map { worker.tiers[$0].map { Self.bytes($0.used + $0.cached) } ?? "-" } + [
           place == 0 ? Self.rate(rates.read.values.reduce(0, +)) : "-",
           "\(Format.fixed(min(rates.busy[worker.name] ?? 0, 1) * 100, 0))%",
-        ])
+        ] + (hasLinks ? [Self.delay(worker)] : []))
     }
     return rows
+  }
+
+  private static func delay(_ worker: TopSnapshot.Worker) -> String {
+    guard let median = worker.linkMedian, let high = worker.linkHigh else { return "-" }
+    return "\(Format.fixed(median * 1e6, 0))/\(Format.fixed(high * 1e6, 0)) us"
   }
 
   private func tiers(_ now: TopSnapshot, _ rates: Rates) -> [[String]] {

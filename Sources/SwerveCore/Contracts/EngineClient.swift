@@ -27,6 +27,23 @@ package protocol EngineClient: Sendable {
 
   /// Forgets all cached prefixes that no running sequence uses. Answers whether the whole cache was dropped.
   func resetPrefixCache() async -> Bool
+
+  /// Attaches or drains a data worker, under whatever load. Answers the worker's name when it is done; throws a 400 for
+  /// what cannot be done.
+  func change(_ change: DataWorkerChange) async throws(RequestError) -> String
+}
+
+extension EngineClient {
+  package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {
+    throw RequestError(.notImplemented, "This server has no data workers.")
+  }
+}
+
+/// What may be done to the set of data workers while serving.
+package enum DataWorkerChange: Sendable, Hashable {
+  case attach
+  /// Its sequences end there within so many seconds, or are computed again elsewhere.
+  case drain(worker: Int, seconds: Double)
 }
 
 package struct TokenizedPrompt: Sendable {

@@ -130,6 +130,13 @@ public struct EngineConfiguration: Sendable {
   /// Seconds that a rank waits for another.
   public var distributedTimeoutSeconds = 60.0
 
+  // MARK: Placement
+
+  /// Where parameters and request data live.
+  public var placement = RolePlacement.unified
+  /// Only with `placement` separated.
+  public var dataWorkers = DataWorkerConfiguration()
+
   // MARK: Limits
 
   public var maxLogprobs = 20
@@ -202,6 +209,7 @@ public struct EngineConfiguration: Sendable {
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     found += speculation?.problems() ?? []
+    found += separationProblems()
     found += gathering?.problems ?? []
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {

@@ -37,6 +37,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var lossySequences = 0
   /// Blocks below the device; nil without.
   package var tiers: TierStatistics?
+  /// Data workers; empty where keys and values are in this process.
+  package var data = DataStatistics()
   /// What moved for weights that are fetched into a ring; nil where all are resident.
   package var gather: GatherTraffic?
   /// Seconds spent in steps.

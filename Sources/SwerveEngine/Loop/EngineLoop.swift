@@ -17,6 +17,8 @@ package struct EngineLoop: ~Copyable {
   let clock: EngineClock
   /// Blocks below the device; nil without.
   private let tiers: BlockTiers?
+  /// Workers that have the keys and values; nil where this process has them.
+  private let data: DataSet?
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
@@ -54,7 +56,8 @@ package struct EngineLoop: ~Copyable {
     scheduler: consuming Scheduler, executor: any StepExecutor, overflow: (any OverflowStore)? = nil,
     storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
-    totals: EngineStatistics, tiers: BlockTiers? = nil, gatherTraffic: (() -> GatherTraffic)? = nil
+    totals: EngineStatistics, tiers: BlockTiers? = nil, data: DataSet? = nil,
+    gatherTraffic: (() -> GatherTraffic)? = nil
   ) {
     self.scheduler = scheduler
     self.executor = executor
@@ -67,8 +70,9 @@ package struct EngineLoop: ~Copyable {
     self.clock = clock
     self.totals = totals
     self.tiers = tiers
+    self.data = data
     self.gatherTraffic = gatherTraffic
-    blockBytes = totals.kvBytes / max(self.scheduler.configuration.blockCount, 1)
+    blockBytes = totals.kvBytes / max(self.scheduler.statistics.blocksTotal, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
     }
@@ -85,9 +89,15 @@ package struct EngineLoop: ~Copyable {
 
   /// Ends what moves blocks; nothing is stepped afterwards. Waits for disks, some seconds at most.
   package mutating func close() {
-    guard let tiers else { return }
-    tiers.close()
-    totals.tiers = tiers.statistics
+    if let data {
+      totals.data = data.statistics(scheduler)
+      data.close()
+    }
+    if let tiers {
+      tiers.close()
+      totals.tiers = tiers.statistics
+    }
+    if tiers == nil && data == nil { return }
     let now = clock.now()
     board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
@@ -102,6 +112,7 @@ package struct EngineLoop: ~Copyable {
       scheduler.collectReads(now: outputs.start.nanoseconds)
       tiers.advance(&scheduler)
     }
+    data?.advance(&scheduler)
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
     for request in expired {
       searches[request] = nil
@@ -127,12 +138,12 @@ package struct EngineLoop: ~Copyable {
     if death != nil {
       inbox.take(into: &messages, waits: true)
     } else if scheduler.hasWork {
-      if tiers != nil && isWaitingForBlocks {
+      if (tiers != nil || data != nil) && isWaitingForBlocks {
         inbox.take(into: &messages, within: 0.001)
       } else {
         inbox.take(into: &messages, waits: false)
       }
-    } else if tiers?.hasPending == true {
+    } else if tiers?.hasPending == true || data?.isChanging == true {
       inbox.take(into: &messages, within: 0.005)
     } else {
       inbox.take(into: &messages, waits: true)
@@ -148,6 +159,14 @@ package struct EngineLoop: ~Copyable {
       case .resetPrefixCache(let answer):
         let isEmpty = death == nil && scheduler.resetPrefixCache()
         if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
+      case .attachWorker(let answer):
+        if let data { data.attach(answer) } else { answer(.failure(.isUnified)) }
+      case .drainWorker(let worker, let seconds, let answer):
+        if let data {
+          data.drain(worker, within: seconds, &scheduler, answer)
+        } else {
+          answer(.failure(.isUnified))
+        }
       case .stop: isRunning = false
       }
     }
@@ -235,6 +254,7 @@ package struct EngineLoop: ~Copyable {
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
     if let changed = tiers?.takeStatistics() { totals.tiers = changed }
+    if let changed = data?.takeStatistics(scheduler) { totals.data = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -260,7 +280,8 @@ package struct EngineLoop: ~Copyable {
     all.weightBytes = totals.weightBytes
     all.scratchBytes = totals.scratchBytes
     all.device = totals.device
-    all.kvBytes = totals.kvBytes
+    all.kvBytes = data == nil ? totals.kvBytes : blockBytes * all.blocksTotal
+    all.data = totals.data
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
     all.gather = gatherTraffic?()

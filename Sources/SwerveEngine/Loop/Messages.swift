@@ -10,6 +10,9 @@ package enum InboxMessage: Sendable {
   /// The publisher found a stop string: the sequence is over.
   case finish(SequenceID)
   case resetPrefixCache(@Sendable (Bool) -> Void)
+  case attachWorker(DataAnswer)
+  /// Within so many seconds, worker by number.
+  case drainWorker(Int, Double, DataAnswer)
   /// Finish or abort nothing; leave the loop once everything before this message was handled.
   case stop
 }

@@ -6,10 +6,11 @@ import SwerveInference
 extension EngineThreads {
   /// The runner of this thread and what executes plans over all ranks. With several, all of them load at once.
   func makeExecutor(
-    _ device: CPUDevice, lower: LowerPlaces, onProgress: @escaping @Sendable (Double) -> Void
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?,
+    onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> (ModelRunner, any StepExecutor) {
     guard plan.layout.rankCount > 1 else {
-      let runner = try makeRunner(device, lower: lower, onProgress: onProgress)
+      let runner = try makeRunner(device, lower: lower, attention: attention, onProgress: onProgress)
       return (runner, InlineExecutor(runner: runner))
     }
     let ranks = ThreadRanks(

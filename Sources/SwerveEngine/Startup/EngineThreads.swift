@@ -90,7 +90,9 @@ package struct EngineThreads: Sendable {
     let begin = clock.now()
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
-    let (runner, executor) = try makeExecutor(device, lower: lower, onProgress: onProgress)
+    let separation = try makeSeparation(device)
+    let (runner, local) = try makeExecutor(
+      device, lower: lower, attention: separation?.attention, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -118,6 +120,8 @@ package struct EngineThreads: Sendable {
     }
     loaded.seconds = totals.loadSeconds
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
+    let executor: any StepExecutor =
+      if separation == nil { local } else { SeparatedExecutor(runner: runner) }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
       executor: executor, overflow: lower.store,
@@ -126,7 +130,7 @@ package struct EngineThreads: Sendable {
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
       },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
-      tiers: tiers, gatherTraffic: runner.gatherTraffic)
+      tiers: tiers, data: separation?.workers, gatherTraffic: runner.gatherTraffic)
   }
 
   private func openTiers(
@@ -177,13 +181,13 @@ package struct EngineThreads: Sendable {
   }
 
   func makeRunner(
-    _ device: CPUDevice, lower: LowerPlaces, links: RankLinks = RankLinks(), coordinator: RankCoordinator? = nil,
-    onProgress: @escaping @Sendable (Double) -> Void
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
+    coordinator: RankCoordinator? = nil, onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
-        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower, links: links,
-        coordinator: coordinator, progress: onProgress)
+        plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
+        attention: attention, links: links, coordinator: coordinator, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {
@@ -231,6 +235,13 @@ package struct EngineThreads: Sendable {
       maxBatchedTokens: configuration.resolvedMaxBatchedTokens, maxSequences: configuration.resolvedMaxSequences,
       blockSize: configuration.blockSize, blockCount: plan.sizing.blockCount,
       maxModelLength: plan.sizing.maxModelLength)
+    if configuration.placement == .separated {
+      // Blocks of workers that may still come have numbers from the start.
+      let workers = configuration.dataWorkers
+      scheduler.bankCount = workers.resolvedMaximum
+      scheduler.openBanks = workers.count
+      scheduler.blockCount = plan.sizing.blockCount / workers.count * workers.resolvedMaximum
+    }
     if let overflow = configuration.overflow {
       scheduler.hostBlockCount = overflow.hostBlocks
       scheduler.overflowBlockCount = overflow.makeStore == nil ? 0 : overflow.storeBlocks

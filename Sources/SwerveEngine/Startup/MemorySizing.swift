@@ -36,7 +36,7 @@ package struct MemorySizing: Sendable, Equatable {
     let beside = needs.weightBytes + needs.scratchBytes
     let share = Int(Double(memory.totalBytes) * configuration.memoryUtilization)
     let budget = min(share, memory.availableBytes) - beside
-    let blocks: Int
+    var blocks: Int
     if let exact = configuration.kvBlocks {
       blocks = exact
     } else if let bytes = configuration.kvCacheBytes {
@@ -51,6 +51,9 @@ package struct MemorySizing: Sendable, Equatable {
       let useful = needs.maxSequences * blocksFor(wanted, blockSize)
       blocks = min(budget / needs.blockBytes, useful)
     }
+    // A sequence's blocks lie with one data worker; all have the same number.
+    let workers = max(configuration.dataWorkerCount, 1)
+    blocks -= blocks % workers
     let pool = product(blocks, needs.blockBytes)
     if pool > memory.totalBytes - beside {
       throw .memory(
@@ -58,7 +61,7 @@ package struct MemorySizing: Sendable, Equatable {
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
     }
     // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
-    let longest = (blocks + lowerBlocks(configuration)) * blockSize
+    let longest = (blocks / workers + lowerBlocks(configuration)) * blockSize
     let length: Int
     if configuration.maxModelLength == -1 {
       length = min(wanted, longest)

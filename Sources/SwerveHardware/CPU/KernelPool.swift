@@ -84,6 +84,9 @@ package final class KernelPool: @unchecked Sendable {
 }
 
 extension KernelPool {
+  /// Sends idle workers to sleep at once, until the next run: for a thread about to wait for another process that needs
+  /// the same cores.
+  package func rest() { swerve_pool_rest(pool) }
   /// Whether idle workers spin now: not while other processes want the CPUs.
   package var spins: Bool { swerve_pool_spins(pool) }
   /// Workers that sleep now: take no CPU time until the next run.

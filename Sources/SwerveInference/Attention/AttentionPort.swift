@@ -13,6 +13,10 @@ package protocol AttentionPort: AnyObject {
   /// Learns which rows belong to which sequence and where their blocks are. Valid until `end`.
   func begin(_ plan: borrowing StepPlan) throws -> StepHandle
 
+  /// Where the layer's rows may be written instead of being copied from elsewhere: q A [rows, Hq × d], k and v
+  /// A [rows, Hkv × d], which are then what `submit` gets. nil: anywhere.
+  func places(layer: Int, rows: Int) throws -> AttentionRows?
+
   /// Hands over the rows of one layer; does not wait. q A [rows, Hq × d], k and v A [rows, Hkv × d], rotated.
   /// The memory must stay unchanged until `result` of the same layer and micro-batch has returned.
   func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) throws
@@ -22,6 +26,23 @@ package protocol AttentionPort: AnyObject {
 
   /// Ends the step and tells which blocks changed their place.
   func end(_ handle: StepHandle) -> ResidencyChanges
+}
+
+/// A layer's rows on their way to attention.
+package struct AttentionRows: Sendable {
+  package var q: Tensor
+  package var k: Tensor
+  package var v: Tensor
+
+  package init(q: Tensor, k: Tensor, v: Tensor) {
+    self.q = q
+    self.k = k
+    self.v = v
+  }
+}
+
+extension AttentionPort {
+  package func places(layer: Int, rows: Int) throws -> AttentionRows? { nil }
 }
 
 /// A step that has begun.

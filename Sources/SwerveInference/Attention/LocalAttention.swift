@@ -25,13 +25,21 @@ package final class LocalAttention: AttentionPort {
 
   /// - Parameter type: of the rows at the seam.
   /// - Throws: `HardwareError` for memory or shapes the device cannot do.
-  package init(
+  package convenience init(
     configuration: ModelConfiguration, type: ElementType, limits: RunnerLimits, store: KVStore, device: CPUDevice
+  ) throws(HardwareError) {
+    try self.init(shape: AttentionShape(configuration), type: type, limits: limits, store: store, device: device)
+  }
+
+  /// - Parameter type: of the rows at the seam.
+  /// - Throws: `HardwareError` for memory or shapes the device cannot do.
+  package init(
+    shape: AttentionShape, type: ElementType, limits: RunnerLimits, store: KVStore, device: CPUDevice
   ) throws(HardwareError) {
     self.device = device
     self.store = store
-    windows = configuration.windows
-    scale = 1 / Float(configuration.headDim).squareRoot()
+    windows = shape.windows
+    scale = 1 / Float(shape.headDim).squareRoot()
     // Half of the ring is computed with while the other half is being read.
     let staging = store.cache.staging.map {
       AttentionBatch.Staging(
@@ -40,18 +48,18 @@ package final class LocalAttention: AttentionPort {
     }
     func batch(_ window: Int?) throws(HardwareError) -> AttentionBatch {
       try AttentionBatch(
-        device: device, layout: store.cache.layout, queryHeads: configuration.headCount, maxRows: limits.rows,
+        device: device, layout: store.cache.layout, queryHeads: shape.headCount, maxRows: limits.rows,
         maxSequences: limits.sequences, maxBlockEntries: limits.blockEntries, window: window,
         scratchBytes: limits.attentionScratchBytes, staging: staging)
     }
-    full = configuration.windows.contains(nil) ? try batch(nil) : nil
-    windowed = if let window = configuration.windows.compactMap({ $0 }).first { try batch(window) } else { nil }
-    outputBuffer = try device.allocate(byteCount: limits.rows * configuration.queryWidth * type.byteCount)
-    output = outputBuffer.tensor(type, rows: limits.rows, columns: configuration.queryWidth)
+    full = shape.windows.contains(nil) ? try batch(nil) : nil
+    windowed = if let window = shape.windows.compactMap({ $0 }).first { try batch(window) } else { nil }
+    outputBuffer = try device.allocate(byteCount: limits.rows * shape.queryWidth * type.byteCount)
+    output = outputBuffer.tensor(type, rows: limits.rows, columns: shape.queryWidth)
     sequences.reserveCapacity(limits.sequences)
     places.reserveCapacity(limits.sequences)
     if let region = store.cache.staging, let overflow = store.overflow {
-      ring = StagingRing(store: overflow, region: region, layerCount: configuration.layerCount)
+      ring = StagingRing(store: overflow, region: region, layerCount: shape.layerCount)
     }
   }
 
@@ -81,15 +89,18 @@ package final class LocalAttention: AttentionPort {
   }
 
   package func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) {
+    attend(layer: layer, q: q, k: k, v: v, into: output.first(rowCount))
+  }
+
+  /// Writes the rows' keys and values and computes their output, A [rows, Hq × d], into `output`.
+  package func attend(layer: Int, q: Tensor, k: Tensor, v: Tensor, into output: Tensor) {
     guard let batch = windows[layer] == nil ? full : windowed else { return }
     device.writeKV(k: k, v: v, cache: store.cache, layer: layer, batch: batch)
-    device.attention(
-      q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output.first(rowCount))
+    device.attention(q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output)
     for segment in batch.segments {
       ring?.take(segment, of: batch)
       device.attention(
-        segment: segment, q: q, cache: store.cache, layer: layer, batch: batch, scale: scale,
-        into: output.first(rowCount))
+        segment: segment, q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output)
       ring?.giveBack(segment)
     }
   }

@@ -5,7 +5,8 @@ package import SwerveHardware
 /// output head. One thread owns it.
 package final class ModelShard {
   package let configuration: RunnerConfiguration
-  package let store: KVStore
+  /// Keys and values of this process; nil where attention is elsewhere.
+  private let ownStore: KVStore?
   /// Sentences worth showing at start: unexpected tensors.
   package let warnings: [String]
   let device: CPUDevice
@@ -18,12 +19,13 @@ package final class ModelShard {
   ///
   /// - Parameters:
   ///   - files: not read for random weights.
+  ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - links: to the other ranks, as the configuration's shape has them.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), links: RankLinks = RankLinks(),
+    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
     progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
@@ -36,10 +38,17 @@ package final class ModelShard {
     let policy = configuration.policy
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
-    let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-    store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
-    let attention = try LocalAttention(
-      configuration: model, type: type, limits: limits, store: store, device: device)
+    let attention: any AttentionPort
+    if let remote {
+      ownStore = nil
+      attention = remote
+    } else {
+      let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
+      let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
+      ownStore = store
+      attention = try LocalAttention(
+        configuration: model, type: type, limits: limits, store: store, device: device)
+    }
     let activations = try Activations(
       model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     if configuration.headColumns.isEmpty {
@@ -63,11 +72,23 @@ package final class ModelShard {
       shape: shape, group: group, links: links, microBatches: configuration.microBatches)
   }
 
+  /// The pool of keys and values.
+  ///
+  /// - Precondition: it is in this process.
+  package var store: KVStore {
+    guard let ownStore else { preconditionFailure("keys and values are not in this process") }
+    return ownStore
+  }
+
   /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
   /// here, f32 [rows, hidden].
   func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
-    store.apply(plan.copies.span)
-    guard !plan.tokens.isEmpty else { return forward.activations.residual.first(0) }
+    ownStore?.apply(plan.copies.span)
+    guard !plan.tokens.isEmpty else {
+      // Copies without rows are attention's all the same, where it has the blocks.
+      if ownStore == nil && !plan.copies.isEmpty { _ = forward.attention.end(try forward.attention.begin(plan)) }
+      return forward.activations.residual.first(0)
+    }
     return try forward.run(plan, incomplete: &incomplete)
   }
 

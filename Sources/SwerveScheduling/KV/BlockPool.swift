@@ -9,15 +9,22 @@ package import SwerveCore
 /// The free list is doubly linked through two arrays, so taking, freeing and reviving a block is O(1) and allocates
 /// nothing. A freed block goes to the end when its content is worth keeping (it is evicted last) and to the front when
 /// not (it is taken next).
+///
+/// The pool may be cut into banks, equal ranges of blocks with a free list each.
 package struct BlockPool: ~Copyable {
   package let blockCount: Int
-  /// Blocks in the free list.
+  package let bankCount: Int
+  /// Blocks of a bank.
+  package let bankBlocks: Int
+  /// Blocks in the free lists.
   package private(set) var freeCount: Int
   /// Blocks in the free list whose content is worth keeping.
   package private(set) var keptCount = 0
   /// [blocks] holders of each block.
   private var references: [Int32]
-  /// [blocks + 1] links of the free list; the last entry is its head and tail. `detached` = not in the list.
+  /// [banks] blocks in each free list; empty where there is one.
+  private var bankFree: [Int]
+  /// [blocks + banks] links of the free lists; the last entries are their heads and tails. `detached` = not in a list.
   private var next: [Int32]
   private var previous: [Int32]
   /// [blocks] whether a free block's content is worth keeping.
@@ -26,22 +33,39 @@ package struct BlockPool: ~Copyable {
   private static let detached: Int32 = -1
 
   /// All blocks free, taken in ascending order.
-  package init(blockCount: Int) {
+  ///
+  /// - Precondition: `banks` divides `blockCount`.
+  package init(blockCount: Int, banks: Int = 1) {
+    precondition(banks > 0 && blockCount % banks == 0, "\(blockCount) blocks cannot be cut into \(banks) banks")
     self.blockCount = blockCount
+    bankCount = banks
+    bankBlocks = blockCount / banks
     freeCount = blockCount
+    bankFree = banks == 1 ? [] : [Int](repeating: blockCount / banks, count: banks)
     references = [Int32](repeating: 0, count: blockCount)
-    next = (0...blockCount).map { Int32(($0 + 1) % (blockCount + 1)) }
-    previous = (0...blockCount).map { Int32(($0 + blockCount) % (blockCount + 1)) }
+    next = (0..<blockCount + banks).map { Int32($0 + 1) }
+    previous = (0..<blockCount + banks).map { Int32($0 - 1) }
+    for bank in 0..<banks {
+      let (head, first, last) = (blockCount + bank, bank * bankBlocks, (bank + 1) * bankBlocks - 1)
+      (next[head], previous[head]) = bankBlocks == 0 ? (Int32(head), Int32(head)) : (Int32(first), Int32(last))
+      if bankBlocks > 0 { (previous[first], next[last]) = (Int32(head), Int32(head)) }
+    }
     isKept = [Bool](repeating: false, count: blockCount)
   }
+
+  /// The bank of a block.
+  package func bank(of block: BlockID) -> Int { bankCount == 1 ? 0 : Int(block.rawValue) / bankBlocks }
+
+  /// Blocks in the free list of a bank.
+  package func freeCount(in bank: Int) -> Int { bankCount == 1 ? freeCount : bankFree[bank] }
 
   package var usedCount: Int { blockCount - freeCount }
 
   package func referenceCount(of block: BlockID) -> Int { Int(references[Int(block.rawValue)]) }
 
   /// Takes the block that is evicted next, with one reference; nil when none is free. The caller forgets its content.
-  package mutating func allocate() -> BlockID? {
-    guard let block = freeBlock(after: nil) else { return nil }
+  package mutating func allocate(in bank: Int = 0) -> BlockID? {
+    guard let block = freeBlock(after: nil, in: bank) else { return nil }
     take(block)
     return block
   }
@@ -71,14 +95,16 @@ package struct BlockPool: ~Copyable {
     precondition(references[index] > 0, "block \(index) was released more often than retained")
     references[index] -= 1
     if references[index] > 0 { return }
-    let end = Int32(blockCount)
-    let before = keeping ? previous[blockCount] : end
-    let after = keeping ? end : next[blockCount]
+    let head = blockCount + bank(of: block)
+    let end = Int32(head)
+    let before = keeping ? previous[head] : end
+    let after = keeping ? end : next[head]
     next[Int(before)] = block.rawValue
     previous[Int(after)] = block.rawValue
     next[index] = after
     previous[index] = before
     freeCount += 1
+    if bankCount > 1 { bankFree[head - blockCount] += 1 }
     isKept[index] = keeping
     if keeping { keptCount += 1 }
   }
@@ -90,32 +116,40 @@ package struct BlockPool: ~Copyable {
     next[index] = Self.detached
     previous[index] = Self.detached
     freeCount -= 1
+    if bankCount > 1 { bankFree[index / bankBlocks] -= 1 }
     discard(BlockID(rawValue: block))
   }
 
-  /// The free block that is evicted after `block`, or first when `block` is nil; nil at the end of the list.
-  package func freeBlock(after block: BlockID?) -> BlockID? {
-    let following = next[block.map { Int($0.rawValue) } ?? blockCount]
-    return following == Int32(blockCount) || following == Self.detached ? nil : BlockID(rawValue: following)
+  /// The free block that is evicted after `block`, or first of the bank when `block` is nil; nil at the end of the list.
+  package func freeBlock(after block: BlockID?, in bank: Int = 0) -> BlockID? {
+    let following = next[block.map { Int($0.rawValue) } ?? blockCount + bank]
+    return following >= Int32(blockCount) || following == Self.detached ? nil : BlockID(rawValue: following)
   }
 
   /// The first thing that does not add up, or nil: links agree in both directions, exactly the blocks without holders
   /// are in the list, once. O(blocks)
   package func violation() -> String? {
     var listed = 0
-    var at = blockCount
-    repeat {
-      let following = Int(next[at])
-      guard (0...blockCount).contains(following), Int(previous[following]) == at else {
-        return "free list: the links between blocks \(at) and \(following) disagree"
+    for bank in 0..<bankCount {
+      let (before, head) = (listed, blockCount + bank)
+      var at = head
+      repeat {
+        let following = Int(next[at])
+        guard (0..<blockCount).contains(following) || following == head, Int(previous[following]) == at else {
+          return "free list: the links between blocks \(at) and \(following) disagree"
+        }
+        at = following
+        if at != head {
+          listed += 1
+          if references[at] != 0 { return "block \(at) is in the free list and has \(references[at]) holders" }
+          if listed > blockCount { return "free list: it runs in a circle" }
+          if at / max(bankBlocks, 1) != bank { return "block \(at) is free in bank \(bank)" }
+        }
+      } while at != head
+      if listed - before != freeCount(in: bank) {
+        return "free list \(bank): \(listed - before) blocks listed, \(freeCount(in: bank)) counted"
       }
-      at = following
-      if at != blockCount {
-        listed += 1
-        if references[at] != 0 { return "block \(at) is in the free list and has \(references[at]) holders" }
-        if listed > blockCount { return "free list: it runs in a circle" }
-      }
-    } while at != blockCount
+    }
     if listed != freeCount { return "free list: \(listed) blocks listed, \(freeCount) counted" }
     let kept = isKept.count { $0 }
     if kept != keptCount { return "free list: \(kept) blocks are kept, \(keptCount) counted" }

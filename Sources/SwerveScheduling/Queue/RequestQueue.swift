@@ -33,6 +33,8 @@ struct RequestQueue {
     var paidTokens: Int32
     /// How often a block of it was missing.
     var recoveries: Int32 = 0
+    /// Output tokens there were then.
+    var recoveredTokens: Int32 = 0
     /// Output tokens of all hypotheses of a beam search, as long as one another; `generated` are those of the first.
     var beams: [[TokenID]] = []
     /// Leading full blocks that all hypotheses have in common.

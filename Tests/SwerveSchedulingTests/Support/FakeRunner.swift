@@ -43,6 +43,12 @@ struct FakeRunner {
     store = [UInt64](repeating: 0xDEAD, count: configuration.ranges.count * configuration.blockSize)
   }
 
+  /// What a bank held is gone.
+  mutating func forget(bank: Int) {
+    let cells = configuration.bankBlocks * configuration.blockSize
+    for cell in bank * cells..<(bank + 1) * cells { store[cell] = 0xDEAD }
+  }
+
   /// Drops and builds per-sequence state, as a step does before anything can fail.
   mutating func begin(_ plan: StepPlan) throws {
     func require(_ holds: Bool, _ what: @autoclosure () -> String) throws {

@@ -1,0 +1,132 @@
+/* Worker processes and the socket between them and who started them. */
+#define _GNU_SOURCE
+#include "swerve_platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#endif
+
+enum { MEMORY = 3, CONTROL = 4 };
+
+int swerve_socket_pair(int ends[2]) {
+#ifdef __linux__
+  return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0 ? 0 : errno;
+#else
+  (void)ends;
+  return ENOSYS;
+#endif
+}
+
+int swerve_socket_send(int socket, const void *bytes, size_t count) {
+#ifdef __linux__
+  ssize_t sent;
+  do sent = send(socket, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT); while (sent < 0 && errno == EINTR);
+  return sent == (ssize_t)count ? 0 : sent < 0 ? errno : EMSGSIZE;
+#else
+  (void)socket, (void)bytes, (void)count;
+  return ENOSYS;
+#endif
+}
+
+int swerve_socket_receive(int socket, void *bytes, size_t capacity, int timeout_ms) {
+#ifdef __linux__
+  struct pollfd p = {socket, POLLIN, 0};
+  const int ready = poll(&p, 1, timeout_ms);
+  if (ready < 0) return errno == EINTR ? -EAGAIN : -errno;
+  if (ready == 0) return -EAGAIN;
+  /* MSG_TRUNC: the real length, so that a longer message is not taken for a whole one. */
+  const ssize_t count = recv(socket, bytes, capacity, MSG_DONTWAIT | MSG_TRUNC);
+  if (count < 0) return errno == EINTR ? -EAGAIN : -errno;
+  return (size_t)count > capacity ? -EMSGSIZE : (int)count;
+#else
+  (void)socket, (void)bytes, (void)capacity, (void)timeout_ms;
+  return -ENOSYS;
+#endif
+}
+
+bool swerve_socket_ended(int socket) {
+#ifdef __linux__
+  struct pollfd p = {socket, POLLRDHUP, 0};
+  return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
+#else
+  (void)socket;
+  return false;
+#endif
+}
+
+int swerve_process_start(const char *path, char *const *arguments, int memory, int control) {
+#ifdef __linux__
+  /* Numbers that the two below do not overwrite. */
+  const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, 16), control_copy = fcntl(control, F_DUPFD_CLOEXEC, 16);
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attributes);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  posix_spawn_file_actions_adddup2(&actions, memory_copy, MEMORY);
+  posix_spawn_file_actions_adddup2(&actions, control_copy, CONTROL);
+  /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
+  posix_spawnattr_setflags(
+    &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  pid_t process = 0;
+  int code = memory_copy < 0 || control_copy < 0 ? EMFILE : 0;
+  if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attributes);
+  if (memory_copy >= 0) close(memory_copy);
+  if (control_copy >= 0) close(control_copy);
+  return code ? -code : process;
+#else
+  (void)path, (void)arguments, (void)memory, (void)control;
+  return -ENOSYS;
+#endif
+}
+
+bool swerve_process_enter(int parent) {
+#ifdef __linux__
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return false;
+  /* It may have died before we asked to be told. */
+  if (parent > 0 && getppid() != parent) return false;
+  fcntl(MEMORY, F_SETFD, FD_CLOEXEC);
+  fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
+#ifdef SYS_close_range
+  syscall(SYS_close_range, CONTROL + 1, ~0u, 0);
+#endif
+  return true;
+#else
+  (void)parent;
+  return false;
+#endif
+}
+
+bool swerve_process_ended(int process) {
+  int status;
+  const pid_t ended = waitpid(process, &status, WNOHANG);
+  return ended == process || (ended < 0 && errno == ECHILD);
+}
+
+void swerve_process_kill(int process) {
+  int status;
+  kill(process, SIGKILL);
+  while (waitpid(process, &status, 0) < 0 && errno == EINTR) {}
+}
+
+int swerve_process_id(void) { return getpid(); }

@@ -1,0 +1,79 @@
+/// Where parameters and request data live.
+public enum RolePlacement: String, Sendable, Hashable, CaseIterable {
+  /// Both in one place.
+  case unified
+  /// Parameters in this process, keys and values with data workers.
+  case separated
+}
+
+/// Data workers of the `separated` placement.
+public struct DataWorkerConfiguration: Sendable {
+  /// How a worker comes to life.
+  public enum Launch: Sendable, Hashable {
+    /// A thread of this process: nothing is shared over processes, nothing survives on its own.
+    case thread
+    /// A process: a program that is told with these arguments to be a data worker.
+    case process(path: String, arguments: [String])
+  }
+
+  /// Workers from the start. ≥ 1
+  public var count = 1
+  /// Workers that there may be at a time, those attached later included; nil = twice as many, and at least two more.
+  public var maximum: Int?
+  public var launch = Launch.thread
+  /// Seconds that a worker may take for a layer before it counts as lost.
+  public var deadline = 30.0
+  /// The program's version: a worker of another one is refused.
+  public var version = ""
+
+  public init() {}
+
+  package var resolvedMaximum: Int { max(maximum.flatMap { $0 > 0 ? $0 : nil } ?? max(2 * count, count + 2), count) }
+
+  func problems() -> [String] {
+    var found: [String] = []
+    if !(1...256).contains(count) { found.append("--data-workers must be between 1 and 256, not \(count).") }
+    if let maximum, maximum != 0, maximum < count || maximum > 256 {
+      found.append("--max-data-workers must be between --data-workers (\(count)) and 256, not \(maximum).")
+    }
+    if !(0.05...3600).contains(deadline) {
+      found.append("--data-worker-timeout must be between 0.05 and 3600 seconds, not \(deadline).")
+    }
+    return found
+  }
+}
+
+extension EngineConfiguration {
+  /// Data workers from the start; 0 where there are none.
+  package var dataWorkerCount: Int { placement == .separated ? dataWorkers.count : 0 }
+
+  /// What of the configuration the separated placement cannot do, one sentence each.
+  func separationProblems() -> [String] {
+    guard placement == .separated else { return [] }
+    var found = dataWorkers.problems()
+    if kvTiers != nil || kvOffloadingBytes != nil {
+      found.append(
+        "--kv-tiers (--kv-offloading-size) keeps blocks beside the device of this process, and with --placement separated "
+          + "they are with the data workers; leave one of the two out.")
+    }
+    if overflow != nil {
+      found.append("blocks of running sequences cannot leave a data worker; leave out --placement separated.")
+    }
+    if prefixCachePolicy == .cost {
+      found.append("--prefix-cache-policy cost needs one pool of blocks; use lru with --placement separated.")
+    }
+    if gathering != nil {
+      found.append("weights cannot be gathered with --placement separated yet; use one of the two.")
+    }
+    if tensorParallelSize * pipelineParallelSize > 1 {
+      found.append(
+        "--tensor-parallel-size and --pipeline-parallel-size spread keys and values over ranks, and with --placement "
+          + "separated they are with data workers; leave one of the two out.")
+    }
+    if numaBind {
+      found.append(
+        "--numa-bind places all threads and memory of one process; leave it out with --placement separated.")
+    }
+    return found
+  }
+}

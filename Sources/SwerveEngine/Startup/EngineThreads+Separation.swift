@@ -1,0 +1,57 @@
+import SwerveCore
+import SwerveHardware
+import SwerveInference
+import SwerveTiers
+import SwerveTransfer
+
+// What the separated placement builds in place of a pool of its own.
+extension EngineThreads {
+  /// The data workers, started and ready, and the attention that uses them.
+  struct Separation {
+    let workers: DataSet
+    let attention: any AttentionPort
+  }
+
+  /// - Throws: `.device` when a worker does not start, or is not the one it has to be; nothing was accepted then.
+  func makeSeparation(_ device: CPUDevice) throws(EngineStartError) -> Separation? {
+    guard plan.configuration.placement == .separated else { return nil }
+    let workers = DataSet(
+      try greeting(device), plan.configuration.dataWorkers, blockBytes: plan.memoryPlan.blockBytes,
+      parameterBytes: { device.memoryInUseBytes }, onNotice: { [board] in board.record(notice: $0) })
+    try workers.start()
+    do {
+      let attention = try FanoutAttention(
+        shape: AttentionShape(plan.model), type: plan.runner.type, limits: plan.runner.limits, workers: workers,
+        device: device)
+      return Separation(workers: workers, attention: attention)
+    } catch {
+      throw .memory("\(error)")
+    }
+  }
+
+  /// What each data worker has to be.
+  private func greeting(_ device: CPUDevice) throws(EngineStartError) -> WorkerGreeting {
+    let configuration = plan.configuration
+    let limits = plan.runner.limits
+    let fingerprint: Digest
+    do {
+      fingerprint = try ModelFingerprint.digest(
+        files: plan.files, runner: plan.runner, overrides: configuration.configOverrides, kernels: device.kernelSet)
+    } catch {
+      throw .model("\(error)")
+    }
+    var bytes = [UInt8](repeating: 0, count: Digest.byteCount)
+    bytes.withUnsafeMutableBytes { fingerprint.write(to: $0, at: 0) }
+    let shape = AttentionShape(plan.model)
+    let threads = device.threadCount * (1 + configuration.dataWorkers.count)
+    return WorkerGreeting(
+      version: configuration.dataWorkers.version, fingerprint: bytes, worker: 0, epoch: 0, type: plan.runner.type,
+      kvType: plan.runner.kvType, kernels: device.kernelSet.rawValue, threads: device.threadCount,
+      sharesCores: threads > KernelPool.allowedCPUs.count, headCount: shape.headCount,
+      keyValueHeadCount: shape.keyValueHeadCount, headDim: shape.headDim, windows: shape.windows,
+      limits: StepMessage.Limits(
+        rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens + limits.drafts,
+        blockTokens: limits.blockTokens, blockCount: plan.sizing.blockCount / configuration.dataWorkers.count),
+      deadline: configuration.dataWorkers.deadline)
+  }
+}

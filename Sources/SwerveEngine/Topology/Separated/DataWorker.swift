@@ -1,0 +1,144 @@
+// The separated placement: parameters here, keys and values with data workers, which compute attention over them.
+// DataWorker is the other side; DataLink is this side of one worker; DataSet owns the links; FanoutAttention is what the
+// decoder pass sees. Nothing here may change a number by where it is computed.
+
+import SwerveCore
+import SwerveHardware
+import SwerveInference
+package import SwerveTransfer
+
+/// A data worker: a pool of keys and values, attention over it, and nothing else of the model. It executes what its
+/// parameter worker tells it, and takes no decision.
+package final class DataWorker {
+  private let greeting: WorkerGreeting
+  private let shape: AttentionShape
+  private let device: CPUDevice
+  private let store: KVStore
+  private let attention: LocalAttention
+  private let incoming: SharedChannel
+  private let outgoing: SharedChannel
+  private var decoder: StepDecoder
+  /// The step under way; its layers come in order. nil: none, or one that was refused.
+  private var plan = StepPlan()
+  private var step: (hash: UInt64, nextLayer: Int)?
+
+  static let peer = "the parameter worker"
+
+  /// - Throws: `HardwareError` where the greeting asks for what this machine does not have.
+  package init(
+    _ greeting: WorkerGreeting, memory: SharedMemory, watch: any PeerWatch
+  ) throws {
+    self.greeting = greeting
+    shape = AttentionShape(
+      headCount: Int(greeting.headCount), keyValueHeadCount: Int(greeting.keyValueHeadCount),
+      headDim: Int(greeting.headDim), windows: greeting.windows.map { $0 == 0 ? nil : Int($0) })
+    guard let kernels = KernelSet(rawValue: greeting.kernels), KernelSet.available.contains(kernels) else {
+      throw TransferError.refused(
+        "this CPU has no \(greeting.kernels) kernels, with which the parameter worker computes; set SWERVE_CPU_KERNELS to "
+          + "one of " + KernelSet.available.map(\.rawValue).joined(separator: ", "))
+    }
+    device = try CPUDevice(configuration: CPUConfiguration(threadCount: Int(greeting.threads), kernels: kernels))
+    let limits = greeting.limits
+    let layout = try shape.layout(type: greeting.kvType, blockTokens: limits.blockTokens)
+    store = try KVStore(layout: layout, blockCount: limits.blockCount, device: device)
+    attention = try LocalAttention(
+      shape: shape, type: greeting.type,
+      limits: RunnerLimits(
+        rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
+        blockTokens: limits.blockTokens), store: store, device: device)
+    decoder = StepDecoder(limits: limits)
+    let settings = SharedChannel.Settings(
+      peer: Self.peer, deadline: greeting.deadline,
+      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch)
+    let capacity = Int(greeting.capacity)
+    incoming = SharedChannel(memory, at: 0, capacity: capacity, end: .receiver, settings)
+    outgoing = SharedChannel(memory, at: greeting.channelBytes, capacity: capacity, end: .sender, settings)
+    // The first step finds all of it.
+    plan.sequences.reserveCapacity(limits.sequences)
+    plan.tokens.reserveCapacity(limits.rows)
+    plan.blocks.reserveCapacity(limits.blockEntries)
+    plan.copies.reserveCapacity(limits.copies)
+  }
+
+  package var answer: (kvBytes: Int, scratchBytes: Int, device: String) {
+    (store.cache.byteCount, device.memoryInUseBytes - store.cache.byteCount, device.name)
+  }
+
+  /// Whether a message came within so many seconds.
+  package func waits(for seconds: Double) throws -> Bool { try incoming.hasMessage(within: seconds) }
+
+  /// Takes one message and does what it says.
+  ///
+  /// - Throws: `ChannelError` when the parameter worker is gone or not to be understood. A step that cannot be executed is
+  ///   answered with a refusal instead.
+  package func takeMessage() throws {
+    let message = try incoming.receive()
+    let header = try MessageHeader(message, from: .parameter, peer: Self.peer)
+    do {
+      if header.epoch != greeting.epoch {
+        throw TransferError.refused("a message for epoch \(header.epoch) reached epoch \(greeting.epoch)")
+      }
+      if header.kind == .step { try begin(message, header) } else { try attend(message, header) }
+      try incoming.release()
+      if header.kind == .layer { try outgoing.send(MessageHeader.byteCount + outputBytes) }
+      if greeting.sharesCores { device.pool.rest() }
+    } catch let error as TransferError {
+      step = nil
+      try incoming.release()
+      try refuse(header, "\(error)")
+    }
+  }
+
+  private var outputBytes: Int { plan.tokens.count * shape.queryWidth * greeting.type.byteCount }
+
+  private func begin(_ message: UnsafeRawBufferPointer, _ header: MessageHeader) throws {
+    step = nil
+    try decoder.decode(message, header, into: &plan)
+    store.apply(plan.copies.span)
+    if plan.sequences.isEmpty { return }
+    _ = attention.begin(plan)
+    step = (header.hash, 0)
+  }
+
+  /// Attention of a layer, from the message's memory into that of the answer, which is then complete but for being sent.
+  private func attend(_ message: UnsafeRawBufferPointer, _ header: MessageHeader) throws {
+    let begin = TransferClock.now
+    guard let step, header.plan == plan.id, header.hash == step.hash, Int(header.layer) == step.nextLayer,
+      step.nextLayer < shape.layerCount
+    else { throw TransferError.refused("layer \(header.layer) of step \(header.plan) came out of turn") }
+    let rows = plan.tokens.count
+    let queryBytes = rows * shape.queryWidth * greeting.type.byteCount
+    let keyBytes = rows * shape.keyValueWidth * greeting.type.byteCount
+    let key = MessageHeader.byteCount + LayerRows.lines(queryBytes)
+    let value = key + LayerRows.lines(keyBytes)
+    guard message.count == value + keyBytes, Int(header.rows) == rows, let start = message.baseAddress else {
+      throw TransferError.malformed("a layer of \(header.rows) rows in \(message.count) bytes, where \(rows) are due")
+    }
+    func tensor(_ offset: Int, _ columns: Int) -> Tensor {
+      Tensor(
+        pointer: UnsafeMutableRawPointer(mutating: start + offset), type: greeting.type, rows: rows, columns: columns)
+    }
+    let answer = try outgoing.reserve(MessageHeader.byteCount + outputBytes)
+    guard let output = answer.baseAddress else { return }
+    attention.attend(
+      layer: step.nextLayer, q: tensor(MessageHeader.byteCount, shape.queryWidth),
+      k: tensor(key, shape.keyValueWidth), v: tensor(value, shape.keyValueWidth),
+      into: Tensor(
+        pointer: output + MessageHeader.byteCount, type: greeting.type, rows: rows, columns: shape.queryWidth))
+    self.step?.nextLayer += 1
+    var done = MessageHeader(.output, plan: header.plan, epoch: greeting.epoch)
+    done.layer = header.layer
+    done.rows = header.rows
+    done.hash = step.hash
+    done.busy = TransferClock.now - begin
+    done.write(to: answer)
+  }
+
+  private func refuse(_ header: MessageHeader, _ reason: String) throws {
+    let text = Array(reason.utf8.prefix(1024))
+    let answer = try outgoing.reserve(MessageHeader.byteCount + text.count)
+    MessageHeader(.refusal, plan: header.plan, epoch: greeting.epoch).write(to: answer)
+    UnsafeMutableRawBufferPointer(rebasing: answer[MessageHeader.byteCount...]).copyBytes(from: text)
+    try outgoing.send(answer.count)
+  }
+}

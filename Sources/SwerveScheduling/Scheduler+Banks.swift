@@ -1,0 +1,193 @@
+import SwerveCore
+
+/// Parts of the pool, each with blocks of its own memory: a bank is what one data worker holds. A request's blocks lie in
+/// one bank, so that attention of a sequence is one worker's work; which bank is decided when the first of its choices is
+/// admitted, and again after all of them were preempted.
+package struct Banks: Sendable {
+  package enum State: Sendable, Hashable {
+    /// Takes sequences.
+    case open
+    /// Keeps those it has; takes no others.
+    case draining
+    /// Has no memory behind it.
+    case closed
+  }
+
+  /// [banks]
+  package private(set) var states: [State]
+  package private(set) var closedCount: Int
+  /// The bank of the last look-up.
+  var chosen = 0
+
+  init(count: Int, open: Int) {
+    states = (0..<count).map { $0 < open ? .open : .closed }
+    closedCount = count - min(open, count)
+  }
+
+  package var count: Int { states.count }
+  /// Whether any bank does not take sequences.
+  var areAllOpen: Bool { closedCount == 0 && !states.contains(.draining) }
+
+  mutating func set(_ bank: Int, _ state: State) {
+    states[bank] = state
+    closedCount = states.count { $0 == .closed }
+  }
+}
+
+extension SchedulerConfiguration {
+  /// Blocks of a bank.
+  package var bankBlocks: Int { blockCount / max(bankCount, 1) }
+
+  func bankProblems() -> [String] {
+    guard (1...4096).contains(bankCount), blockCount % bankCount == 0 else {
+      return [
+        "The scheduler's bankCount must be between 1 and 4096 and divide its \(blockCount) blocks, not \(bankCount)."
+      ]
+    }
+    var found: [String] = []
+    if !(0...bankCount).contains(openBanks ?? bankCount) {
+      found.append("The scheduler's openBanks must be between 0 and \(bankCount), not \(openBanks ?? bankCount).")
+    }
+    guard bankCount > 1 else { return found }
+    if evictsByCost { found.append("The scheduler's evictsByCost needs a pool of one bank, not of \(bankCount).") }
+    if hostBlockCount + overflowBlockCount > 0 {
+      found.append("Places below the device need a pool of one bank, not of \(bankCount).")
+    }
+    if tiers != nil { found.append("Tiers below the device need a pool of one bank, not of \(bankCount).") }
+    return found
+  }
+}
+
+extension Scheduler {
+  // MARK: Whose is what
+
+  /// The bank of a sequence that holds, or is about to take, blocks.
+  func bank(of slot: SlotID) -> Int {
+    pool.bankCount == 1 ? 0 : Int(groups[running[Int(slot.rawValue)].group].bank)
+  }
+
+  /// Free blocks that a sequence may take.
+  func freeBlocks(for slot: SlotID) -> Int { pool.freeCount(in: bank(of: slot)) }
+
+  /// The last sequence in order of those that share a bank with this one.
+  func lastInBank(of slot: SlotID) -> SlotID {
+    if pool.bankCount == 1 { return order[order.count - 1] }
+    let bank = bank(of: slot)
+    return order.last { self.bank(of: $0) == bank } ?? slot
+  }
+
+  /// Where the chains of a group's blocks start: each bank has its own, so that a chain never leaves its bank.
+  func chainStart(of group: SequenceGroup) -> BlockHash {
+    if banks.chosen == 0 && group.bank == 0 { return group.saltHash }
+    let bank = group.running > 0 ? Int(group.bank) : banks.chosen
+    if bank == 0 { return group.saltHash }
+    let spread = UInt64(bank) &* 0x9E37_79B9_7F4A_7C15
+    return BlockHash(low: group.saltHash.low ^ spread, high: group.saltHash.high &+ spread)
+  }
+
+  // MARK: Choosing
+
+  /// Looks an entry's prefix up in the bank it belongs to: that of its request's running choices; else, of those that take
+  /// sequences and have room, the one that knows most of it, and between equals the one with most free blocks.
+  mutating func findPrefixInBanks(of entry: RequestQueue.Entry) -> Int {
+    let group = groups[entry.group]
+    if group.running > 0 { return findPrefix(of: entry, in: Int(group.bank)) }
+    var best = -1
+    var last = -1
+    var known = 0
+    var bestRank = (hasRoom: false, tokens: -1, free: -1)
+    for bank in 0..<pool.bankCount where banks.states[bank] == .open {
+      known = findPrefix(of: entry, in: bank)
+      last = bank
+      let revived = hits.count { pool.referenceCount(of: $0) == 0 }
+      let free = pool.freeCount(in: bank)
+      let rank = (
+        hasRoom: configuration.blocks(for: known) - hits.count + revived <= free, tokens: hitTokens, free: free
+      )
+      let isBetter =
+        rank.hasRoom != bestRank.hasRoom
+        ? rank.hasRoom : (rank.tokens, rank.free) > (bestRank.tokens, bestRank.free)
+      if best < 0 || isBetter {
+        best = bank
+        bestRank = rank
+      }
+    }
+    return best == last && best >= 0 ? known : findPrefix(of: entry, in: max(best, 0))
+  }
+
+  /// Whether an entry may take blocks of a bank: one that is open, or where other choices of its request run.
+  func mayAdmit(_ entry: RequestQueue.Entry, to bank: Int) -> Bool {
+    banks.states[bank] == .open || groups[entry.group].running > 0
+  }
+
+  /// The request's blocks lie in this bank from now on.
+  mutating func settle(_ group: Int32, in bank: Int, _ slot: SlotID) {
+    if pool.bankCount == 1 { return }
+    groups[group].bank = Int32(bank)
+    running[Int(slot.rawValue)].group = group
+  }
+
+  // MARK: Coming and going
+
+  /// Whether the bank's blocks take part.
+  package func isOpen(_ bank: Int) -> Bool { banks.states[bank] == .open }
+
+  /// Running sequences with blocks in the bank.
+  package func sequenceCount(in bank: Int) -> Int { order.count { self.bank(of: $0) == bank } }
+
+  /// Blocks of the bank with holders, and those kept for prompts that begin alike.
+  package func usedBlocks(in bank: Int) -> Int {
+    banks.states[bank] == .closed ? 0 : pool.bankBlocks - pool.freeCount(in: bank)
+  }
+
+  /// The bank has memory, with nothing in it: it takes sequences. Between steps only.
+  package mutating func open(bank: Int) {
+    precondition(sequenceCount(in: bank) == 0, "bank \(bank) is opened with sequences in it")
+    forgetCached(in: bank)
+    banks.set(bank, .open)
+  }
+
+  /// The bank takes no more sequences; those it has go on.
+  package mutating func drain(bank: Int) {
+    if banks.states[bank] == .open { banks.set(bank, .draining) }
+  }
+
+  /// What the bank holds is gone, or is about to go: its sequences wait at their places in the queue with their tokens and
+  /// are computed again elsewhere. Answers how many. Between steps only.
+  @discardableResult
+  package mutating func close(bank: Int) -> Int {
+    banks.set(bank, .closed)
+    let count = sequenceCount(in: bank)
+    while let slot = order.last(where: { self.bank(of: $0) == bank }) { preempt(slot) }
+    forgetCached(in: bank)
+    return count
+  }
+
+  /// Forgets what free blocks of a bank hold; blocks that follow others go before them.
+  mutating func forgetCached(in bank: Int) {
+    var block = pool.freeBlock(after: nil, in: bank)
+    while let free = block {
+      cache.remove(free)
+      pool.discard(free)
+      evictions?.forget(free)
+      block = pool.freeBlock(after: free)
+    }
+  }
+
+  /// The first thing that does not add up about banks, or nil.
+  func bankViolation() -> String? {
+    if pool.bankCount != banks.count { return "\(banks.count) banks of a pool that has \(pool.bankCount)" }
+    for slot in order {
+      let own = bank(of: slot)
+      if banks.states[own] == .closed { return "slot \(slot.rawValue) runs in bank \(own), which is closed" }
+      for position in 0..<tables.count(slot) where configuration.ranges.isOnDevice(tables[slot, position]) {
+        let bank = pool.bank(of: tables[slot, position])
+        if bank != own { return "slot \(slot.rawValue) of bank \(own) holds a block of bank \(bank)" }
+      }
+    }
+    for bank in 0..<banks.count where banks.states[bank] == .closed && pool.freeCount(in: bank) < pool.bankBlocks {
+      return "bank \(bank) is closed and has blocks in use"
+    }
+    return nil
+  }
+}

@@ -1,0 +1,43 @@
+internal import CSwervePlatform
+
+/// How long a wait looks at a word before it sleeps: not at all while more threads can run than there are cores, for a spin
+/// would keep the one away that is waited for; nor after waits that lasted far longer than any spin.
+package struct SpinBudget: Sendable {
+  /// Threads of this engine that may spin or compute at the same time.
+  private let threads: Int32
+  private let mostNanoseconds: UInt64
+  /// Follows the last waits. Nanoseconds.
+  private var usualWait: UInt64 = 0
+  private var isShared = true
+  private var nextLook: UInt64 = 0
+
+  /// - Parameters:
+  ///   - threads: all threads of all roles on this machine; more than it has cores: never spins.
+  ///   - microseconds: a spin at most.
+  package init(threads: Int, microseconds: Int = 30) {
+    self.threads = Int32(clamping: threads)
+    mostNanoseconds = UInt64(max(microseconds, 0)) * 1000
+  }
+
+  /// Nanoseconds to spin now. Looks at the machine once a second.
+  package mutating func budget(now: UInt64) -> UInt64 {
+    if mostNanoseconds == 0 { return 0 }
+    if now >= nextLook {
+      nextLook = now + 1_000_000_000
+      isShared = swerve_machine_is_shared(threads)
+    }
+    // A wait so long that spinning would hardly shorten it.
+    return isShared || usualWait > 16 * mostNanoseconds ? 0 : mostNanoseconds
+  }
+
+  /// A wait has ended.
+  package mutating func record(nanoseconds: UInt64) {
+    usualWait = (3 * usualWait + nanoseconds) / 4
+  }
+}
+
+/// The clock of links.
+package enum TransferClock {
+  /// Nanoseconds; only goes forward.
+  package static var now: UInt64 { swerve_monotonic_ns() }
+}

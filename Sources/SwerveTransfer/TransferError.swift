@@ -1,0 +1,32 @@
+#if canImport(Glibc)
+  internal import Glibc
+#elseif canImport(Musl)
+  internal import Musl
+#elseif canImport(Darwin)
+  internal import Darwin
+#endif
+
+/// Why a link or a worker's process cannot be had.
+package enum TransferError: Error, Hashable, CustomStringConvertible {
+  /// What the system refused, and errno's number.
+  case system(String, code: Int32)
+  /// The other side sent something that is not what the protocol says.
+  case malformed(String)
+  /// The other side is not the worker it has to be.
+  case refused(String)
+  /// The other side did not answer in time.
+  case timedOut(String, seconds: Double)
+  /// The other side ended.
+  case closed(String)
+
+  package var description: String {
+    switch self {
+    case .system(let what, let code):
+      "the system refuses to \(what) (\(String(cString: strerror(code)))); free some memory or descriptors"
+    case .malformed(let sentence), .refused(let sentence): sentence
+    case .timedOut(let peer, let seconds):
+      "\(peer) did not answer within \(seconds) s; look at the log for why it does not start, or whether it is stopped"
+    case .closed(let peer): "\(peer) ended before it was ready; look at the log for its reason"
+    }
+  }
+}
