@@ -124,7 +124,9 @@ final class GatherCore: Sendable {
       case .success(let slot?):
         if let begin { count(stall: begin) }
         return slot
-      case .failure(let error): throw error
+      case .failure(let error):
+        if let begin { count(stall: begin) }
+        throw error
       case .success(nil): break
       }
       let start = begin ?? ContinuousClock.now
