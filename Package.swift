@@ -44,6 +44,9 @@ var targets: [Target] = [
     dependencies: ["SwerveCore", .product(name: "DequeModule", package: "swift-collections")], swiftSettings: swift),
   .target(name: "SwerveText", dependencies: ["SwerveCore", "CSwerveUnicode"], swiftSettings: swift),
 
+  // Where a model could live, and what that would cost.
+  .target(name: "SwervePlacement", dependencies: ["SwerveCore"], swiftSettings: swift),
+
   // KV blocks below the device.
   .target(name: "SwerveTiers", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
@@ -51,14 +54,16 @@ var targets: [Target] = [
   .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform"], swiftSettings: swift),
 
   // Layer 2 over a modelled device.
-  .target(name: "SwerveSimulation", dependencies: ["SwerveCore", "SwerveScheduling"], swiftSettings: swift),
+  .target(
+    name: "SwerveSimulation", dependencies: ["SwerveCore", "SwerveScheduling", "SwervePlacement"],
+    swiftSettings: swift),
 
   // The loop that joins them.
   .target(
     name: "SwerveEngine",
     dependencies: [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
-      "SwerveTransfer", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveTransfer", "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
     ], swiftSettings: swift),
 
   .executableTarget(
@@ -76,8 +81,19 @@ var targets: [Target] = [
     name: "tiers-benchmark", dependencies: ["SwerveTiers", "SwerveCore"], path: "Benchmarks/tiers",
     swiftSettings: swift),
 
+  .executableTarget(
+    name: "gather-benchmark", dependencies: ["SwerveEngine", "SwerveHardware", "SwerveCore"], path: "Benchmarks/gather",
+    swiftSettings: swift),
+
+  .executableTarget(
+    name: "scale-benchmark",
+    dependencies: ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"], path: "Benchmarks/scale",
+    swiftSettings: swift),
+
   .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
   .target(name: "TierTestSupport", dependencies: ["SwerveTiers"], path: "Tests/TierTestSupport", swiftSettings: swift),
+  .testTarget(
+    name: "SwervePlacementTests", dependencies: ["SwervePlacement", "SwerveCore"], swiftSettings: swift),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
     name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
@@ -97,7 +113,8 @@ var targets: [Target] = [
     name: "SwerveTransferTests", dependencies: ["SwerveTransfer", "SwerveCore", "CAllocationCounter"],
     swiftSettings: swift),
   .testTarget(
-    name: "SwerveSimulationTests", dependencies: ["SwerveSimulation", "SwerveScheduling", "SwerveCore"],
+    name: "SwerveSimulationTests",
+    dependencies: ["SwerveSimulation", "SwerveScheduling", "SwervePlacement", "SwerveCore"],
     swiftSettings: swift),
   .testTarget(
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
@@ -115,7 +132,7 @@ var targets: [Target] = [
       "SwerveEngine", "SwerveTransfer", "data-worker-test-support", "rank-test-support", "SwerveTiers",
       "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveCore",
       "TierTestSupport",
-      "CAllocationCounter",
+      "CAllocationCounter", "gather-benchmark",
     ], swiftSettings: swift),
 ]
 
@@ -167,7 +184,7 @@ if !isInner {
       name: "SwerveCommand",
       dependencies: [
         "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
-        "SwerveHardware", "SwerveHub", log, nio, http1, posix, lifecycle,
+        "SwerveHardware", "SwerveHub", "SwervePlacement", log, nio, http1, posix, lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

@@ -35,7 +35,7 @@ def replay(caching):
         f.flush()
         out = subprocess.run(
             [options.swerve, "bench", "replay", *model, "--requests", f.name,
-             "--max-concurrency", str(options.concurrency), "--prefix-cache-policy", options.policy,
+             "--concurrency", str(options.concurrency), "--prefix-cache-policy", options.policy,
              "--enable-prefix-caching" if caching else "--no-enable-prefix-caching"],
             capture_output=True, text=True, check=True).stdout
     return json.loads(out[out.index("{"):])

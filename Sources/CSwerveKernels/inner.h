@@ -80,12 +80,23 @@ typedef struct {
   uint8_t low[128], high[128]; /* bytes of the bfloat16 number of each index */
 } swerve_codes;
 
+/* acc [rows, blocks x 16] += sums x scales, the sums of one group; = where it is the first. Strides in floats. */
+typedef struct {
+  float *acc;
+  size_t acc_stride;
+  const float *sums;
+  size_t sums_stride;
+  const float *scales; /* blocks x 16 */
+  size_t rows, blocks; /* blocks: at most 4 */
+  bool first;
+} swerve_scaled_sums;
+
 struct swerve_kernels {
   swerve_multiply multiply[3];
   /* Levels of `steps` pairs of inputs as packed plain numbers of the type. `steps` is even, for 4 bits a multiple of 4. */
   void (*unpack[3])(void *out, const char *levels, int format, size_t steps);
   void (*multiply_levels[3])(const swerve_levels *levels);
-  void (*add_scaled)(float *acc, const float *sum, const float *scale, size_t n); /* acc += sum scale */
+  void (*add_scaled)(const swerve_scaled_sums *sums);
   /* Bytes against bytes, a step is four inputs; sums are i32. What `quantize` adds to each level of a row is taken off
    * again by `finish`. */
   swerve_multiply multiply_int8;

@@ -19,9 +19,9 @@ package final class MemoryLedger: Sendable {
   func remove(_ count: Int) { bytes.subtract(count, ordering: .relaxed) }
 }
 
-/// The one owner of a run of device memory: zeroed at first, given back when it goes; or a part of a mapped file, which
-/// nobody writes and which stays mapped as long as this lives. Readable 64 bytes beyond `byteCount`, which kernels use
-/// for whole loads at the end.
+/// The one owner of a run of device memory: zeroed at first, given back when it goes; or a view of memory that another
+/// object owns (a mapped file, a ring of layer buffers) and that stays as long as this lives. Readable 64 bytes beyond
+/// `byteCount`, which kernels use for whole loads at the end.
 package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
   // Sendable: the owner is unique, and the memory it points to is reached only through it or through views whose users
   // keep the rules of `CPUDevice`.
@@ -31,7 +31,8 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
   package let byteCount: Int
   private let mappedBytes: Int
   private let ledger: MemoryLedger?
-  private let file: FileBytes?
+  /// Who owns the memory of a view; nil = this does.
+  private let owner: (any AnyObject & Sendable)?
 
   init(byteCount: Int, ledger: MemoryLedger) throws(HardwareError) {
     guard byteCount >= 0, byteCount < Int.max / 2 else { throw .outOfMemory(requestedBytes: byteCount) }
@@ -41,7 +42,7 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
     self.byteCount = byteCount
     self.mappedBytes = mapped
     self.ledger = ledger
-    self.file = nil
+    self.owner = nil
     ledger.add(mapped)
   }
 
@@ -56,11 +57,20 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
     self.byteCount = range.count
     self.mappedBytes = 0
     self.ledger = nil
-    self.file = file
+    self.owner = file
+  }
+
+  /// A part of memory that `owner` keeps, for which 64 bytes behind it must be readable too.
+  init(viewing pointer: UnsafeMutableRawPointer, byteCount: Int, of owner: any AnyObject & Sendable) {
+    self.pointer = pointer
+    self.byteCount = byteCount
+    self.mappedBytes = 0
+    self.ledger = nil
+    self.owner = owner
   }
 
   deinit {
-    guard file == nil else { return }
+    guard owner == nil else { return }
     swerve_pages_free(pointer, mappedBytes)
     ledger?.remove(mappedBytes)
   }

@@ -47,18 +47,43 @@ extension PackedWeight {
   package convenience init(
     mapping shape: PackedShape, type: ElementType, file: FileBytes, numbers: Int, bias: Int?
   ) throws(HardwareError) {
-    try Self.check(shape.format, type: type, inputs: shape.inputs, segments: shape.segments)
-    guard shape.hasBias == (bias != nil) else { throw .shape("a bias is given exactly where the shape has one") }
-    func part(_ offset: Int, _ count: Int) throws(HardwareError) -> WeightStorage {
+    try self.init(shape, type: type, numbers: numbers, bias: bias) { offset, count throws(HardwareError) in
       guard offset >= 0, offset % 64 == 0, offset <= file.count - 64, count <= file.count - 64 - offset else {
         throw .shape("\(count) bytes at \(offset) are not a part of a file of \(file.count) that kernels can read")
       }
-      return WeightStorage(DeviceBuffer(mapping: offset..<offset + count, of: file))
+      return DeviceBuffer(mapping: offset..<offset + count, of: file)
     }
+  }
+
+  /// A packed matrix where somebody else puts its bytes, into memory that lives as long as this: a slot of a ring. Its
+  /// numbers mean something while they are there.
+  ///
+  /// - Parameters:
+  ///   - numbers, bias: as for a file, from the first byte of `memory`.
+  /// - Throws: as for a file.
+  package convenience init(
+    viewing shape: PackedShape, type: ElementType, memory: GatherMemory, numbers: Int, bias: Int?
+  ) throws(HardwareError) {
+    try self.init(shape, type: type, numbers: numbers, bias: bias) { offset, count throws(HardwareError) in
+      guard offset >= 0, offset % 64 == 0, offset <= memory.byteCount, count <= memory.byteCount - offset else {
+        throw .shape("\(count) bytes at \(offset) do not lie in memory of \(memory.byteCount)")
+      }
+      return DeviceBuffer(viewing: memory.pointer + offset, byteCount: count, of: memory)
+    }
+  }
+
+  private convenience init(
+    _ shape: PackedShape, type: ElementType, numbers: Int, bias: Int?,
+    part: (_ offset: Int, _ count: Int) throws(HardwareError) -> DeviceBuffer
+  ) throws(HardwareError) {
+    try Self.check(shape.format, type: type, inputs: shape.inputs, segments: shape.segments)
+    guard shape.hasBias == (bias != nil) else { throw .shape("a bias is given exactly where the shape has one") }
+    let storage = WeightStorage(try part(numbers, shape.byteCount))
+    var biasStorage: WeightStorage?
+    if let bias { biasStorage = WeightStorage(try part(bias, shape.biasByteCount)) }
     self.init(
       type: type, format: shape.format, layout: shape.layout, outputs: shape.outputs, inputs: shape.inputs,
-      segments: shape.segments, storage: try part(numbers, shape.byteCount),
-      bias: try bias.map { offset throws(HardwareError) in try part(offset, shape.biasByteCount) })
+      segments: shape.segments, storage: storage, bias: biasStorage)
   }
 
   /// Calls `body` with the numbers and the bias as they lie in memory; they must not be used afterwards.

@@ -230,7 +230,8 @@ extension IOError {
 extension NIOConnectionError {
   fileprivate var reasonText: String {
     if let first = connectionErrors.first {
-      return (first.error as? IOError)?.reasonText ?? (first.error as? ChannelError)?.description ?? "\(first.error)"
+      return (first.error as? IOError)?.reasonText ?? (first.error as? NIOCore.ChannelError)?.description
+        ?? "\(first.error)"
     }
     return "the name \(host) could not be resolved"
   }

@@ -99,7 +99,8 @@ struct Forward: ~Copyable {
   }
 
   private func run(layer index: Int, residual: Tensor) throws {
-    let layer = weights.layers[index]
+    let layer = try weights.layer(index)
+    defer { weights.releaseLayer() }
     let epsilon = configuration.normEpsilon
     let rows = residual.rows
     let normed = activations.normed.first(rows)

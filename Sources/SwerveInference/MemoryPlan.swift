@@ -4,7 +4,8 @@ import SwerveHardware
 /// Bytes a runner will take, known from its configuration alone: for the memory table, `--dry-run` and the size of the
 /// KV pool: of one rank where there are several. Upper bounds of what is allocated; scratch is taken from the system only as steps reach it.
 package struct MemoryPlan: Sendable, Hashable {
-  /// Packed weights, biases and norms; those of a packed weight file too, for every step reads all of them.
+  /// Packed weights, biases and norms; those of a packed weight file too, for every step reads all of them. Where they
+  /// are gathered, the ring that they are fetched into.
   package var weightBytes: Int
   /// An embedding table that stays in its file: mapped, resident where tokens touched it, given back under pressure.
   package var mappedBytes: Int
@@ -54,6 +55,10 @@ package struct MemoryPlan: Sendable, Hashable {
     if case .packed(let packed, let tables) = configuration.weights {
       weightBytes = packed / shape.stageCount
       mappedBytes = tables
+      if let plan = configuration.gathering?.plan {
+        weightBytes = plan.residentBytes
+        mappedBytes = plan.embeddingBytes
+      }
     } else if !c.tiedEmbeddings, shape.isFirstStage {
       if configuration.weights == .checkpoint {
         mappedBytes = c.vocabularySize * c.hiddenSize * (c.checkpointType ?? type).byteCount

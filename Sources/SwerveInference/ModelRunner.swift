@@ -87,17 +87,42 @@ package final class ModelRunner {
   ///
   /// - Precondition: the plan keeps to the limits; its tokens are in the vocabulary and its blocks in the pool; a sequence
   ///   has at most `limits.drafts` drafts.
-  /// - Throws: what the attention port throws (a local one never does), and `ChannelError` when another rank does not come.
+  /// - Throws: what the attention port throws (a local one never does), `GatherError` where weights are fetched and do not
+  ///   come, and `ChannelError` when another rank does not come. After the first two the next step may succeed.
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     result.removeAll()
     for slot in plan.releases { sampler.release(slot) }
     for admission in plan.admissions { sampler.admit(admission) }
     guard !plan.sequences.isEmpty || !plan.copies.isEmpty else { return }
     precondition(plan.tokens.count <= configuration.limits.rows, "step above its declared maxima")
+    if !plan.sequences.isEmpty { shard.weights.gathered?.begin(headPasses: headPasses(plan)) }
+    // What a step left behind that failed.
+    rows.removeAll(keepingCapacity: true)
+    tasks.removeAll(keepingCapacity: true)
     try coordinator?.send(plan)
     let residual = try shard.run(plan, incomplete: &result.incomplete)
     try sample(plan, residual: residual, into: &result)
     try reportPrompts(plan, residual: residual, into: &result)
+  }
+
+  /// What moved for gathered weights; nil where all are resident.
+  package var gatherTraffic: (() -> GatherTraffic)? {
+    guard let ring = shard.weights.gathered?.ring else { return nil }
+    return { ring.traffic }
+  }
+
+  /// How many tiles of rows will go through the output head, but for what is left free at their ends.
+  private func headPasses(_ plan: borrowing StepPlan) -> Int {
+    var sampled = 0
+    var prompt = 0
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      if step.samples { sampled += 1 + Int(step.draftCount) }
+      guard let state = sampler.slots[Int(step.slot.rawValue)], !state.prompt.isEmpty else { continue }
+      prompt += max(0, min(Int(step.rowCount), state.prompt.count - 1 - Int(step.contextTokens)))
+    }
+    func tiles(_ rows: Int) -> Int { (rows + tileRows - 1) / tileRows }
+    return tiles(sampled) + tiles(prompt)
   }
 
   // MARK: Sampled rows
@@ -218,7 +243,7 @@ package final class ModelRunner {
     let rows = self.rows
     let request = sampler.prepare(tasks)
     try gather?.ask(rows, plan: plan, request: request)
-    guard let tile = shard.logits(rows.span, of: residual, request: gather?.request(request) ?? request) else {
+    guard let tile = try shard.logits(rows.span, of: residual, request: gather?.request(request) ?? request) else {
       preconditionFailure("tokens are chosen where logits are")
     }
     try gather?.collect(tile, request: request)

@@ -11,6 +11,17 @@ package struct RunnerConfiguration: Sendable {
     case random(seed: UInt64)
   }
 
+  /// What is fetched, and from where.
+  package struct Gathering: Sendable, Hashable {
+    package var plan: GatherPlan
+    package var source: GatherConfiguration.Source
+
+    package init(plan: GatherPlan, source: GatherConfiguration.Source) {
+      self.plan = plan
+      self.source = source
+    }
+  }
+
   package var model: ModelConfiguration
   /// Type of activations at the seams, and of weights that are not quantised.
   package var type: ElementType
@@ -19,6 +30,8 @@ package struct RunnerConfiguration: Sendable {
   /// How matrices are stored, before what their shapes allow; nil: in `type`. See `WeightPolicy`.
   package var quantization: WeightFormat?
   package var weights: Weights
+  /// How packed weights are fetched layer by layer; nil: they are used where they lie.
+  package var gathering: Gathering?
   package var limits: RunnerLimits
   /// What this rank computes of the model.
   package var shape: RankShape

@@ -1,8 +1,13 @@
 package import SwerveCore
 
+/// How long steps take.
+package protocol StepTimer: Sendable {
+  func nanoseconds(of plan: borrowing StepPlan) -> UInt64
+}
+
 /// How long a step takes on a device: a part for every step (weights are read), one for each computed token, and one for
 /// each token of context that attention reads. Measured numbers come from `swerve bench latency`.
-package struct DeviceModel: Sendable, Hashable {
+package struct DeviceModel: StepTimer, Hashable {
   package var stepNanoseconds: UInt64 = 10_000_000
   package var tokenNanoseconds: UInt64 = 50_000
   package var contextNanoseconds: UInt64 = 20

@@ -10,7 +10,7 @@ package import SwerveScheduling
 /// same input gives the same report. A running sequence costs some tens of nanoseconds of real time per token.
 package struct Simulation: ~Copyable {
   package let classes: ServiceClasses
-  private let device: DeviceModel
+  private let device: any StepTimer
   private let limits: QueueLimits
   private let requests: [SimulatedRequest]
   package private(set) var scheduler: Scheduler
@@ -49,7 +49,7 @@ package struct Simulation: ~Copyable {
   package init(
     requests: [SimulatedRequest], configuration: SchedulerConfiguration,
     policy: any SchedulingPolicy = FirstComeFirstServed(), classes: ServiceClasses = ServiceClasses(),
-    device: DeviceModel = DeviceModel(), limits: QueueLimits = QueueLimits()
+    device: any StepTimer = DeviceModel(), limits: QueueLimits = QueueLimits()
   ) throws(SchedulingError) {
     var configuration = configuration
     configuration.serviceRules = classes.all.map { ServiceRule($0) }

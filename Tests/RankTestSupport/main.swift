@@ -8,12 +8,18 @@ import SwerveEngine
 
 func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
 
+/// One line on standard error.
+func complain(_ line: String) {
+  let bytes = Array((line + "\n").utf8)
+  _ = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+}
+
 guard let rank = number("OMPI_COMM_WORLD_RANK") else { exit(RankProcess.run()) }
 let localRank = number("OMPI_COMM_WORLD_LOCAL_RANK") ?? 0
 let localSize = number("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1
 if rank > 0 {
   exit(
-    RankProcess.runInJob(localRank: localRank, localSize: localSize) { fputs("rank \(rank): \($0)\n", stderr) })
+    RankProcess.runInJob(localRank: localRank, localSize: localSize) { complain("rank \(rank): \($0)") })
 }
 
 var configuration = EngineConfiguration()
@@ -41,6 +47,6 @@ do {
   await engine.stop()
   exit(0)
 } catch {
-  fputs("rank 0: \(error)\n", stderr)
+  complain("rank 0: \(error)")
   exit(3)
 }

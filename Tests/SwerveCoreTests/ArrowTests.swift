@@ -12,10 +12,11 @@ import Testing
     "SwerveInference": ["SwerveCore", "SwerveHardware"],
     "SwerveScheduling": ["SwerveCore", "DequeModule"],
     "SwerveText": ["SwerveCore", "CSwerveUnicode"],
-    "SwerveSimulation": ["SwerveCore", "SwerveScheduling"],
+    "SwervePlacement": ["SwerveCore"],
+    "SwerveSimulation": ["SwerveCore", "SwerveScheduling", "SwervePlacement"],
     "SwerveEngine": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveTiers",
-      "SwerveTransfer", "CSwervePlatform", "CSwerveStoryModel",
+      "SwerveTransfer", "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
     ],
     "SwerveAccess": [
       "SwerveCore", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Metrics", "CoreMetrics", "Logging", "NIOCore",
@@ -27,7 +28,8 @@ import Testing
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
       "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
-      "SwerveHardware", "SwerveHub", "ArgumentParser", "AsyncHTTPClient", "NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL",
+      "SwerveHardware", "SwerveHub", "SwervePlacement", "ArgumentParser", "AsyncHTTPClient", "NIOCore", "NIOPosix",
+      "NIOHTTP1", "NIOSSL",
       "Yams", "Logging", "ServiceLifecycle",
       "UnixSignals",
     ],
@@ -35,6 +37,8 @@ import Testing
     "TierTestSupport": ["SwerveTiers"], "data-worker-test-support": ["SwerveEngine"],
     "rank-test-support": ["SwerveEngine", "SwerveCore"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
+    "scale-benchmark": ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"],
+    "gather-benchmark": ["SwerveEngine", "SwerveHardware", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",
     ],

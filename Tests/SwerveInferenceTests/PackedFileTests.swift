@@ -29,11 +29,11 @@ import Testing
   /// Tokens and the bits of their log-probabilities.
   static func answer(
     _ files: ModelFiles, _ type: ElementType, _ quantization: WeightFormat? = nil, kernels: KernelSet? = nil,
-    weights: RunnerConfiguration.Weights
+    weights: RunnerConfiguration.Weights, gathering: GatherConfiguration? = nil
   ) throws -> ([TokenID], [UInt32]) {
     let harness = try Harness(
       files: files, type: type, kernels: kernels, threads: 2, rows: 64, sequences: 4, blockCount: 32,
-      contextTokens: 128, quantization: quantization, weights: weights)
+      contextTokens: 128, quantization: quantization, weights: weights, gathering: gathering)
     let sequence = try harness.add([5, 9, 2, 77, 31], Harness.greedy { $0.logprobs = 3 })
     try harness.generate(12, [sequence])
     let alternatives = sequence.alternatives.flatMap { $0 }.map(\.logprob.bitPattern)

@@ -52,7 +52,7 @@ import Testing
     #expect(totals.searches > 1_000 && totals.searchesEnded > 500)
     #expect(totals.copies > 2_000)
     #expect(totals.lostBanks > 1_000 && totals.lostInStep > 200 && totals.drainedBanks > 200)
-    #expect(totals.recalled > 1_000)
+    #expect(totals.recalled > 100)
   }
 }
 

@@ -76,8 +76,28 @@ static void blend(float *out, float a, const float *x, float b, size_t n) {
   EACH16(n) store(out + i, m, _mm512_fmadd_ps(load(m, x + i), new, _mm512_mul_ps(load(m, out + i), old)));
 }
 
-static void add_scaled(float *acc, const float *sum, const float *scale, size_t n) {
-  EACH16(n) store(acc + i, m, _mm512_fmadd_ps(load(m, sum + i), load(m, scale + i), load(m, acc + i)));
+INLINE void add_scaled_blocks(const swerve_scaled_sums *p, const int B) {
+  __m512 scales[4];
+  for (int b = 0; b < B; b++) scales[b] = _mm512_loadu_ps(p->scales + b * 16);
+  for (size_t r = 0; r < p->rows; r++) {
+    float *acc = p->acc + r * p->acc_stride;
+    const float *sums = p->sums + r * p->sums_stride;
+    for (int b = 0; b < B; b++) {
+      const __m512 old = p->first ? _mm512_setzero_ps() : _mm512_loadu_ps(acc + b * 16);
+      _mm512_storeu_ps(acc + b * 16, _mm512_fmadd_ps(_mm512_loadu_ps(sums + b * 16), scales[b], old));
+    }
+  }
+}
+
+static void add_scaled(const swerve_scaled_sums *p) {
+  if (p->blocks == 4) add_scaled_blocks(p, 4);
+  else for (size_t b = 0; b < p->blocks; b++) {
+    swerve_scaled_sums one = *p;
+    one.acc += b * 16;
+    one.sums += b * 16;
+    one.scales += b * 16;
+    add_scaled_blocks(&one, 1);
+  }
 }
 
 static void rotate(float *low, float *high, const float *c, const float *s, size_t n) {

@@ -94,7 +94,6 @@ static void multiply_groups(const swerve_levels *s, size_t first) {
   const size_t element = swerve_type_bytes(s->type);
   room *room = s->scratch;
   const size_t blocks = swerve_min(BLOCKS, s->blocks - first);
-  for (size_t r = 0; r < s->rows; r++) memset(s->acc + r * s->acc_stride + first * 16, 0, blocks * 64);
   for (size_t k = 0; k < s->inputs; k += s->group) {
     const size_t number = (s->begin + k) / s->group;
     swerve_tile tile = unpack(s, first, swerve_group_levels(number, s->group), s->group / 2);
@@ -106,8 +105,11 @@ static void multiply_groups(const swerve_levels *s, size_t first) {
       const char *scales = s->w + (first + b) * s->block_stride + swerve_group_scales(number, s->group);
       s->kernels->widen[SWERVE_FLOAT16](room->scales + b * 16, scales, 16);
     }
-    for (size_t r = 0; r < s->rows; r++)
-      s->kernels->add_scaled(s->acc + r * s->acc_stride + first * 16, room->sums[r], room->scales, blocks * 16);
+    const swerve_scaled_sums sums = {
+      .acc = s->acc + first * 16, .acc_stride = s->acc_stride, .sums = room->sums[0], .sums_stride = BLOCKS * 16,
+      .scales = room->scales, .rows = s->rows, .blocks = blocks, .first = k == 0,
+    };
+    s->kernels->add_scaled(&sums);
   }
 }
 

@@ -47,8 +47,12 @@ void swerve_scalar_unpack_f16(void *out, const char *levels, int format, size_t 
   unpack16(out, levels, format, steps, 1);
 }
 
-void swerve_scalar_add_scaled(float *acc, const float *sum, const float *scale, size_t n) {
-  for (size_t i = 0; i < n; i++) acc[i] = acc[i] + sum[i] * scale[i];
+void swerve_scalar_add_scaled(const swerve_scaled_sums *p) {
+  for (size_t r = 0; r < p->rows; r++) {
+    float *acc = p->acc + r * p->acc_stride;
+    const float *sum = p->sums + r * p->sums_stride;
+    for (size_t i = 0; i < p->blocks * 16; i++) acc[i] = (p->first ? 0 : acc[i]) + sum[i] * p->scales[i];
+  }
 }
 
 void swerve_scalar_multiply_int8(const swerve_tile *t) {

@@ -16,7 +16,7 @@ void swerve_scalar_narrow_f16(void *out, const float *in, size_t n);
 void swerve_scalar_unpack_f32(void *out, const char *levels, int format, size_t steps);
 void swerve_scalar_unpack_bf16(void *out, const char *levels, int format, size_t steps);
 void swerve_scalar_unpack_f16(void *out, const char *levels, int format, size_t steps);
-void swerve_scalar_add_scaled(float *acc, const float *sum, const float *scale, size_t n);
+void swerve_scalar_add_scaled(const swerve_scaled_sums *sums);
 void swerve_scalar_multiply_int8(const swerve_tile *tile);
 float swerve_scalar_quantize(uint8_t *out, const float *x, size_t n, int offset);
 void swerve_scalar_silu_multiply(float *out, const float *gate, const float *up, size_t n);

@@ -4,6 +4,8 @@
 #ifndef SWERVE_PLATFORM_H
 #define SWERVE_PLATFORM_H
 
+#include "swerve_mpi.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -93,6 +95,21 @@ bool swerve_process_ended(int process);
 /* Ends a started process at once, whatever it does. */
 void swerve_process_kill(int process);
 int swerve_process_id(void);
+
+/* ---- files ---------------------------------------------------------------------------------------------------- */
+
+/* Opens a file for reads past the page cache: of whole pages, to memory at whole pages. -1 where the file system has
+ * none; some say so at the first read only. */
+int swerve_file_open_direct(const char *path);
+
+/* Takes a range of a file out of the page cache, as far as nobody maps it. */
+void swerve_file_forget(int descriptor, size_t offset, size_t bytes);
+
+/* ---- exchange ------------------------------------------------------------------------------------------------- */
+
+/* Seconds of a round trip of two threads that sleep on words of shared memory, as two processes would: the mean of so
+ * many. Negative where it cannot be measured. */
+double swerve_exchange_seconds(int rounds);
 
 /* ---- pool of kernel threads ----------------------------------------------------------------------------------- */
 

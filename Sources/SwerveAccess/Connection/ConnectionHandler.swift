@@ -66,7 +66,7 @@ final class ConnectionHandler: ChannelDuplexHandler, RemovableChannelHandler {
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     if isRejecting { return }
     // Lost connections end here; errors inside a body reach the handler that reads it.
-    guard unanswered == 0, !(error is IOError), !(error is ChannelError) else {
+    guard unanswered == 0, !(error is IOError), !(error is NIOCore.ChannelError) else {
       return context.fireErrorCaught(error)
     }
     isRejecting = true

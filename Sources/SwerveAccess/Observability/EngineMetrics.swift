@@ -13,6 +13,7 @@ package struct EngineMetrics: Sendable {
   private let tiers: TierMetrics
   private let overflow: OverflowMetrics
   private let workers: WorkerMetrics
+  private let gather: GatherMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -33,6 +34,7 @@ package struct EngineMetrics: Sendable {
     tiers = TierMetrics(factory)
     overflow = OverflowMetrics(factory)
     workers = WorkerMetrics(registry: registry)
+    gather = GatherMetrics(registry: registry)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -61,6 +63,7 @@ package struct EngineMetrics: Sendable {
     tiers.update(from: snapshot)
     overflow.update(from: snapshot)
     workers.update(from: snapshot)
+    gather.update(from: snapshot)
     process.update()
   }
 

@@ -7,7 +7,7 @@ import SwerveCore
 
 /// What hummingbird hands to the responder beside the request: the connection.
 package struct AccessContext: InitializableFromSource {
-  let channel: any Channel
+  let channel: any NIOCore.Channel
 
   package init(source: ApplicationRequestContextSource) { channel = source.channel }
 }

@@ -28,6 +28,7 @@ extension CommandContext {
   /// The engine's configuration for a batch; nil after the plan of `--dry-run` was printed.
   func offlineConfiguration(_ settings: Settings) async throws -> EngineConfiguration? {
     var configuration = try await ModelResolution.resolve(settings, environment: environment, console: console)
+    try PlacementPlanning.apply(settings, to: &configuration, console: console)
     let sequences = configuration.maxSequences ?? 256
     configuration.maxSequences = sequences
     configuration.maxBatchedTokens = configuration.maxBatchedTokens ?? max(4096, sequences)

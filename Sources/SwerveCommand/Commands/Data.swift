@@ -56,9 +56,12 @@ struct DataWorkerCommand: TableCommand {
   @Argument(parsing: .captureForPassthrough) var words: [String] = []
 
   func run(_ context: CommandContext) async throws {
-    if words.isEmpty { exit(DataWorkerMain.runProcess(version: Version.text)) }
+    if words.isEmpty { endProcess(DataWorkerMain.runProcess(version: Version.text)) }
     throw CommandError(.usage, "swerve data-worker is started by swerve serve --placement separated, not by hand.")
   }
 
   func run(_ settings: Settings, _ positionals: [String], _ context: CommandContext) async throws {}
 }
+
+/// Commands have an `exit` of their own.
+private func endProcess(_ code: Int32) -> Never { exit(code) }

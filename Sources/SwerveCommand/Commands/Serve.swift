@@ -12,6 +12,9 @@ struct ServeCommand: TableCommand {
     var settings = settings
     settings.engine = try await ModelResolution.resolve(
       settings, environment: context.environment, console: context.console)
+    if settings.placement.name == "auto" || !settings.general.dryRun {
+      try PlacementPlanning.apply(settings, to: &settings.engine, console: context.console)
+    }
     if settings.general.dryRun {
       for line in try await context.wiring.engines.plan(settings.engine) { context.console.print(line) }
       return

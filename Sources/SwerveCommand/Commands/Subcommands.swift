@@ -4,8 +4,8 @@ import ArgumentParser
 enum Subcommands {
   static let all: [any ParsableCommand.Type] = [
     ServeCommand.self, ChatCommand.self, CompleteCommand.self, BenchCommand.self, TokenizeCommand.self,
-    DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, TopCommand.self, DataCommand.self,
-    CollectEnvCommand.self, RunBatchCommand.self, RankCommand.self,
+    DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, PlacementCommand.self, TopCommand.self,
+    DataCommand.self, CollectEnvCommand.self, RunBatchCommand.self, RankCommand.self,
     LaunchCommand.self, QuantizeCommand.self, DoctorCommand.self, TuneCommand.self,
     DataWorkerCommand.self,
   ]

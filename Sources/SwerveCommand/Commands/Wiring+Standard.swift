@@ -27,7 +27,7 @@ struct LocalEngines: EngineProvider {
 
   func plan(_ configuration: EngineConfiguration) async throws -> [String] {
     let report = try StartPlan(Self.withRanks(configuration)).report
-    return report.memoryTable + [
+    return report.memoryTable + (report.gathering.map { [$0.line] } ?? []) + [
       "KV cache: \(report.blockCount) blocks of \(report.blockSize) tokens, \(report.kvTokens) tokens",
       "Longest request: \(report.maxModelLength) tokens",
     ]

@@ -4,7 +4,7 @@ import SwerveHardware
 extension Flag {
   /// Several devices, several processes, several hosts: what is still to come, beside the ranks of one process.
   static let parallelism: [Flag] =
-    cpu + placement + ranks + [
+    cpu + placement + dataWorkers + ranks + [
       one("data-parallel-size", aliases: ["dp", "dp-size"], short: ["dp"], "replicas"),
       .later("data-parallel-rank", .int, .parallelism, default: "0", why: oneProcess, "this replica"),
       .later("data-parallel-start-rank", .int, .parallelism, default: "0", why: oneProcess, "first replica here"),
@@ -49,14 +49,6 @@ extension Flag {
         "autoscale-config", .json, .parallelism, default: "{}", allowed: ["null"], why: oneProcess, "replica count"),
       .later("enable-elastic-ep", .bool, .parallelism, default: "false", why: oneProcess, "change ranks at run time"),
       .later("enable-fault-tolerance", .bool, .parallelism, default: "false", why: oneProcess, "survive lost ranks"),
-      .later(
-        "weight-sharding", .words("tp", "zero3"), .parallelism, default: "tp", why: "weights have one place",
-        "how weights are spread"),
-      .later("zero3-prefetch-layers", .int, .parallelism, default: "1", why: "weights have one place", "layers ahead"),
-      .later(
-        "gather-source", .words("peers", "host", "nvme"), .parallelism, default: "peers", why: "weights have one place",
-        "where layers are gathered from"),
-      .later("gather-depth", .int, .parallelism, default: "1", why: "weights have one place", "layers gathered ahead"),
       .later("link", .string, .parallelism, default: "auto", why: oneProcess, "transport between devices"),
       .later("link-encryption", .string, .parallelism, default: "off", why: oneProcess, "seal what leaves the host"),
       .later("trusted-network", .bool, .parallelism, default: "false", why: oneProcess, "allow open links"),

@@ -1,69 +1,23 @@
-package import SwerveCore
+import SwerveCore
 
 extension Flag {
-  /// Which role lives where.
+  /// Where parameters live. What the words together mean is decided by `SettingsParser`.
   static let placement: [Flag] = [
+    .string(
+      "placement", .parallelism, \.placement.name, default: "unified",
+      "where parameters and request data live: unified, separated (keys and values with data workers), gathered "
+        + "(weights are fetched layer by layer), auto, or the file of a plan"),
     .custom(
-      "placement", .words("auto", "unified", "separated"), .parallelism, default: "auto",
-      "unified: one place for all; separated: keys and values with data workers; auto: by the flags below"
+      "weight-sharding", .words("tp", "zero3"), .parallelism, default: "tp", "zero3 means --placement gathered"
     ) { settings, value in
-      guard let placement = Placement(rawValue: value.text) else { return }
-      settings.engine.placement = placement
-      settings.engine.dataWorkers.hasAskedPlacement = true
-      settings.engine.launchProcesses()
-    },
-    .custom("data-workers", .int, .parallelism, default: "1", "data workers; any number means --placement separated") {
-      settings, value in
-      guard case .int(let count) = value else { return }
-      settings.engine.dataWorkers.count = count
-      settings.engine.askForDataWorkers()
+      if value.text == "zero3" { settings.placement.name = "gathered" }
     },
     .custom(
-      "data-devices", .string, .parallelism, default: "null", "devices of keys and values, one a data worker: cpu,cpu"
-    ) { settings, value in
-      guard let devices = try devices(value) else { return }
-      // Given again, the later list counts.
-      let workers = settings.engine.dataWorkers
-      if workers.deviceCount == workers.count { settings.engine.dataWorkers.count = devices.count }
-      settings.engine.dataWorkers.deviceCount = devices.count
-      settings.engine.askForDataWorkers()
-    },
-    .custom(
-      "parameter-devices", .string, .parallelism, default: "null", aliases: ["param-devices"],
-      "devices of the weights: cpu"
-    ) { _, value in
-      guard let devices = try devices(value) else { return }
-      if devices.count > 1 { throw FlagError("must be cpu: weights have one device, not \(devices.count)") }
-    },
+      "gather-source", .words("peers", "host", "nvme"), .parallelism, default: "nvme",
+      "where layers are gathered from: the disk, or the host's page cache (peers is not supported yet)"
+    ) { $0.placement.gather.source = GatherConfiguration.Source(rawValue: $1.text) ?? .nvme },
     .int(
-      "max-data-workers", .parallelism, \.engine.dataWorkers.maximum, default: "auto", words: ["auto": 0],
-      "data workers at a time, those attached later included"),
-    .double(
-      "data-worker-timeout", .parallelism, \.engine.dataWorkers.deadline, default: 30,
-      "seconds that a data worker may take for a layer before it is replaced"),
+      "gather-depth", .parallelism, \.placement.gather.depth, default: 2, aliases: ["zero3-prefetch-layers"],
+      "layers gathered ahead of the one that is computed; the ring has one buffer more"),
   ]
-
-  /// A list of devices; nil for null.
-  private static func devices(_ value: FlagValue) throws -> [String]? {
-    if value.text.lowercased() == "null" { return nil }
-    let names = value.text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-    if let other = names.first(where: { $0 != "cpu" }) {
-      throw FlagError("must be cpu, or cpu,cpu for several data workers; there is no device \(other.debugDescription)")
-    }
-    return names
-  }
-}
-
-extension EngineConfiguration {
-  fileprivate mutating func askForDataWorkers() {
-    dataWorkers.isAsked = true
-    if !dataWorkers.hasAskedPlacement { placement = .separated }
-    launchProcesses()
-  }
-
-  /// Data workers of the command are processes of the same program.
-  fileprivate mutating func launchProcesses() {
-    dataWorkers.launch = .process(path: "/proc/self/exe", arguments: ["data-worker"])
-    dataWorkers.version = Version.text
-  }
 }

@@ -70,8 +70,10 @@ extension FlagTable {
     Flag.benchGeneral, Flag.jsonOutput, Flag.cpu, Flag.environmentOnly)
   package static let simulate = FlagTable(
     Flag.simulation, Flag.jsonOutput, Flag.benchGeneral, Flag.memory, Flag.scheduling, Flag.environmentOnly)
+  package static let placementPlan = FlagTable(
+    Flag.placementPlan, Flag.jsonOutput, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
   package static let top = FlagTable(Flag.top, Flag.benchGeneral)
-  package static let data = FlagTable(Flag.data, Flag.benchGeneral)
+  package static let data = FlagTable(Flag.dataChanges, Flag.benchGeneral)
   package static let collectEnv = FlagTable(Flag.jsonOutput, Flag.benchGeneral)
   package static let text = FlagTable(Flag.textFlags, Flag.benchGeneral)
   package static let renderTemplate = FlagTable(Flag.renderFlags, Flag.benchGeneral)
@@ -80,6 +82,6 @@ extension FlagTable {
   package static let everything = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.cpu, Flag.chatFlags, Flag.chatOnly, Flag.latency,
     Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.simulation,
-    Flag.textFlags, Flag.renderFlags, Flag.top, Flag.data,
+    Flag.textFlags, Flag.renderFlags, Flag.top, Flag.dataChanges, Flag.placementPlan,
     Flag.environmentOnly)
 }

@@ -26,8 +26,22 @@ package struct Settings: Sendable {
   package var simulation = SimulationSettings()
   package var top = TopSettings()
   package var data = DataSettings()
+  package var placement = PlacementSettings()
 
   package init() {}
+}
+
+/// `--placement` and what belongs to it.
+package struct PlacementSettings: Sendable {
+  package var name = "unified"
+  package var gather = GatherConfiguration()
+  // The command of that name.
+  package var output: String?
+  package var machine: String?
+  package var inputLength = 512
+  package var outputLength = 128
+  /// Devices of data workers; nil: not said.
+  package var dataDevices: Int?
 }
 
 /// `--hf-token`, `--download-dir`, `--offline`; environment and defaults are added by `HubSettings.configuration`.

@@ -45,6 +45,12 @@ package struct SettingsParser: Sendable {
       assignments += contents.assignments
       problems += contents.problems
     }
+    if let path = Self.text(of: "placement", in: assignments), PlacementFile.isPath(path) {
+      let plan = PlacementFile(path: path, table: table).read()
+      assignments.removeAll { $0.flag.name == "placement" }
+      assignments += plan.assignments
+      problems += plan.problems
+    }
 
     var settings = Settings()
     let effective = effectiveAssignments(assignments)
@@ -149,6 +155,7 @@ package struct SettingsParser: Sendable {
       }
     }
     applyShortQuantization(&settings, given: given, problems: &problems)
+    applyPlacement(&settings, given: given, problems: &problems)
     settings.engine.modelName = settings.model ?? "story"
     if !given.contains("served-model-name") { settings.server.servedModelNames = [settings.engine.modelName] }
     if !settings.speculation.isEmpty {
@@ -159,6 +166,23 @@ package struct SettingsParser: Sendable {
       }
     }
     problems += settings.engine.problems() + settings.server.problems()
+  }
+
+  /// `--placement` decides which of the flags beside it have a meaning.
+  private func applyPlacement(_ settings: inout Settings, given: Set<String>, problems: inout [String]) {
+    settings.applyDataWorkers(given: given, problems: &problems)
+    let isGathered = settings.placement.name == "gathered"
+    for flag in ["gather-source", "gather-depth"] where given.contains(flag) && !isGathered {
+      problems.append("--\(flag) is for --placement gathered, not \(settings.placement.name).")
+    }
+    switch settings.placement.name {
+    case "unified", "auto", "separated": break
+    case "gathered": settings.engine.gathering = settings.placement.gather
+    default:
+      problems.append(
+        "--placement \(settings.placement.name) is not supported yet; use auto, unified, separated, gathered "
+          + "or a plan's file.")
+    }
   }
 
   /// `--load-8bit` and `--load-4bit`: short for a method, so at most one of the three may say something.

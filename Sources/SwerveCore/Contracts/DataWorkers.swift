@@ -1,5 +1,5 @@
 /// Where parameters and request data live.
-public enum Placement: String, Sendable, Hashable, CaseIterable {
+public enum RolePlacement: String, Sendable, Hashable, CaseIterable {
   /// Both in one place.
   case unified
   /// Parameters in this process, keys and values with data workers.
@@ -26,13 +26,6 @@ public struct DataWorkerConfiguration: Sendable {
   /// The program's version: a worker of another one is refused.
   public var version = ""
 
-  /// What was asked for, where flags say it in several ways: devices of data workers, their number, a placement.
-  package var deviceCount: Int? {
-    didSet { if let deviceCount, !isAsked { count = deviceCount } }
-  }
-  package var isAsked = false
-  package var hasAskedPlacement = false
-
   public init() {}
 
   package var resolvedMaximum: Int { max(maximum.flatMap { $0 > 0 ? $0 : nil } ?? max(2 * count, count + 2), count) }
@@ -40,10 +33,6 @@ public struct DataWorkerConfiguration: Sendable {
   func problems() -> [String] {
     var found: [String] = []
     if !(1...256).contains(count) { found.append("--data-workers must be between 1 and 256, not \(count).") }
-    if let deviceCount, deviceCount != count {
-      found.append(
-        "--data-devices names \(deviceCount) devices and --data-workers asks for \(count) workers; give as many of each.")
-    }
     if let maximum, maximum != 0, maximum < count || maximum > 256 {
       found.append("--max-data-workers must be between --data-workers (\(count)) and 256, not \(maximum).")
     }
@@ -60,12 +49,7 @@ extension EngineConfiguration {
 
   /// What of the configuration the separated placement cannot do, one sentence each.
   func separationProblems() -> [String] {
-    guard placement == .separated else {
-      if dataWorkers.isAsked {
-        return ["--data-workers and --data-devices need --placement separated, not \(placement.rawValue)."]
-      }
-      return []
-    }
+    guard placement == .separated else { return [] }
     var found = dataWorkers.problems()
     if kvTiers != nil || kvOffloadingBytes != nil {
       found.append(
@@ -77,6 +61,14 @@ extension EngineConfiguration {
     }
     if prefixCachePolicy == .cost {
       found.append("--prefix-cache-policy cost needs one pool of blocks; use lru with --placement separated.")
+    }
+    if gathering != nil {
+      found.append("weights cannot be gathered with --placement separated yet; use one of the two.")
+    }
+    if tensorParallelSize * pipelineParallelSize > 1 {
+      found.append(
+        "--tensor-parallel-size and --pipeline-parallel-size spread keys and values over ranks, and with --placement "
+          + "separated they are with data workers; leave one of the two out.")
     }
     if numaBind {
       found.append(

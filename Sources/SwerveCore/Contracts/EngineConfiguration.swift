@@ -34,6 +34,11 @@ public struct EngineConfiguration: Sendable {
   /// Seeds requests that bring no seed; 0 = still drawn per request.
   public var seed = 0
 
+  // MARK: Placement
+
+  /// Weights are fetched layer by layer into a ring; nil = they are resident.
+  public var gathering: GatherConfiguration?
+
   // MARK: Memory
 
   /// How keys and values are stored; nil = in the type of the activations.
@@ -132,7 +137,7 @@ public struct EngineConfiguration: Sendable {
   // MARK: Placement
 
   /// Where parameters and request data live.
-  public var placement = Placement.unified
+  public var placement = RolePlacement.unified
   /// Only with `placement` separated.
   public var dataWorkers = DataWorkerConfiguration()
 
@@ -231,6 +236,7 @@ public struct EngineConfiguration: Sendable {
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
     found += speculation?.problems() ?? []
     found += separationProblems()
+    found += gathering?.problems ?? []
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(
@@ -282,6 +288,10 @@ public struct EngineConfiguration: Sendable {
     require(
       executor != .shm || rankProgram != nil,
       "--distributed-executor-backend shm starts the swerve command for each rank; from another program use threads.")
+    guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
+      require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
+      return
+    }
     require(
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
@@ -289,10 +299,6 @@ public struct EngineConfiguration: Sendable {
       kvTiers == nil && kvOffloadingBytes == nil,
       "--kv-tiers and --kv-offloading-size keep whole blocks, and those are spread over ranks here; leave them out, or "
         + "use one rank.")
-    require(
-      placement == .unified,
-      "--placement \(placement.rawValue) works with one rank; leave out --tensor-parallel-size and "
-        + "--pipeline-parallel-size.")
     require(overflow == nil, "blocks of running sequences cannot leave the device where they are spread over ranks.")
     require(
       !numaBind,

@@ -39,6 +39,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var tiers: TierStatistics?
   /// Data workers; empty where keys and values are in this process.
   package var data = DataStatistics()
+  /// What moved for weights that are fetched into a ring; nil where all are resident.
+  package var gather: GatherTraffic?
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

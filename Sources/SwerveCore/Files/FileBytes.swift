@@ -79,6 +79,12 @@ public final class FileBytes: @unchecked Sendable {
     #endif
   }
 
+  /// Tells the kernel not to read ahead: few bytes will be read, at places that do not follow from one another.
+  public func willBeReadHereAndThere() {
+    guard isMapped else { return }
+    madvise(UnsafeMutableRawPointer(mutating: unownedBytes.baseAddress), unownedBytes.count, MADV_RANDOM)
+  }
+
   /// Tells the kernel that these pages will not be read again, so that resident memory does not hold a second copy of
   /// weights that were packed. Only whole pages inside `range`, and only those of a file, are dropped; reading
   /// them again is correct, and slow.

@@ -8,6 +8,8 @@ package struct EngineLoop: ~Copyable {
   private let executor: any StepExecutor
   /// Where blocks of running sequences may be; only its counters are read here.
   private let overflow: (any OverflowStore)?
+  /// What moved for gathered weights; nil where all are resident.
+  private let gatherTraffic: (() -> GatherTraffic)?
   private let inbox: Mailbox<InboxMessage>
   private let publisher: Mailbox<PublisherMessage>
   private let spares: Mailbox<StepOutputs>
@@ -54,7 +56,8 @@ package struct EngineLoop: ~Copyable {
     scheduler: consuming Scheduler, executor: any StepExecutor, overflow: (any OverflowStore)? = nil,
     storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
-    totals: EngineStatistics, tiers: BlockTiers? = nil, data: DataSet? = nil
+    totals: EngineStatistics, tiers: BlockTiers? = nil, data: DataSet? = nil,
+    gatherTraffic: (() -> GatherTraffic)? = nil
   ) {
     self.scheduler = scheduler
     self.executor = executor
@@ -68,6 +71,7 @@ package struct EngineLoop: ~Copyable {
     self.totals = totals
     self.tiers = tiers
     self.data = data
+    self.gatherTraffic = gatherTraffic
     blockBytes = totals.kvBytes / max(self.scheduler.statistics.blocksTotal, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
@@ -280,6 +284,7 @@ package struct EngineLoop: ~Copyable {
     all.data = totals.data
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
+    all.gather = gatherTraffic?()
     return all
   }
 }

@@ -13,7 +13,6 @@ extension EngineThreads {
   ) throws(EngineStartError) -> (ModelRunner, any StepExecutor) {
     guard plan.layout.rankCount > 1 else {
       let runner = try makeRunner(device, lower: lower, attention: attention, onProgress: onProgress)
-      if attention != nil { return (runner, SeparatedExecutor(runner: runner)) }
       return (runner, InlineExecutor(runner: runner))
     }
     let ranks = try startRanks(kernels: device.kernelSet)

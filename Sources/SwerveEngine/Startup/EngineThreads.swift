@@ -91,7 +91,7 @@ package struct EngineThreads: Sendable {
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
     let separation = try makeSeparation(device)
-    let (runner, executor) = try makeExecutor(
+    let (runner, local) = try makeExecutor(
       device, lower: lower, attention: separation?.attention, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
@@ -120,16 +120,17 @@ package struct EngineThreads: Sendable {
     }
     loaded.seconds = totals.loadSeconds
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
+    let executor: any StepExecutor =
+      if separation == nil { local } else { SeparatedExecutor(runner: runner) }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
-      executor: executor,
-      overflow: lower.store,
+      executor: executor, overflow: lower.store,
       storeBudget: plan.configuration.overflow.flatMap {
         $0.storeBlocksPerStep == nil
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
       },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
-      tiers: tiers, data: separation?.workers)
+      tiers: tiers, data: separation?.workers, gatherTraffic: runner.gatherTraffic)
   }
 
   private func openTiers(
@@ -184,14 +185,12 @@ package struct EngineThreads: Sendable {
 
   func makeRunner(
     _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    coordinator: RankCoordinator? = nil,
-    onProgress: @escaping @Sendable (Double) -> Void
+    coordinator: RankCoordinator? = nil, onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
         plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
-        attention: attention, links: links,
-        coordinator: coordinator, progress: onProgress)
+        attention: attention, links: links, coordinator: coordinator, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {

@@ -39,7 +39,37 @@ extension StartPlan {
           + "original weights (--load-format safetensors)."
       ])
     }
+    if let gathering = configuration.gathering {
+      if let layout, layout.rankCount > 1 {
+        throw .configuration([
+          "--placement gathered fetches the layers of one rank, not of \(layout.rankCount); leave --tensor-parallel-size "
+            + "and --pipeline-parallel-size out."
+        ])
+      }
+      runner.gathering = try gatheringPlan(gathering, of: runner, files: files)
+    }
     return runner
+  }
+
+  /// What is fetched of the packed weights that the runner would use.
+  private static func gatheringPlan(
+    _ gathering: GatherConfiguration, of runner: RunnerConfiguration, files: ModelFiles
+  ) throws(EngineStartError) -> RunnerConfiguration.Gathering {
+    do {
+      guard case .packed = runner.weights, let file = try PackedFile(files) else {
+        throw EngineStartError.configuration([
+          "--placement gathered reads layers from a packed weight file and \(files.place) is used without one; write it "
+            + "with swerve quantize MODEL -o FOLDER (weights stay as they are without --quantization) and serve FOLDER."
+        ])
+      }
+      return .init(
+        plan: try GatherPlan(file.index, model: runner.model, depth: gathering.depth, path: file.path),
+        source: gathering.source)
+    } catch let error as EngineStartError {
+      throw error
+    } catch {
+      throw .model("\(error)")
+    }
   }
 
   /// The model's packed weights, where there are any and the flags do not ask for others.

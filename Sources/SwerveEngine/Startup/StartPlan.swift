@@ -55,7 +55,8 @@ package struct StartPlan: Sendable {
       scratch: memoryPlan.fixedBytes - memoryPlan.weightBytes, kv: sizing.kvBytes)
     report.elementType = runner.type
     report.weightFormat = runner.quantization?.name
-    if case .packed = runner.weights { report.memory.weightsAreMapped = true }
+    if case .packed = runner.weights { report.memory.weightsAreMapped = runner.gathering == nil }
+    report.gathering = runner.gathering.map { .init($0) }
     report.kvType = runner.kvType
     report.memory.hostTier = tiers?.hostBytes ?? 0
     report.blockBytes = memoryPlan.blockBytes

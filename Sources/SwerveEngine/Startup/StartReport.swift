@@ -1,7 +1,30 @@
 package import SwerveCore
+import SwerveInference
 
 /// What the start decided and how long it took: the memory table and the log lines that scripts look for.
 package struct StartReport: Sendable {
+  /// Weights that are fetched for each step.
+  package struct Gathering: Sendable, Hashable {
+    package var source: GatherConfiguration.Source
+    /// Of a step that goes through all layers and the output head.
+    package var stepBytes: Int
+    package var bufferCount: Int
+    package var bufferBytes: Int
+
+    init(_ gathering: RunnerConfiguration.Gathering) {
+      source = gathering.source
+      stepBytes = gathering.plan.roundBytes
+      bufferCount = gathering.plan.depth + 1
+      bufferBytes = gathering.plan.slotBytes
+    }
+
+    /// One line for the log and for `--dry-run`.
+    package var line: String {
+      "Weights are gathered from \(source.rawValue): \(ByteText.binary(stepBytes)) a step through \(bufferCount) "
+        + "buffers of \(ByteText.binary(bufferBytes))"
+    }
+  }
+
   package struct Memory: Sendable, Hashable {
     package var total = 0
     package var usedByOthers = 0
@@ -37,6 +60,9 @@ package struct StartReport: Sendable {
   /// Warnings that a person should read (unused tensors, odd settings).
   package var warnings: [String] = []
 
+  /// nil where all weights are resident.
+  package var gathering: Gathering?
+
   /// Blocks below the device: places in host memory, and in the overflow store.
   package var hostBlocks = 0
   package var storeBlocks = 0
@@ -45,7 +71,8 @@ package struct StartReport: Sendable {
 
   /// "weights", with what is not usual about them.
   private var weightsName: String {
-    let notes = [weightFormat, memory.weightsAreMapped ? "mapped" : nil].compactMap { $0 }
+    let notes = [weightFormat, memory.weightsAreMapped ? "mapped" : nil, gathering == nil ? nil : "gathered"].compactMap
+    { $0 }
     return "weights" + (notes.isEmpty ? "" : " (\(notes.joined(separator: ", ")))")
   }
 
@@ -94,6 +121,7 @@ package struct StartReport: Sendable {
     lines.append("Available KV cache memory: \(ByteText.fixed(Double(memory.kv) / Double(1 << 30), 2)) GiB")
     lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
     lines.append("KV cache type: \(kvType.rawValue), \(ByteText.binary(blockBytes / max(1, blockSize))) a token")
+    if let gathering { lines.append(gathering.line) }
     if let tiers { lines.append(tiers) }
     lines += lowerLines
     let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)

@@ -54,17 +54,36 @@ struct OutputHead {
 
   /// Fills `logits` for the given rows of the residual stream, with what the sampler asked of each; answers those rows
   /// of the tile.
+  ///
+  /// - Throws: `GatherError` where the head is fetched and does not come.
   func compute(
-    _ rows: Span<Int32>, of residual: Tensor, matrix: PackedWeight, norm: Tensor, epsilon: Float,
-    request: Sampler.HeadRequest, device: CPUDevice
-  ) -> Tensor {
+    _ rows: Span<Int32>, of residual: Tensor, matrix: PackedWeight, gathered: GatheredWeights?, norm: Tensor,
+    epsilon: Float, request: Sampler.HeadRequest, device: CPUDevice
+  ) throws(GatherError) -> Tensor {
     let count = rows.count
     device.gatherRows(residual, indices: rows, into: hidden.first(count))
     device.rmsNorm(hidden.first(count), weight: norm, epsilon: epsilon, into: normed.first(count))
     let tile = logits.first(count)
-    device.head(
-      normed.first(count), matrix, into: tile.columns(0..<columnCount), keepsLogits: request.keepsLogits,
-      requests: request.requests, statistics: request.statistics)
+    let used = tile.columns(0..<columnCount)
+    if let gathered {
+      try compute(normed.first(count), gathered, into: used, device: device)
+      device.statistics(used, requests: request.requests, into: request.statistics)
+    } else {
+      device.head(
+        normed.first(count), matrix, into: used, keepsLogits: request.keepsLogits, requests: request.requests,
+        statistics: request.statistics)
+    }
     return tile
+  }
+
+  /// Piece by piece, as they come: the bits are those of the whole.
+  private func compute(
+    _ rows: Tensor, _ gathered: GatheredWeights, into logits: Tensor, device: CPUDevice
+  ) throws(GatherError) {
+    for (index, outputs) in gathered.plan.headOutputs.enumerated() {
+      let piece = try gathered.headPiece(index)
+      device.linear(rows, piece, into: logits.columns(outputs))
+      gathered.giveBack()
+    }
   }
 }

@@ -3,7 +3,7 @@ package import SwerveHardware
 
 /// A model's parameters as the device keeps them: matrices packed for its kernels, norms in float32, and the embedding
 /// table packed where it is also the output head, else mapped from the file (a step reads only its tokens' rows).
-/// Constant once loaded.
+/// Constant once loaded; or, but for norms and embedding, fetched for each step into a ring.
 package final class ModelWeights {
   /// One decoder block.
   package struct Layer {
@@ -35,23 +35,38 @@ package final class ModelWeights {
   }
 
   package let embedding: Embedding
-  package let layers: [Layer]
+  /// Empty where layers are gathered.
+  private let layers: [Layer]
   /// f32 [1, hidden]
   package let finalNorm: Tensor
-  /// [the rank's tokens, hidden]; nil where it computes no logits
+  /// [the rank's tokens, hidden]; nil where it computes no logits. Where layers are gathered, its bytes are for rows of the
+  /// embedding only.
   package let head: PackedWeight?
+  /// nil: everything is resident.
+  let gathered: GatheredWeights?
   /// f32: owner of all norms.
   private let norms: DeviceBuffer
 
   init(
-    embedding: Embedding, layers: [Layer], finalNorm: Tensor, head: PackedWeight?, norms: consuming DeviceBuffer
+    embedding: Embedding, layers: [Layer], finalNorm: Tensor, head: PackedWeight?, norms: consuming DeviceBuffer,
+    gathered: GatheredWeights? = nil
   ) {
     self.embedding = embedding
     self.layers = layers
     self.finalNorm = finalNorm
     self.head = head
     self.norms = norms
+    self.gathered = gathered
   }
+
+  /// A layer's weights, which stay where they are until `release`; waits for them where they are fetched. One at a time.
+  func layer(_ index: Int) throws(GatherError) -> Layer {
+    if let gathered { return try gathered.layer(index) }
+    return layers[index]
+  }
+
+  /// The layer has been computed.
+  func releaseLayer() { gathered?.giveBack() }
 }
 
 extension ModelConfiguration {

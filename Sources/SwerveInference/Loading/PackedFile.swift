@@ -81,6 +81,9 @@ package struct PackedFile: Sendable {
   /// Lets the kernel read ahead.
   package func willBeRead() { file.willBeRead() }
 
+  /// Only some rows of it will be read in place.
+  package func willBeReadHereAndThere() { file.willBeReadHereAndThere() }
+
   // MARK: Parts
 
   /// The matrix `name`, in place.

@@ -25,6 +25,8 @@ struct WeightLoader {
   let writer: PackedFileWriter?
   /// Told the share of weights loaded, 0…1.
   let progress: (Double) -> Void
+  /// How a packed file's layers are fetched; nil: they are used where they lie.
+  var gathering: RunnerConfiguration.Gathering?
 
   private var loadedElements = 0
   private var normsUsed = 0
@@ -51,7 +53,7 @@ struct WeightLoader {
     let memory = norms.pointer
     progress(0)
     if case .packed(let file) = source {
-      file.willBeRead()
+      if gathering == nil { file.willBeRead() } else { file.willBeReadHereAndThere() }
       try file.readNorms(into: memory.assumingMemoryBound(to: Float.self), count: c.normElements)
     }
     // Matrices are numbered and norms placed as in the whole model, so that a share has the same numbers.
@@ -65,8 +67,17 @@ struct WeightLoader {
     let finalNorm = try loadNorm(names.finalNorm, c.hiddenSize, norms: memory)
     let (embedding, head) = try loadVocabulary()
     try writer?.keep(norms: UnsafeRawBufferPointer(start: memory, count: c.normElements * 4))
+    var gathered: GatheredWeights?
+    if let gathering, let head, case .packed(let file) = source {
+      gathered = try GatheredWeights(
+        gathering.plan, mapped: layers, head: head, index: file.index, names: names,
+        source: try GatherFile(path: file.path, caching: gathering.source == .host ? .kept : .bypassed),
+        device: device)
+      layers = []
+    }
     progress(1)
-    return ModelWeights(embedding: embedding, layers: layers, finalNorm: finalNorm, head: head, norms: norms)
+    return ModelWeights(
+      embedding: embedding, layers: layers, finalNorm: finalNorm, head: head, norms: norms, gathered: gathered)
   }
 
   private static let matricesOfLayer: UInt64 = 4

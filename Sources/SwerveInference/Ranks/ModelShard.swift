@@ -10,7 +10,7 @@ package final class ModelShard {
   /// Sentences worth showing at start: unexpected tensors.
   package let warnings: [String]
   let device: CPUDevice
-  private let weights: ModelWeights
+  let weights: ModelWeights
   private var forward: Forward
   /// The rank's columns of the output head; nil where it has none.
   let head: OutputHead?
@@ -65,6 +65,7 @@ package final class ModelShard {
     var loader = WeightLoader(
       configuration: configuration.model, shape: shape, policy: policy, device: device, source: source,
       progress: progress)
+    loader.gathering = configuration.gathering
     weights = try loader.load()
     forward = Forward(
       configuration: model, weights: weights, device: device, attention: attention, activations: activations,
@@ -83,7 +84,7 @@ package final class ModelShard {
   /// here, f32 [rows, hidden].
   func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
     ownStore?.apply(plan.copies.span)
-    guard !plan.sequences.isEmpty else {
+    guard !plan.tokens.isEmpty else {
       // Copies without rows are attention's all the same, where it has the blocks.
       if ownStore == nil && !plan.copies.isEmpty { _ = forward.attention.end(try forward.attention.begin(plan)) }
       return forward.activations.residual.first(0)
@@ -92,10 +93,11 @@ package final class ModelShard {
   }
 
   /// This rank's columns of the logits of some rows, with what was asked of each.
-  func logits(_ rows: Span<Int32>, of residual: Tensor, request: Sampler.HeadRequest) -> Tensor? {
+  func logits(_ rows: Span<Int32>, of residual: Tensor, request: Sampler.HeadRequest) throws(GatherError) -> Tensor? {
     guard let head, let matrix = weights.head else { return nil }
-    return head.compute(
-      rows, of: residual, matrix: matrix, norm: weights.finalNorm, epsilon: configuration.model.normEpsilon,
+    return try head.compute(
+      rows, of: residual, matrix: matrix, gathered: weights.gathered, norm: weights.finalNorm,
+      epsilon: configuration.model.normEpsilon,
       request: request, device: device)
   }
 }

@@ -60,14 +60,14 @@ package final class RankWorker {
     plan.id = message.plan
   }
 
-  private func answer(_ residual: Tensor) throws(ChannelError) {
+  private func answer(_ residual: Tensor) throws {
     guard let keeps = TileMessage.read(words, rows: &tileRows, requests: requests, rowCount: residual.rows),
       let first = requests.baseAddress
     else { throw malformed("logits of rows that are not there") }
     let request = Sampler.HeadRequest(
       requests: UnsafePointer(first), statistics: statistics.table, keepsLogits: keeps)
     let rows = tileRows
-    guard let tile = shard.logits(rows.span, of: residual, request: request) else {
+    guard let tile = try shard.logits(rows.span, of: residual, request: request) else {
       throw malformed("logits of a rank that has none")
     }
     let channel = coordinator.send

@@ -50,18 +50,23 @@ final class Harness {
     sequences: Int = 72, blockTokens: Int = 16, blockCount: Int = 512, contextTokens: Int = 256,
     permuted: UInt64? = nil,
     overrides: JSONObject = [:], quantization: WeightFormat? = nil,
-    weights: RunnerConfiguration.Weights = .checkpoint
+    weights: RunnerConfiguration.Weights = .checkpoint, gathering: GatherConfiguration? = nil
   ) throws {
     limits = RunnerLimits(
       rows: rows, sequences: sequences, contextTokens: contextTokens, blockTokens: blockTokens)
     self.blockCount = blockCount
     let device = try CPUDevice(
       configuration: CPUConfiguration(threadCount: threads, isPinned: false, kernels: kernels, spinMicroseconds: 0))
-    runner = try ModelRunner(
-      RunnerConfiguration(
-        model: try ModelConfiguration(files, overrides: overrides), type: type, kvType: kvType,
-        quantization: quantization, weights: weights, limits: limits),
-      files: files, device: device, blockCount: blockCount)
+    var configuration = RunnerConfiguration(
+      model: try ModelConfiguration(files, overrides: overrides), type: type, kvType: kvType,
+      quantization: quantization, weights: weights, limits: limits)
+    if let gathering {
+      let file = try #require(try PackedFile(files))
+      configuration.gathering = .init(
+        plan: try GatherPlan(file.index, model: configuration.model, depth: gathering.depth, path: file.path),
+        source: gathering.source)
+    }
+    runner = try ModelRunner(configuration, files: files, device: device, blockCount: blockCount)
     freeBlocks = (0..<blockCount).reversed().map { BlockID($0) }
     if let permuted {
       var random = Randomness(seed: permuted)

@@ -69,7 +69,7 @@ import Testing
       try alone.drain()
       #expect(harness.tokens(UInt64(id)) == alone.tokens(UInt64(id)))
     }
-    #expect(harness.statistics.preemptions == lost)
+    #expect(harness.statistics.preemptions >= lost)
   }
 
   @Test func aDrainingBankKeepsWhatItHasAndTakesNoMore() throws {

@@ -45,6 +45,7 @@ package final class RankedExecutor: StepExecutor {
       // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
       let failure = RankFailure(reason: ranks.firstReport ?? "\(error)")
       self.failure = failure
+      ranks.stop(hasFailed: true)
       throw failure
     }
   }

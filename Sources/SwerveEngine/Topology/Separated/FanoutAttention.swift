@@ -100,13 +100,17 @@ final class FanoutAttention: AttentionPort {
   }
 
   private func copy(_ q: Tensor, _ k: Tensor, _ v: Tensor, to places: AttentionRows, of worker: Int) {
+    copy(q, to: places.q, of: worker)
+    copy(k, to: places.k, of: worker)
+    copy(v, to: places.v, of: worker)
+  }
+
+  private func copy(_ from: Tensor, to: Tensor, of worker: Int) {
+    let bytes = from.columns * from.type.byteCount
     for run in runs where run.worker == Int32(worker) {
-      for (from, to) in [(q, places.q), (k, places.k), (v, places.v)] {
-        let bytes = from.columns * from.type.byteCount
-        for row in 0..<Int(run.rowCount) {
-          (to.pointer + (Int(run.localRow) + row) * bytes).copyMemory(
-            from: from.pointer + (Int(run.firstRow) + row) * from.rowBytes, byteCount: bytes)
-        }
+      for row in 0..<Int(run.rowCount) {
+        (to.pointer + (Int(run.localRow) + row) * bytes).copyMemory(
+          from: from.pointer + (Int(run.firstRow) + row) * from.rowBytes, byteCount: bytes)
       }
     }
   }

@@ -1,0 +1,62 @@
+import SwerveCore
+
+extension Flag {
+  /// Workers for keys and values: any of the first two means `--placement separated`.
+  static let dataWorkers: [Flag] = [
+    .int(
+      "data-workers", .parallelism, \.engine.dataWorkers.count, default: 1,
+      "data workers; with a number --placement is separated"),
+    .custom(
+      "data-devices", .string, .parallelism, default: "null", "devices of keys and values, one a data worker: cpu,cpu"
+    ) { settings, value in settings.placement.dataDevices = try devices(value)?.count },
+    .custom(
+      "parameter-devices", .string, .parallelism, default: "null", aliases: ["param-devices"],
+      "devices of the weights: cpu"
+    ) { _, value in
+      guard let devices = try devices(value) else { return }
+      if devices.count > 1 { throw FlagError("must be cpu: weights have one device, not \(devices.count)") }
+    },
+    .int(
+      "max-data-workers", .parallelism, \.engine.dataWorkers.maximum, default: "auto", words: ["auto": 0],
+      "data workers at a time, those attached later included"),
+    .double(
+      "data-worker-timeout", .parallelism, \.engine.dataWorkers.deadline, default: 30,
+      "seconds that a data worker may take for a layer before it is replaced"),
+  ]
+
+  /// A list of devices; nil for null.
+  private static func devices(_ value: FlagValue) throws -> [String]? {
+    if value.text.lowercased() == "null" { return nil }
+    let names = value.text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    if let other = names.first(where: { $0 != "cpu" }) {
+      throw FlagError("must be cpu, or cpu,cpu for several data workers; there is no device \(other.debugDescription)")
+    }
+    return names
+  }
+}
+
+extension Settings {
+  /// What of `--placement` is about data workers; `given` are the flags that somebody wrote.
+  mutating func applyDataWorkers(given: Set<String>, problems: inout [String]) {
+    let asks = ["data-workers", "data-devices"].filter(given.contains)
+    if let first = asks.first {
+      if !given.contains("placement") { placement.name = "separated" }
+      if placement.name != "separated" {
+        problems.append("--\(first) is for --placement separated, not \(placement.name).")
+      }
+    }
+    guard placement.name == "separated" else { return }
+    engine.placement = .separated
+    if let devices = placement.dataDevices {
+      if given.contains("data-workers") && devices != engine.dataWorkers.count {
+        problems.append(
+          "--data-devices names \(devices) devices and --data-workers asks for \(engine.dataWorkers.count) workers; give as "
+            + "many of each.")
+      }
+      engine.dataWorkers.count = devices
+    }
+    // Data workers of the command are processes of the same program.
+    engine.dataWorkers.launch = .process(path: "/proc/self/exe", arguments: ["data-worker"])
+    engine.dataWorkers.version = Version.text
+  }
+}
