@@ -25,7 +25,10 @@ import Testing
   @Test(arguments: backends.indices)
   func executorsHaveTheNamesPeopleKnow(_ row: Int) throws {
     let (name, executor) = Self.backends[row]
-    #expect(try parse(["--distributed-executor-backend", name]).settings.engine.executor == executor)
+    let job = ["OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "1", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"]
+    let engine = try parse(["--distributed-executor-backend", name], environment: job).settings.engine
+    #expect(engine.executor == executor && engine.rankProgram?.arguments == ["rank"])
+    #expect(engine.launcher == (executor == .mpi ? .init(rank: 1, localRank: 1, localSize: 2) : nil))
   }
 
   static let refusals: [([String], String)] = [

@@ -20,11 +20,12 @@ struct RankCommand: ParsableCommand {
 
 /// Processes that a launcher started side by side: the first one is the command, the others are its ranks.
 enum Ranks {
-  /// Notes the launcher's numbers; a process that is not the first becomes a rank here and does not return.
-  static func join(_ settings: inout Settings, _ context: CommandContext) {
-    guard settings.engine.executor == .mpi, let launcher = launcher(context.environment) else { return }
-    settings.engine.launcher = launcher
-    guard launcher.rank > 0 else { return }
+  /// This program is also what a rank runs.
+  static let program = EngineConfiguration.RankProgram(path: "/proc/self/exe", arguments: ["rank"])
+
+  /// A process that is not the first becomes a rank here and does not return.
+  static func join(_ settings: Settings, _ context: CommandContext) {
+    guard let launcher = settings.engine.launcher, launcher.rank > 0 else { return }
     end(
       RankProcess.runInJob(localRank: launcher.localRank, localSize: launcher.localSize) {
         context.console.fail("rank \(launcher.rank): \($0)")

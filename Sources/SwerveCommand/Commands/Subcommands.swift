@@ -45,8 +45,8 @@ extension TableCommand {
       command: name, table: Self.table, environment: context.environment, takesModel: Self.takesModel)
     switch try parser.parse(words) {
     case .print(let text): context.console.print(text)
-    case .run(var settings, let positionals, let warnings):
-      Ranks.join(&settings, context)
+    case .run(let settings, let positionals, let warnings):
+      Ranks.join(settings, context)
       for warning in warnings { context.console.warn(warning) }
       try await run(settings, positionals, context)
     }

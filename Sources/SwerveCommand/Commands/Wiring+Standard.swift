@@ -18,7 +18,7 @@ struct LocalEngines: EngineProvider {
     progress: @escaping @Sendable (Double) -> Void
   ) async throws -> StartedEngine {
     let engine = try await Engine.start(
-      Self.withRanks(configuration), observer: observer, onFailure: { EngineLog.failure($0) },
+      configuration, observer: observer, onFailure: { EngineLog.failure($0) },
       onNotice: { EngineLog.notice($0) }, onProgress: progress)
     return StartedEngine(
       client: engine, report: engine.report.warnings + engine.report.logLines, drain: { engine.drain() },
@@ -26,18 +26,11 @@ struct LocalEngines: EngineProvider {
   }
 
   func plan(_ configuration: EngineConfiguration) async throws -> [String] {
-    let report = try StartPlan(Self.withRanks(configuration)).report
+    let report = try StartPlan(configuration).report
     return report.memoryTable + (report.gathering.map { [$0.line] } ?? []) + [
       "KV cache: \(report.blockCount) blocks of \(report.blockSize) tokens, \(report.kvTokens) tokens",
       "Longest request: \(report.maxModelLength) tokens",
     ]
-  }
-
-  /// This program is also what a rank runs.
-  private static func withRanks(_ configuration: EngineConfiguration) -> EngineConfiguration {
-    var configuration = configuration
-    configuration.rankProgram = .init(path: "/proc/self/exe", arguments: ["rank"])
-    return configuration
   }
 
   func exitCode(of error: any Error) -> ExitCode? {

@@ -165,6 +165,8 @@ package struct SettingsParser: Sendable {
         problems += error.problems
       }
     }
+    settings.engine.rankProgram = Ranks.program
+    if settings.engine.executor == .mpi { settings.engine.launcher = Ranks.launcher(environment) }
     problems += settings.engine.problems() + settings.server.problems()
   }
 
