@@ -168,7 +168,8 @@ package struct EngineThreads: Sendable {
   }
 
   private func makeRunner(
-    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?, onProgress: @escaping @Sendable (Double) -> Void
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?,
+    onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(

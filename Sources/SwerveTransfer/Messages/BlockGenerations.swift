@@ -1,4 +1,3 @@
-
 /// How often each block of a data worker was begun anew. Who plans and who holds the blocks count both, by the same rule:
 /// a block is begun when a step writes its first token, or copies another one into it. A step names the generation of
 /// each block it reads; where that is not the holder's, the block has another content by now.
