@@ -48,7 +48,6 @@ package struct StartPlan: Sendable {
     tiers = memory.tiers
     endTokens = Set(generation.endTokens)
     samplingDefaults = generation.sampling
-    try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
     var report = StartReport()
     report.memory = .init(
       total: memory.machine.totalBytes, usedByOthers: memory.machine.usedByOthers, weights: memoryPlan.weightBytes,
