@@ -255,14 +255,14 @@ public struct EngineConfiguration: Sendable {
     require(
       distributedTimeoutSeconds > 0 && distributedTimeoutSeconds <= 86_400,
       "--distributed-timeout-seconds must be greater than 0 and at most 86400, not \(distributedTimeoutSeconds).")
-    require(
-      executor != .shm && executor != .mpi,
-      "--distributed-executor-backend \(executor?.rawValue ?? "") is not supported yet: ranks are threads of one process; "
-        + "use threads.")
     guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
       require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
       return
     }
+    require(
+      executor != .shm && executor != .mpi,
+      "--distributed-executor-backend \(executor?.rawValue ?? "") is not supported yet: ranks are threads of one process; "
+        + "use threads.")
     require(
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
