@@ -40,6 +40,7 @@ package struct StartPlan: Sendable {
       throw .model("\(error)")
     }
     layout = try Self.layout(configuration, model)
+    try Self.checkLogprobs(configuration, model, rows: configuration.mostRows)
     let memory = try Memory(configuration, files: files, model: model, layout: layout)
     self.configuration = memory.configuration
     runner = memory.runner
