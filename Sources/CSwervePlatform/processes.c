@@ -9,6 +9,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -102,6 +103,8 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
 
 bool swerve_process_enter(int parent) {
 #ifdef __linux__
+  struct stat control;
+  if (fstat(CONTROL, &control) != 0 || !S_ISSOCK(control.st_mode)) return false;
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return false;
   /* It may have died before we asked to be told. */
   if (parent > 0 && getppid() != parent) return false;

@@ -65,7 +65,7 @@ import Testing
   @Test func badVariablesAreProblems() {
     #expect(problems([], environment: ["OMP_NUM_THREADS": "many"]).first?.hasPrefix("OMP_NUM_THREADS needs") == true)
     #expect(
-      problems([], environment: ["SWERVE_TENSOR_PARALLEL_SIZE": "2"]).first?.contains("not supported yet") == true)
+      problems([], environment: ["SWERVE_DATA_PARALLEL_SIZE": "2"]).first?.contains("not supported yet") == true)
   }
 
   @Test func theFileHasEveryKindOfValue() throws {

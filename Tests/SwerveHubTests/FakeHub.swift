@@ -47,7 +47,7 @@ final class FakeHub: Sendable {
   }
 
   let state = Mutex(State())
-  private let channel: any Channel
+  private let channel: any NIOCore.Channel
   private static let repository = "org/tiny"
 
   var port: Int { channel.localAddress?.port ?? 0 }

@@ -88,7 +88,7 @@ bool swerve_socket_ended(int socket);
  * errno's negated. */
 int swerve_process_start(const char *path, char *const *arguments, int memory, int control);
 /* In the started process: ends with the thread that started it, and closes every descriptor above those two. False when
- * `parent` (0 = any) is not who started it any more. */
+ * `parent` (0 = any) is not who started it any more, or 4 is no socket. */
 bool swerve_process_enter(int parent);
 /* Whether a started process ended; then its number is free. */
 bool swerve_process_ended(int process);

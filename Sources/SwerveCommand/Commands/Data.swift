@@ -56,7 +56,10 @@ struct DataWorkerCommand: TableCommand {
   @Argument(parsing: .captureForPassthrough) var words: [String] = []
 
   func run(_ context: CommandContext) async throws {
-    if words.isEmpty { endProcess(DataWorkerMain.runProcess(version: Version.text)) }
+    if words.isEmpty {
+      let code = DataWorkerMain.runProcess(version: Version.text)
+      if code != DataWorkerMain.notStarted { endProcess(code) }
+    }
     throw CommandError(.usage, "swerve data-worker is started by swerve serve --placement separated, not by hand.")
   }
 

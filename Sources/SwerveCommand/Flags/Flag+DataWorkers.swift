@@ -16,9 +16,13 @@ extension Flag {
       guard let devices = try devices(value) else { return }
       if devices.count > 1 { throw FlagError("must be cpu: weights have one device, not \(devices.count)") }
     },
-    .int(
-      "max-data-workers", .parallelism, \.engine.dataWorkers.maximum, default: "auto", words: ["auto": 0],
-      "data workers at a time, those attached later included"),
+    .custom(
+      "max-data-workers", .int(words: ["auto": 0]), .parallelism, default: "auto",
+      "data workers at a time, those attached later included"
+    ) { settings, value in
+      guard case .int(let count) = value else { return }
+      settings.engine.dataWorkers.maximum = value.text == "auto" || count == 0 ? nil : count
+    },
     .double(
       "data-worker-timeout", .parallelism, \.engine.dataWorkers.deadline, default: 30,
       "seconds that a data worker may take for a layer before it is replaced"),

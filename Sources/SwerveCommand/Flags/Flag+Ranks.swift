@@ -10,8 +10,12 @@ extension Flag {
       "pipeline-parallel-size", .parallelism, \.engine.pipelineParallelSize, default: 1, aliases: ["pp", "pp-size"],
       short: ["pp"], "stages that share the layers"),
     .custom(
-      "pipeline-split", .string, .parallelism, default: "even", "layers of each stage: 20,12"
+      "pipeline-split", .string, .parallelism, default: "even", "layers of each stage: even, or 20,12"
     ) { settings, value in
+      if value.text == "even" {
+        settings.engine.pipelineSplit = nil
+        return
+      }
       let counts = value.text.split(separator: ",", omittingEmptySubsequences: false).map { Int($0) }
       let known = counts.compactMap(\.self)
       guard known.count == counts.count, known.allSatisfy({ $0 > 0 }) else {

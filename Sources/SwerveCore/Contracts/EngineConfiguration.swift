@@ -281,6 +281,10 @@ public struct EngineConfiguration: Sendable {
     require(
       distributedTimeoutSeconds > 0 && distributedTimeoutSeconds <= 86_400,
       "--distributed-timeout-seconds must be greater than 0 and at most 86400, not \(distributedTimeoutSeconds).")
+    guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
+      require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
+      return
+    }
     require(
       executor != .mpi || launcher != nil,
       "--distributed-executor-backend mpi runs in processes that Open MPI started: mpirun -np "
@@ -288,10 +292,6 @@ public struct EngineConfiguration: Sendable {
     require(
       executor != .shm || rankProgram != nil,
       "--distributed-executor-backend shm starts the swerve command for each rank; from another program use threads.")
-    guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
-      require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
-      return
-    }
     require(
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")

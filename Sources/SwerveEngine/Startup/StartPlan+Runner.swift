@@ -13,7 +13,7 @@ extension StartPlan {
       model: model, type: RunnerConfiguration.elementType(configuration.dtype, model: model),
       quantization: RunnerConfiguration.weightFormat(configuration), weights: .checkpoint,
       limits: RunnerLimits(
-        rows: max(configuration.resolvedMaxBatchedTokens, configuration.resolvedMaxSequences),
+        rows: configuration.mostRows,
         sequences: configuration.resolvedMaxSequences,
         contextTokens: configuration.maxModelLength.flatMap { $0 > 0 ? $0 : nil } ?? model.contextTokens,
         blockTokens: configuration.blockSize, drafts: configuration.speculation?.tokens ?? 0))
@@ -93,4 +93,9 @@ extension StartPlan {
     }
     return packed
   }
+}
+
+extension EngineConfiguration {
+  /// Rows of the largest step.
+  var mostRows: Int { max(resolvedMaxBatchedTokens, resolvedMaxSequences) }
 }

@@ -40,6 +40,7 @@ package struct StartPlan: Sendable {
       throw .model("\(error)")
     }
     layout = try Self.layout(configuration, model)
+    try Self.checkLogprobs(configuration, model, rows: configuration.mostRows)
     let memory = try Memory(configuration, files: files, model: model, layout: layout)
     self.configuration = memory.configuration
     runner = memory.runner
@@ -48,7 +49,6 @@ package struct StartPlan: Sendable {
     tiers = memory.tiers
     endTokens = Set(generation.endTokens)
     samplingDefaults = generation.sampling
-    try Self.checkLogprobs(configuration, model, rows: runner.limits.rows)
     var report = StartReport()
     report.memory = .init(
       total: memory.machine.totalBytes, usedByOthers: memory.machine.usedByOthers, weights: memoryPlan.weightBytes,

@@ -107,12 +107,12 @@ struct RawConnection {
   struct Reader {
     var iterator: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
-    let channel: any Channel
+    let channel: any NIOCore.Channel
     private(set) var received = ""
 
     init(
       iterator: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator,
-      outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, channel: any Channel
+      outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, channel: any NIOCore.Channel
     ) {
       self.iterator = iterator
       self.outbound = outbound

@@ -3,15 +3,17 @@ package import SwerveTransfer
 
 /// A data worker from its greeting to its end, in a process or a thread of its own.
 package enum DataWorkerMain {
+  package static let notStarted: Int32 = 2
+
   /// The life of a worker's process, started with shared memory and a control socket as descriptors 3 and 4.
   ///
   /// - Parameter version: of this program.
-  /// - Returns: the process's exit code.
+  /// - Returns: the process's exit code; `notStarted` where nobody started it as a worker.
   package static func runProcess(version: String) -> Int32 {
     do {
       try WorkerProcess.enter()
     } catch {
-      return 2
+      return notStarted
     }
     let control = ControlSocket(Descriptor(WorkerProcess.controlDescriptor))
     return run(control: control, memory: nil, version: version) ? 0 : 1
