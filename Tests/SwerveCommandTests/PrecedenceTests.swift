@@ -62,6 +62,12 @@ import Testing
     #expect(try parse([], environment: ["VLLM_PORT": "1"]).warnings.count == 1)
   }
 
+  @Test func aVariableLetsTheLengthExceedTheModels() throws {
+    let variable = ["VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"]
+    #expect(try parse([], environment: variable).settings.engine.allowLongMaxModelLength)
+    #expect(try parse([]).settings.engine.allowLongMaxModelLength == false)
+  }
+
   @Test func badVariablesAreProblems() {
     #expect(problems([], environment: ["OMP_NUM_THREADS": "many"]).first?.hasPrefix("OMP_NUM_THREADS needs") == true)
     #expect(

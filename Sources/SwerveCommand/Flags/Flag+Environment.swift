@@ -35,7 +35,9 @@ extension Flag {
     .later("logging-config-path", .string, .environment, default: "", why: "use --log-level and --log-format", ""),
     .later(
       "keep-alive-on-engine-death", .bool, .environment, default: "false", why: "the server ends with its engine", ""),
-    .later("allow-long-max-model-len", .bool, .environment, default: "false", why: "the model's limit holds", ""),
+    .bool(
+      "allow-long-max-model-len", .environment, \.engine.allowLongMaxModelLength, default: false,
+      "--max-model-len may exceed the model's own limit"),
     .later("allow-runtime-lora-updating", .bool, .environment, default: "false", why: "there are no adapters", ""),
     .later("enable-responses-api-store", .bool, .environment, default: "false", why: "responses are not kept", ""),
     .ignored("host-ip", .string, .environment, why: "there is one process", ""),
