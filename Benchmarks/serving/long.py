@@ -66,7 +66,7 @@ def complete(tokens, output, **more):
 
 server = subprocess.Popen(
     [options.swerve, "serve", *model, "--port", str(options.port), "--max-model-len", str(options.max_model_len),
-     "--kv-cache-dtype", options.kv, "--disable-log-stats", *flags],
+     "--kv-cache-dtype", options.kv, "--disable-log-stats", "--enable-admin-endpoints", *flags],
     env={**os.environ, "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}, stdout=subprocess.DEVNULL)
 try:
     for _ in range(1200):
