@@ -6,6 +6,7 @@
  * and read only between joining and finishing, so no field is ever written and read at once. */
 #define _GNU_SOURCE
 #include "swerve_platform.h"
+#include "spin.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -60,20 +61,6 @@ struct swerve_pool {
   _Atomic uint32_t caller_sleeps;
   _Atomic int next_worker;
 };
-
-static uint64_t now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static inline void relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
 
 static void sleep_while(_Atomic uint32_t *word, uint32_t value) {
 #ifdef __linux__

@@ -1,6 +1,7 @@
 /* Memory that two processes have in common, and waiting for a word of it. */
 #define _GNU_SOURCE
 #include "swerve_platform.h"
+#include "spin.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -55,19 +56,7 @@ void swerve_shared_unmap(void *pages, size_t bytes) {
   if (pages) munmap(pages, bytes);
 }
 
-uint64_t swerve_monotonic_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static inline void relax(void) {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  __asm__ volatile("yield");
-#endif
-}
+uint64_t swerve_monotonic_ns(void) { return now_ns(); }
 
 bool swerve_word_spin(const uint32_t *word, uint32_t seen, uint64_t spin_ns) {
   if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != seen) return true;

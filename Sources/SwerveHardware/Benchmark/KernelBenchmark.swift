@@ -125,8 +125,9 @@ package struct KernelBenchmark {
   }
 
   /// Seconds of a call, after one that warms up: the fastest quarter's slowest, so that what other processes take for a
-  /// while is left out alike of limits and kernels.
-  func typical(_ body: () -> Void) -> Double {
+  /// while is left out alike of limits and kernels. Of at least `least` and at most `most` calls; between them, of those
+  /// that fit the time of the options.
+  func typical(least: Int = 8, most: Int = .max, _ body: () -> Void) -> Double {
     body()
     var samples: [Double] = []
     let clock = ContinuousClock()
@@ -135,7 +136,7 @@ package struct KernelBenchmark {
       let begin = clock.now
       body()
       samples.append((clock.now - begin) / .seconds(1))
-    } while samples.count < 8 || (clock.now - start) / .seconds(1) < options.seconds
+    } while samples.count < least || samples.count < most && (clock.now - start) / .seconds(1) < options.seconds
     samples.sort()
     return samples[samples.count / 4]
   }

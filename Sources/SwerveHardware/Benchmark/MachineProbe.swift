@@ -153,18 +153,6 @@ package struct MachineProbe {
     return Double(count) / typical { to.pointer.copyMemory(from: from.pointer, byteCount: count) }
   }
 
-  /// Seconds of a call, after one that warms up: the fastest quarter's slowest of what fits a few hundredths of a second.
-  private func typical(_ body: () -> Void) -> Double {
-    body()
-    var samples: [Double] = []
-    let clock = ContinuousClock()
-    let start = clock.now
-    repeat {
-      let begin = clock.now
-      body()
-      samples.append((clock.now - begin) / .seconds(1))
-    } while (clock.now - start) / .seconds(1) < benchmark.options.seconds && samples.count < 1000
-    samples.sort()
-    return samples[samples.count / 4]
-  }
+  /// Seconds of a call, of as many as fit a few hundredths of a second.
+  private func typical(_ body: () -> Void) -> Double { benchmark.typical(least: 1, most: 1000, body) }
 }
