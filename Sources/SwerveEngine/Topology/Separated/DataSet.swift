@@ -12,7 +12,8 @@ package final class DataSet {
   private(set) var links: [DataLink?]
   let sharesCores: Bool
   private let template: WorkerGreeting
-  private let launch: DataWorkerConfiguration.Launch
+  /// [banks] where its worker comes from.
+  private var sources: [any DataWorkerSource]
   private let bankBlocks: Int
   private let blockBytes: Int
   private let startSeconds = 60.0
@@ -43,11 +44,11 @@ package final class DataSet {
     self.parameterBytes = parameterBytes
     self.template = template
     self.blockBytes = blockBytes
-    launch = configuration.launch
     sharesCores = template.sharesCores
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
+    sources = [any DataWorkerSource](repeating: LaunchedWorkers(launch: configuration.launch), count: banks)
     epochs = [UInt32](repeating: 0, count: banks)
     failedStarts = [Int](repeating: 0, count: banks)
     notBefore = [UInt64](repeating: 0, count: banks)
@@ -81,7 +82,7 @@ package final class DataSet {
     var greeting = template
     greeting.worker = UInt32(index)
     greeting.epoch = epochs[index]
-    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, launch: launch)
+    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
   }
 
   func close() {
