@@ -19,7 +19,8 @@ import Testing
       "SwerveTransfer", "SwervePlacement", "CSwervePlatform", "CSwerveStoryModel",
     ],
     "SwerveAccess": [
-      "SwerveCore", "Hummingbird", "HummingbirdCore", "HTTPTypes", "Metrics", "CoreMetrics", "Logging", "NIOCore",
+      "SwerveCore", "Hummingbird", "HummingbirdCore", "HummingbirdTLS", "NIOSSL", "HTTPTypes", "Metrics", "CoreMetrics",
+      "Logging", "NIOCore",
       "NIOHTTP1", "NIOHTTPTypes", "NIOPosix", "NIOConcurrencyHelpers", "Crypto", "ServiceLifecycle",
     ],
     "SwerveTiers": ["SwerveCore", "Crypto", "CSwervePlatform"],

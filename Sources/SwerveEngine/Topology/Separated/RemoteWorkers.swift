@@ -14,13 +14,13 @@ struct RemoteWorkers: DataWorkerSource {
 
   func begin(_ greeting: WorkerGreeting) throws -> any DataWorkerArrival {
     let attempt = Attempt(greeting, endpoint)
+    // Names are looked up on that thread too.
     startThread("swerve-connect") { [self] in
       do throws(TransferError) {
-        attempt.finish(
-          .success(
-            try RemoteLink.connect(
-              to: endpoint, protection, version: greeting.version, group: group, worker: greeting.worker,
-              epoch: greeting.epoch, within: patience)))
+        let link = try RemoteLink.connect(
+          to: endpoint, protection, version: greeting.version, group: group, worker: greeting.worker,
+          epoch: greeting.epoch, within: patience)
+        attempt.finish(.success((link, endpoint.isLoopback)))
       } catch {
         attempt.finish(.failure(error))
       }
@@ -29,16 +29,17 @@ struct RemoteWorkers: DataWorkerSource {
   }
 
   private final class Attempt: DataWorkerArrival, Sendable {
+    typealias Found = (link: RemoteLink, isHere: Bool)
     private let greeting: WorkerGreeting
     private let endpoint: Endpoint
-    private let result = Mutex<Result<RemoteLink, TransferError>?>(nil)
+    private let result = Mutex<Result<Found, TransferError>?>(nil)
 
     init(_ greeting: WorkerGreeting, _ endpoint: Endpoint) {
       self.greeting = greeting
       self.endpoint = endpoint
     }
 
-    func finish(_ result: Result<RemoteLink, TransferError>) { self.result.withLock { $0 = result } }
+    func finish(_ result: Result<Found, TransferError>) { self.result.withLock { $0 = result } }
 
     func take(within seconds: Double) throws -> DataWorkerConnection? {
       let end = TransferClock.now + UInt64(max(seconds, 0) * 1e9)
@@ -51,10 +52,11 @@ struct RemoteWorkers: DataWorkerSource {
       }
     }
 
-    private func connection(_ link: RemoteLink) throws -> DataWorkerConnection {
+    private func connection(_ found: Found) throws -> DataWorkerConnection {
       var greeting = greeting
       // Its cores are its own, except where this is the same machine.
-      if !endpoint.isLoopback { greeting.sharesCores = false }
+      if !found.isHere { greeting.sharesCores = false }
+      let link = found.link
       let (incoming, outgoing) = try StreamChannel.ends(
         link.socket, at: .parameter, capacity: Int(greeting.capacity),
         StreamChannel.Settings(
