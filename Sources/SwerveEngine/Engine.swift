@@ -4,6 +4,7 @@
 package import SwerveCore
 import SwerveScheduling
 import SwerveText
+import SwerveTransfer
 import Synchronization
 
 /// The front of the engine: submit, cancel, drain. The only face of it that other threads see; behind it are the engine
@@ -182,7 +183,7 @@ package final class Engine: EngineClient {
   package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {
     let result =
       switch change {
-      case .attach: await attachDataWorker()
+      case .attach(let address): await attachDataWorker(at: address)
       case .drain(let worker, let seconds): await drainDataWorker(worker, within: seconds)
       }
     do { return try result.get() } catch {
@@ -191,10 +192,16 @@ package final class Engine: EngineClient {
     }
   }
 
-  /// Attaches one more data worker. Answers its name once it takes sequences.
-  package func attachDataWorker() async -> Result<String, DataChangeError> {
-    await withCheckedContinuation { continuation in
-      if !postUnlessStopped({ inbox.post(.attachWorker { continuation.resume(returning: $0) }) }) {
+  /// Attaches one more data worker: one that waits at `host:port`, or a process of this host. Answers its name once it
+  /// takes sequences.
+  package func attachDataWorker(at address: String? = nil) async -> Result<String, DataChangeError> {
+    let endpoint = address.map { Endpoint($0) }
+    if let endpoint, (endpoint?.port ?? 0) == 0 {
+      return .failure(
+        .refused("\((address ?? "").debugDescription) is not where a data worker listens; give host:port"))
+    }
+    return await withCheckedContinuation { continuation in
+      if !postUnlessStopped({ inbox.post(.attachWorker(endpoint ?? nil) { continuation.resume(returning: $0) }) }) {
         continuation.resume(returning: .failure(.stopped))
       }
     }

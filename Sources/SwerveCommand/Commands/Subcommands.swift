@@ -7,7 +7,7 @@ enum Subcommands {
     DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, PlacementCommand.self, TopCommand.self,
     DataCommand.self, CollectEnvCommand.self, RunBatchCommand.self, RankCommand.self,
     LaunchCommand.self, QuantizeCommand.self, DoctorCommand.self, TuneCommand.self,
-    DataWorkerCommand.self,
+    DataWorkerCommand.self, CertsCommand.self,
   ]
 
   /// Every word that names one.

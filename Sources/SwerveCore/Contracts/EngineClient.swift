@@ -41,7 +41,8 @@ extension EngineClient {
 
 /// What may be done to the set of data workers while serving.
 package enum DataWorkerChange: Sendable, Hashable {
-  case attach
+  /// At `host:port`, where one waits; nil: a process of this host.
+  case attach(at: String?)
   /// Its sequences end there within so many seconds, or are computed again elsewhere.
   case drain(worker: Int, seconds: Double)
 }

@@ -159,8 +159,8 @@ package struct EngineLoop: ~Copyable {
       case .resetPrefixCache(let answer):
         let isEmpty = death == nil && scheduler.resetPrefixCache()
         if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
-      case .attachWorker(let answer):
-        if let data { data.attach(answer) } else { answer(.failure(.isUnified)) }
+      case .attachWorker(let endpoint, let answer):
+        if let data { data.attach(at: endpoint, answer) } else { answer(.failure(.isUnified)) }
       case .drainWorker(let worker, let seconds, let answer):
         if let data {
           data.drain(worker, within: seconds, &scheduler, answer)

@@ -1,5 +1,6 @@
 package import SwerveCore
 package import SwerveScheduling
+package import SwerveTransfer
 
 /// What the engine thread is told. Cancellation is a message like any other.
 package enum InboxMessage: Sendable {
@@ -10,7 +11,8 @@ package enum InboxMessage: Sendable {
   /// The publisher found a stop string: the sequence is over.
   case finish(SequenceID)
   case resetPrefixCache(@Sendable (Bool) -> Void)
-  case attachWorker(DataAnswer)
+  /// One that waits on another host; nil: one of this host.
+  case attachWorker(Endpoint?, DataAnswer)
   /// Within so many seconds, worker by number.
   case drainWorker(Int, Double, DataAnswer)
   /// Finish or abort nothing; leave the loop once everything before this message was handled.

@@ -12,7 +12,12 @@ package final class DataSet {
   private(set) var links: [DataLink?]
   let sharesCores: Bool
   private let template: WorkerGreeting
-  private let launch: DataWorkerConfiguration.Launch
+  /// [banks] where its worker comes from.
+  private var sources: [any DataWorkerSource]
+  private let launched: LaunchedWorkers
+  /// Makes a source of a worker that waits somewhere.
+  private let remote: (Endpoint) -> RemoteWorkers
+  private let protection: LinkProtection
   private let bankBlocks: Int
   private let blockBytes: Int
   private let startSeconds = 60.0
@@ -34,20 +39,26 @@ package final class DataSet {
 
   /// - Parameters:
   ///   - template: a greeting; worker and epoch are filled in.
+  ///   - endpoints: where the first workers wait; all others are launched.
   ///   - parameterBytes: what the parameter worker's device has handed out.
   ///   - onNotice: hears, in one sentence, of workers that come and go.
   init(
-    _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, blockBytes: Int,
+    _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, _ endpoints: [Endpoint] = [],
+    _ protection: LinkProtection = LinkProtection(), blockBytes: Int,
     parameterBytes: @escaping () -> Int, onNotice: @escaping (String) -> Void
   ) {
     self.parameterBytes = parameterBytes
     self.template = template
     self.blockBytes = blockBytes
-    launch = configuration.launch
     sharesCores = template.sharesCores
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
+    launched = LaunchedWorkers(launch: configuration.launch)
+    let (group, patience) = (UInt64.random(in: 1...UInt64.max), configuration.connectSeconds)
+    self.protection = protection
+    remote = { RemoteWorkers(endpoint: $0, protection: protection, group: group, patience: patience) }
+    sources = endpoints.map(remote) + [any DataWorkerSource](repeating: launched, count: banks - endpoints.count)
     epochs = [UInt32](repeating: 0, count: banks)
     failedStarts = [Int](repeating: 0, count: banks)
     notBefore = [UInt64](repeating: 0, count: banks)
@@ -81,7 +92,7 @@ package final class DataSet {
     var greeting = template
     greeting.worker = UInt32(index)
     greeting.epoch = epochs[index]
-    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, launch: launch)
+    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
   }
 
   func close() {
@@ -156,9 +167,13 @@ package final class DataSet {
         answer(.failure(.refused(reason)))
       }
     }
-    onNotice(
-      "\(reason); its \(count) other running sequences are computed again"
-        + (isWanted[index] ? ", and another worker is started" : ""))
+    // A host that stays away is not news each second.
+    let isNews = wasReady || !isWanted[index] || failedStarts[index].nonzeroBitCount == 1
+    if isNews {
+      onNotice(
+        "\(reason); its \(count) other running sequences are computed again"
+          + (isWanted[index] ? ", and another worker is started" : ""))
+    }
     // The first replacement at once; what does not start is not tried all the time.
     notBefore[index] = failedStarts[index] == 0 ? now : now + 1_000_000_000
     if isWanted[index] && now >= notBefore[index] { restart(index, now) }
@@ -176,14 +191,16 @@ package final class DataSet {
 
   // MARK: Attaching and draining
 
-  /// Attaches one more worker; the answer comes when it takes sequences.
-  func attach(_ answer: @escaping DataAnswer) {
+  /// Attaches one more worker, one that waits somewhere or one of this host; the answer comes when it takes sequences.
+  func attach(at endpoint: Endpoint?, _ answer: @escaping DataAnswer) {
+    if let endpoint, let problem = protection.problem(with: endpoint) { return answer(.failure(.refused(problem))) }
     guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
       return answer(
         .failure(
           .refused("there are \(links.count) data workers already; start with a larger --max-data-workers to have more")
         ))
     }
+    sources[index] = endpoint.map(remote) ?? launched
     isWanted[index] = true
     notBefore[index] = 0
     failedStarts[index] = 0
@@ -239,7 +256,7 @@ package final class DataSet {
     for index in links.indices {
       guard let link = links[index] else { continue }
       var worker = DataStatistics.Worker(name: "d\(index)")
-      worker.device = link.answer?.device ?? ""
+      worker.device = (link.answer?.device ?? "") + (link.place.map { " at \($0)" } ?? "")
       worker.process = link.processID ?? 0
       worker.isReady = link.state == .ready
       worker.epoch = Int(link.greeting.epoch)

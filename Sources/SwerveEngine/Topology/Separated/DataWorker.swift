@@ -15,8 +15,8 @@ package final class DataWorker {
   private let device: CPUDevice
   private let store: KVStore
   private let attention: LocalAttention
-  private let incoming: SharedChannel
-  private let outgoing: SharedChannel
+  private let incoming: any LinkChannel
+  private let outgoing: any LinkChannel
   private var decoder: StepDecoder
   /// The step under way; its layers come in order. nil: none, or one that was refused.
   private var plan = StepPlan()
@@ -24,11 +24,14 @@ package final class DataWorker {
 
   static let peer = "the parameter worker"
 
+  /// - Parameter kvBytes: of its pool at most; nil: as many as the greeting asks for.
   /// - Throws: `HardwareError` where the greeting asks for what this machine does not have.
   package init(
-    _ greeting: WorkerGreeting, memory: SharedMemory, watch: any PeerWatch
+    _ greeting: WorkerGreeting, incoming: any LinkChannel, outgoing: any LinkChannel, kvBytes: Int? = nil
   ) throws {
     self.greeting = greeting
+    self.incoming = incoming
+    self.outgoing = outgoing
     shape = AttentionShape(
       headCount: Int(greeting.headCount), keyValueHeadCount: Int(greeting.keyValueHeadCount),
       headDim: Int(greeting.headDim), windows: greeting.windows.map { $0 == 0 ? nil : Int($0) })
@@ -40,6 +43,11 @@ package final class DataWorker {
     device = try CPUDevice(configuration: CPUConfiguration(threadCount: Int(greeting.threads), kernels: kernels))
     let limits = greeting.limits
     let layout = try shape.layout(type: greeting.kvType, blockTokens: limits.blockTokens)
+    if let kvBytes, layout.blockBytes > kvBytes / limits.blockCount {
+      throw TransferError.refused(
+        "this data worker gives \(kvBytes) bytes to keys and values and is asked for \(limits.blockCount) blocks of "
+          + "\(layout.blockBytes); lower --kv-cache-memory-bytes there or raise it here")
+    }
     store = try KVStore(layout: layout, blockCount: limits.blockCount, device: device)
     attention = try LocalAttention(
       shape: shape, type: greeting.type,
@@ -47,12 +55,6 @@ package final class DataWorker {
         rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
         blockTokens: limits.blockTokens), store: store, device: device)
     decoder = StepDecoder(limits: limits)
-    let settings = SharedChannel.Settings(
-      peer: Self.peer, deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch)
-    let capacity = Int(greeting.capacity)
-    incoming = SharedChannel(memory, at: 0, capacity: capacity, end: .receiver, settings)
-    outgoing = SharedChannel(memory, at: greeting.channelBytes, capacity: capacity, end: .sender, settings)
     // The first step finds all of it.
     plan.sequences.reserveCapacity(limits.sequences)
     plan.tokens.reserveCapacity(limits.rows)
