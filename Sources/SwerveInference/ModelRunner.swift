@@ -105,6 +105,17 @@ package final class ModelRunner {
     try reportPrompts(plan, residual: residual, into: &result)
   }
 
+  /// What ranks hold and moved; nil with one rank. Takes a message to each and back: between steps only.
+  ///
+  /// - Throws: `ChannelError` when one does not answer.
+  package func rankTraffic() throws(ChannelError) -> RankTraffic? {
+    guard let coordinator else { return nil }
+    var traffic = RankTraffic()
+    traffic.ranks = [shard.traffic] + (try coordinator.reports())
+    traffic.plans = coordinator.planCount
+    return traffic
+  }
+
   /// What moved for gathered weights; nil where all are resident.
   package var gatherTraffic: (() -> GatherTraffic)? {
     guard let ring = shard.weights.gathered?.ring else { return nil }

@@ -41,6 +41,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var data = DataStatistics()
   /// What moved for weights that are fetched into a ring; nil where all are resident.
   package var gather: GatherTraffic?
+  /// What ranks told each other; nil with one rank.
+  package var ranks: RankTraffic?
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

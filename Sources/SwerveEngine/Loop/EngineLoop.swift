@@ -97,7 +97,8 @@ package struct EngineLoop: ~Copyable {
       tiers.close()
       totals.tiers = tiers.statistics
     }
-    if tiers == nil && data == nil { return }
+    totals.ranks = executor.rankTraffic(isLast: true)
+    if tiers == nil && data == nil && totals.ranks == nil { return }
     let now = clock.now()
     board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
@@ -255,6 +256,7 @@ package struct EngineLoop: ~Copyable {
     outputs.now = now
     if let changed = tiers?.takeStatistics() { totals.tiers = changed }
     if let changed = data?.takeStatistics(scheduler) { totals.data = changed }
+    if let changed = executor.rankTraffic(isLast: false) { totals.ranks = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -282,6 +284,7 @@ package struct EngineLoop: ~Copyable {
     all.device = totals.device
     all.kvBytes = data == nil ? totals.kvBytes : blockBytes * all.blocksTotal
     all.data = totals.data
+    all.ranks = totals.ranks
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
     all.gather = gatherTraffic?()

@@ -107,7 +107,10 @@ package struct EngineThreads: Sendable {
         ", on memory node\(nodes.count == 1 ? "" : "s") "
         + nodes.map(String.init).joined(separator: ", ")
     }
-    if plan.layout.rankCount > 1 {
+    if plan.layout.holderCount > 0 {
+      loaded.deviceDetail += ", weights shared out among \(plan.layout.rankCount) ranks"
+    }
+    if plan.layout.computingCount > 1 {
       loaded.deviceDetail +=
         ", \(plan.layout.rankCount) ranks (tensor parallel \(plan.layout.tensorSize), "
         + "\(plan.layout.stages.count) stage\(plan.layout.stages.count == 1 ? "" : "s"))"
@@ -158,9 +161,9 @@ package struct EngineThreads: Sendable {
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
     var own = try deviceConfiguration()
-    if plan.layout.rankCount > 1 {
+    if plan.layout.computingCount > 1 {
       let launcher = plan.configuration.executor == .mpi ? plan.configuration.launcher : nil
-      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.rankCount)
+      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.computingCount)
     }
     do {
       return try CPUDevice(configuration: own)
@@ -244,6 +247,11 @@ package struct EngineThreads: Sendable {
       scheduler.bankCount = workers.resolvedMaximum
       scheduler.openBanks = workers.count
       scheduler.blockCount = plan.sizing.blockCount / workers.count * workers.resolvedMaximum
+    }
+    if configuration.placement == .pipelineData {
+      // The parameter rank's own blocks are used before those of its data workers.
+      scheduler.bankCount = configuration.bankCount
+      scheduler.fillsBanksInOrder = true
     }
     if let overflow = configuration.overflow {
       scheduler.hostBlockCount = overflow.hostBlocks

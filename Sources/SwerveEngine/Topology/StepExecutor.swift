@@ -17,9 +17,13 @@ package protocol StepExecutor: AnyObject {
   func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer)
   /// Copies a block in that `pack` copied out. Between steps only.
   func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID)
+  /// What ranks hold and moved; nil where there is one, and where that was told lately. Between steps only; `isLast` before
+  /// the engine ends.
+  func rankTraffic(isLast: Bool) -> RankTraffic?
 }
 
 extension StepExecutor {
+  package func rankTraffic(isLast: Bool) -> RankTraffic? { nil }
   /// Where there is nothing below the device no plan has moves.
   package func move(_ plan: borrowing StepPlan) {
     precondition(plan.moves.isEmpty, "this executor has no lower places")

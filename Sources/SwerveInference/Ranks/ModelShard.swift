@@ -7,6 +7,10 @@ package final class ModelShard {
   package let configuration: RunnerConfiguration
   /// Keys and values of this process; nil where attention is elsewhere.
   private let ownStore: KVStore?
+  /// Blocks that plans may name, those of data workers included.
+  let blockCount: Int
+  /// Attention over the first blocks here and over the others with data workers; nil where there is one place.
+  private let quota: QuotaAttention?
   /// Sentences worth showing at start: unexpected tensors.
   package let warnings: [String]
   let device: CPUDevice
@@ -20,13 +24,14 @@ package final class ModelShard {
   /// - Parameters:
   ///   - files: not read for random weights.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
+  ///   - excess: with both, this process has a pool of `excess.quota` of the blocks, and that place has the others.
   ///   - links: to the other ranks, as the configuration's shape has them.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    progress: @escaping (Double) -> Void = { _ in }
+    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, excess: ExcessAttention? = nil,
+    links: RankLinks = RankLinks(), progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
     let model = configuration.share
@@ -39,16 +44,26 @@ package final class ModelShard {
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
     let attention: any AttentionPort
+    var quota: QuotaAttention?
     if let remote {
       ownStore = nil
       attention = remote
     } else {
       let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-      let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
+      let own = min(blockCount, excess?.quota ?? blockCount)
+      let store = try KVStore(layout: layout, blockCount: own, device: device, lower: lower)
       ownStore = store
-      attention = try LocalAttention(
+      let local = try LocalAttention(
         configuration: model, type: type, limits: limits, store: store, device: device)
+      if let excess {
+        quota = try QuotaAttention(
+          near: local, store: store, far: excess, shape: AttentionShape(model), type: type, limits: limits,
+          device: device)
+      }
+      attention = quota ?? local
     }
+    self.blockCount = blockCount
+    self.quota = quota
     let activations = try Activations(
       model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     if configuration.headColumns.isEmpty {
@@ -66,6 +81,7 @@ package final class ModelShard {
       configuration: configuration.model, shape: shape, policy: policy, device: device, source: source,
       progress: progress)
     loader.gathering = configuration.gathering
+    loader.holders = links.holders
     weights = try loader.load()
     forward = Forward(
       configuration: model, weights: weights, device: device, attention: attention, activations: activations,
@@ -83,13 +99,27 @@ package final class ModelShard {
   /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
   /// here, f32 [rows, hidden].
   func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
-    ownStore?.apply(plan.copies.span)
+    if let quota { try quota.copy(plan) } else { ownStore?.apply(plan.copies.span) }
     guard !plan.tokens.isEmpty else {
       // Copies without rows are attention's all the same, where it has the blocks.
       if ownStore == nil && !plan.copies.isEmpty { _ = forward.attention.end(try forward.attention.begin(plan)) }
       return forward.activations.residual.first(0)
     }
     return try forward.run(plan, incomplete: &incomplete)
+  }
+
+  /// What the rank holds and moved so far.
+  package var traffic: RankTraffic.Rank {
+    var rank = RankTraffic.Rank()
+    rank.memoryBytes = device.memoryInUseBytes
+    rank.kvBytes = ownStore?.cache.byteCount ?? 0
+    rank.tensorBytes = forward.tensorBytes
+    rank.stageBytes = forward.stageBytes
+    if let excess = quota?.far.traffic() {
+      rank.dataBytes = excess.bytes
+      rank.exchanges = excess.exchanges
+    }
+    return rank
   }
 
   /// This rank's columns of the logits of some rows, with what was asked of each.

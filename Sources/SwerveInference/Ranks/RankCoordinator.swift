@@ -19,6 +19,21 @@ package final class RankCoordinator {
     planCount += 1
   }
 
+  /// Asks all other ranks what they hold and moved. Between steps only.
+  package func reports() throws(ChannelError) -> [RankTraffic.Rank] {
+    words.removeAll()
+    for link in links { try RankMessage(.report, plan: 0).send(words, over: link.send) }
+    var found: [RankTraffic.Rank] = []
+    for link in links {
+      let message = try RankMessage.receive(into: words, over: link.receive, from: link.peer)
+      guard message.kind == .report, let rank = RankReport.read(words) else {
+        throw .malformed(peer: link.peer, reason: "a report was asked for")
+      }
+      found.append(rank)
+    }
+    return found
+  }
+
   /// Tells all ranks to end; those that are gone are not told.
   package func stop() {
     words.removeAll()

@@ -7,7 +7,7 @@ import SwerveTiers
 /// not, before any request is accepted.
 package struct RankGreeting: Sendable {
   /// Raised whenever what ranks say to each other changes.
-  static let protocolVersion = 1
+  static let protocolVersion = 2
 
   package var rank: Int
   package var layout: RankLayout
@@ -24,6 +24,8 @@ package struct RankGreeting: Sendable {
   package var seconds: Double
   /// Of weights, configuration, types and kernels.
   package var fingerprint: String
+  /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
+  package var excess: RankExcess?
 
   package var files: ModelFiles { folder.map { ModelFiles(folder: $0) } ?? StoryModel.files }
 
@@ -71,6 +73,11 @@ package struct RankGreeting: Sendable {
     object["exact"] = JSON.bool(layout.isExact)
     object["overrides"] = JSON.object(overrides)
     object["seconds"] = JSON.double(seconds)
+    if let gathering = runner.gathering, layout.holderCount > 0 {
+      object["holders"] = JSON.int(layout.holderCount)
+      object["depth"] = JSON.int(gathering.plan.depth)
+    }
+    if let excess { object["excess"] = excess.json }
     return JSON.object(object)
   }
 
@@ -118,6 +125,13 @@ package struct RankGreeting: Sendable {
     layout = try RankLayout(
       model, tensorSize: try number("tensor_size", 1...8), stageCount: stages.count, split: stages,
       isExact: json["exact"]?.bool ?? true)
+    if json["holders"] != nil {
+      layout.holderCount = try number("holders", 1...255)
+      guard let file = try PackedFile(files) else { throw fail("weights to hold that are not packed") }
+      runner.gathering = .init(
+        plan: try GatherPlan(file.index, model: model, depth: try number("depth", 1...64), path: file.path),
+        source: .peers, path: file.path, rankCount: layout.rankCount)
+    }
     rank = try number("rank", 1...max(1, layout.rankCount - 1))
     blockCount = try number("blocks", 1...1 << 30)
     threads = nil
@@ -128,6 +142,10 @@ package struct RankGreeting: Sendable {
     }
     self.seconds = seconds
     fingerprint = json["fingerprint"]?.string ?? ""
+    if let words = json["excess"] {
+      excess = RankExcess(words)
+      if excess == nil { throw fail("no usable data workers") }
+    }
   }
 
   package init(

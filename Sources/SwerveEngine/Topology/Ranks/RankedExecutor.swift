@@ -1,5 +1,6 @@
 package import SwerveCore
 package import SwerveInference
+import SwerveTransfer
 
 /// The other ranks of a group, however they were started.
 package protocol RankHandle: AnyObject {
@@ -29,6 +30,8 @@ package final class RankedExecutor: StepExecutor {
   private let ranks: any RankHandle
   /// Why no plan will run again: ranks that once disagreed about where they are must be started anew.
   private var failure: RankFailure?
+  /// Monotonic nanoseconds.
+  private var nextReport: UInt64 = 0
 
   package init(runner: ModelRunner, ranks: any RankHandle) {
     self.runner = runner
@@ -48,6 +51,15 @@ package final class RankedExecutor: StepExecutor {
       ranks.stop(hasFailed: true)
       throw failure
     }
+  }
+
+  /// Once a second, and at the end; nil in between.
+  package func rankTraffic(isLast: Bool) -> RankTraffic? {
+    let now = TransferClock.now
+    guard failure == nil, isLast || now >= nextReport else { return nil }
+    nextReport = now + 1_000_000_000
+    // Who does not answer will not execute a step either, and that is told then.
+    do { return try runner.rankTraffic() } catch { return nil }
   }
 
   package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
