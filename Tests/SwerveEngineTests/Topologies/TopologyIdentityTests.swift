@@ -98,6 +98,54 @@ import Testing
     #expect(held <= now.kvBytes + now.kvBytes / 8, name)
   }
 
+  // MARK: Packed weights
+
+  @Test(arguments: [EngineConfiguration.Quantization.int8, .int4, .nf4])
+  func roundedWeightsInAFileAreSharedToo(quantization: EngineConfiguration.Quantization) async throws {
+    let model = try #require(TopologyModel.all.first { $0.mostTensor == 4 })
+    var asked = try await TopologyModels.shared.configuration(model, .bfloat16, isPacked: false)
+    asked.quantization = quantization
+    asked.quantizationGroup = quantization == .int8 ? nil : 32
+    let folder = PackedFolder()
+    _ = try PackedModel(asked).write(to: folder.path, overwrites: false) { _ in }
+    let requests = topologyRequests(model)
+    func answers(_ configuration: EngineConfiguration) async throws -> ([Answer], RankTraffic?) {
+      let engine = try await Engine.start(configuration)
+      var all = try await engine.answers(requests)
+      for index in all.indices { all[index].cachedTokens = 0 }
+      await engine.stop()
+      return (all, engine.statistics.ranks)
+    }
+    let expected = try await answers(asked).0
+    asked.modelFolder = folder.path
+    asked.loadFormat = .packed
+    for (tensor, stages) in [(2, 1), (4, 1), (2, 2)] {
+      asked.tensorParallelSize = tensor
+      asked.pipelineParallelSize = stages
+      let (found, traffic) = try await answers(asked)
+      #expect(found == expected, "tp \(tensor), pp \(stages)")
+      #expect(traffic?.ranks.count == tensor * stages && traffic?.ranks.allSatisfy { $0.tensorBytes > 0 } == true)
+    }
+  }
+
+  @Test func aSizeThatCutsBlocksNamesThoseThatDoNot() async throws {
+    let model = try #require(TopologyModel.all.first { $0.mostTensor == 4 })
+    var asked = try await TopologyModels.shared.configuration(model, .bfloat16, isPacked: false)
+    asked.quantization = .int8Dynamic
+    let folder = PackedFolder()
+    _ = try PackedModel(asked).write(to: folder.path, overwrites: false) { _ in }
+    asked.quantization = .none
+    asked.modelFolder = folder.path
+    asked.loadFormat = .packed
+    asked.tensorParallelSize = 2
+    let wrong = asked
+    #expect {
+      _ = try StartPlan(wrong)
+    } throws: {
+      "\($0)".contains("possible is 1, or load the original weights") && "\($0)".contains("int8-dynamic")
+    }
+  }
+
   @Test func theChosenPairsLeaveNothingOut() {
     for type in Self.types {
       #expect(Set(Self.pairs.filter { $0.type == type }.map(\.topology.name)).count == Topology.all.count)
