@@ -42,6 +42,8 @@ package struct DataStatistics: Sendable, Hashable {
   package var recoveries: [String: Int] = [:]
   /// Sequences that were running with a worker lost or drained, beyond those of the step it was lost in.
   package var recoveredSequences = 0
+  /// Sequences of lost workers that went on with their replacements, which found their keys and values.
+  package var keptSequences = 0
 
   package init() {}
 }

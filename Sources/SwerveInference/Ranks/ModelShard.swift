@@ -19,13 +19,15 @@ package final class ModelShard {
   ///
   /// - Parameters:
   ///   - files: not read for random weights.
+  ///   - region: memory of the pool of keys and values, with what it holds; nil: the device's.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - links: to the other ranks, as the configuration's shape has them.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
+    lower: LowerPlaces = LowerPlaces(), region: MemoryRegion? = nil, attention remote: (any AttentionPort)? = nil,
+    links: RankLinks = RankLinks(),
     progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
@@ -44,7 +46,7 @@ package final class ModelShard {
       attention = remote
     } else {
       let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-      let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
+      let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower, region: region)
       ownStore = store
       attention = try LocalAttention(
         configuration: model, type: type, limits: limits, store: store, device: device)
@@ -82,7 +84,10 @@ package final class ModelShard {
 
   /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
   /// here, f32 [rows, hidden].
-  func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
+  ///
+  /// - Parameter mark: of the plan, which all ranks must have alike; nil: there are no others.
+  func run(_ plan: borrowing StepPlan, mark: PlanMark?, incomplete: inout [Int32]) throws -> Tensor {
+    if let mark { try forward.agree(on: mark) }
     ownStore?.apply(plan.copies.span)
     guard !plan.tokens.isEmpty else {
       // Copies without rows are attention's all the same, where it has the blocks.
@@ -91,6 +96,9 @@ package final class ModelShard {
     }
     return try forward.run(plan, incomplete: &incomplete)
   }
+
+  /// The other ranks were started anew: these are the ways to them.
+  func reconnect(_ links: RankLinks) { forward.reconnect(links) }
 
   /// This rank's columns of the logits of some rows, with what was asked of each.
   func logits(_ rows: Span<Int32>, of residual: Tensor, request: Sampler.HeadRequest) throws(GatherError) -> Tensor? {

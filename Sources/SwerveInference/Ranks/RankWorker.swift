@@ -11,6 +11,9 @@ package final class RankWorker {
   private var incomplete: [Int32] = []
   private var tileRows: [Int32] = []
   private let statistics: TileStatistics
+  /// For tests: changes the words of the n-th plan before they are read.
+  package var alter: ((_ number: Int, _ words: RankWords) -> Void)?
+  private var planCount = 0
   private let requests: UnsafeMutableBufferPointer<RowRequest>
 
   /// - Parameter shard: of a rank's shape, with its links.
@@ -43,7 +46,8 @@ package final class RankWorker {
       case .plan:
         try readPlan(message)
         planID = message.plan
-        residual = try shard.run(plan, incomplete: &incomplete)
+        let mark = PlanMark(plan: message.plan, words: words)
+        residual = try shard.run(plan, mark: mark, incomplete: &incomplete)
       case .tile:
         guard let residual, planID == message.plan else { throw malformed("logits of another plan") }
         try answer(residual)
@@ -52,6 +56,8 @@ package final class RankWorker {
   }
 
   private func readPlan(_ message: RankMessage) throws(ChannelError) {
+    planCount += 1
+    alter?(planCount, words)
     let configuration = shard.configuration
     let problem = RankPlan.read(
       words, into: &plan, limits: configuration.limits, vocabularySize: configuration.model.vocabularySize,

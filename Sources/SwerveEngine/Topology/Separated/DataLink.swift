@@ -36,12 +36,19 @@ final class DataLink {
   private var isReading = false
 
   private(set) var traffic = LinkTraffic()
+  /// Whether the worker's keys and values outlive it, and are what the scheduler takes them for.
+  private(set) var keepsBlocks: Bool
 
   var name: String { "data worker d\(greeting.worker)" }
 
   /// Starts a worker and greets it; `poll` tells when it is ready.
-  init(_ greeting: WorkerGreeting, firstBlock: Int, launch: DataWorkerConfiguration.Launch) throws {
+  ///
+  /// - Parameter region: where a process has its pool; what is in it stays.
+  init(
+    _ greeting: WorkerGreeting, firstBlock: Int, launch: DataWorkerConfiguration.Launch, region: RegionFile? = nil
+  ) throws {
     self.greeting = greeting
+    keepsBlocks = region != nil
     started = TransferClock.now
     encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock)
     let (own, other) = try ControlSocket.pair()
@@ -58,7 +65,8 @@ final class DataLink {
     case .process(let path, let arguments):
       memory = try SharedMemory(name: "swerve-link-d\(greeting.worker)", byteCount: greeting.memoryBytes)
       guard let file = memory.file else { throw TransferError.malformed("memory of one process for two") }
-      process = try WorkerProcess(path: path, arguments: arguments, memory: file, control: other)
+      process = try WorkerProcess(
+        name: "swerve-data", path: path, arguments: arguments, memory: file, control: other, region: region)
     }
     let settings = SharedChannel.Settings(
       peer: "data worker d\(greeting.worker)", deadline: greeting.deadline,
@@ -192,6 +200,8 @@ final class DataLink {
           "\(name) refuses step \(header.plan): " + String(decoding: message[MessageHeader.byteCount...], as: UTF8.self)
         )
         traffic.refusals += 1
+        // The two sides disagree about what is where.
+        keepsBlocks = false
         return nil
       }
       guard header.plan == plan, header.hash == hash, header.epoch == greeting.epoch, Int(header.layer) == layer,

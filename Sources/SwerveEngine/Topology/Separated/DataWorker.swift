@@ -40,7 +40,9 @@ package final class DataWorker {
     device = try CPUDevice(configuration: CPUConfiguration(threadCount: Int(greeting.threads), kernels: kernels))
     let limits = greeting.limits
     let layout = try shape.layout(type: greeting.kvType, blockTokens: limits.blockTokens)
-    store = try KVStore(layout: layout, blockCount: limits.blockCount, device: device)
+    store = try KVStore(
+      layout: layout, blockCount: limits.blockCount, device: device,
+      region: try Self.region(greeting, byteCount: layout.blockBytes * limits.blockCount))
     attention = try LocalAttention(
       shape: shape, type: greeting.type,
       limits: RunnerLimits(
@@ -61,7 +63,20 @@ package final class DataWorker {
   }
 
   package var answer: (kvBytes: Int, scratchBytes: Int, device: String) {
-    (store.cache.byteCount, device.memoryInUseBytes - store.cache.byteCount, device.name)
+    let own = greeting.regionBytes > 0 ? 0 : store.cache.byteCount
+    return (store.cache.byteCount, device.memoryInUseBytes - own, device.name)
+  }
+
+  /// The pool that outlives this worker, where there is one.
+  private static func region(_ greeting: WorkerGreeting, byteCount: Int) throws(TransferError) -> MemoryRegion? {
+    if greeting.regionBytes == 0 { return nil }
+    guard greeting.regionBytes == UInt64(byteCount) else {
+      throw .refused(
+        "the region of keys and values has \(greeting.regionBytes) bytes where this model's blocks take \(byteCount); "
+          + "start both workers from the same program")
+    }
+    let memory = try RegionFile.inherited(byteCount: byteCount)
+    return MemoryRegion(firstByte: memory.start, byteCount: byteCount, owner: memory)
   }
 
   /// Whether a message came within so many seconds.
