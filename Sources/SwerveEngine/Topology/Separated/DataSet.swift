@@ -13,7 +13,8 @@ package final class DataSet {
   var links: [DataLink?]
   let sharesCores: Bool
   let template: WorkerGreeting
-  let launch: DataWorkerConfiguration.Launch
+  /// [banks] where its worker comes from.
+  private var sources: [any DataWorkerSource]
   let bankBlocks: Int
   let blockBytes: Int
   private let startSeconds = 60.0
@@ -36,8 +37,6 @@ package final class DataSet {
   var keptSequences = 0
   /// Why a worker was lost last; nil: none was.
   private(set) var lastLoss: String?
-  /// [banks] memory of a worker's pool, which outlives it; nil: it has its own.
-  private var regions: [RegionFile?]
   let parameterBytes: () -> Int
   let onNotice: (String) -> Void
 
@@ -52,12 +51,11 @@ package final class DataSet {
     self.parameterBytes = parameterBytes
     self.template = template
     self.blockBytes = blockBytes
-    launch = configuration.launch
     sharesCores = template.sharesCores
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
-    regions = (0..<banks).map { _ in nil }
+    sources = [any DataWorkerSource](repeating: LaunchedWorkers(launch: configuration.launch), count: banks)
     epochs = [UInt32](repeating: 0, count: banks)
     failedStarts = [Int](repeating: 0, count: banks)
     notBefore = [UInt64](repeating: 0, count: banks)
@@ -91,19 +89,15 @@ package final class DataSet {
     var greeting = template
     greeting.worker = UInt32(index)
     greeting.epoch = epochs[index]
-    if case .process = launch {
-      greeting.regionBytes = UInt64(bankBlocks * blockBytes)
-      regions[index] =
-        try regions[index]
-        ?? RegionFile(name: "swerve-kv-d\(index)", byteCount: bankBlocks * blockBytes)
-    }
-    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, launch: launch, region: regions[index])
+    try sources[index].keep(byteCount: bankBlocks * blockBytes)
+    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
   }
 
   /// The bank has no worker and shall have none: its memory goes back to the system.
   func giveUp(_ index: Int) {
     links[index] = nil
-    regions[index] = nil
+    sources[index].forget()
+  }
   }
 
   func close() {
@@ -223,7 +217,7 @@ package final class DataSet {
   /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not
   /// about to go anyway.
   private func keepsBlocks(_ index: Int) -> Bool {
-    links[index]?.keepsBlocks == true && regions[index] != nil && isWanted[index] && draining[index] == nil
+    links[index]?.keepsBlocks == true && isWanted[index] && draining[index] == nil
   }
 
   /// After a step, before its result is applied: what lost workers held is kept for those that come in their place.

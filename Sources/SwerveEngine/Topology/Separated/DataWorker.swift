@@ -15,8 +15,8 @@ package final class DataWorker {
   private let device: CPUDevice
   private let store: KVStore
   private let attention: LocalAttention
-  private let incoming: SharedChannel
-  private let outgoing: SharedChannel
+  private let incoming: any LinkChannel
+  private let outgoing: any LinkChannel
   private var decoder: StepDecoder
   /// The step under way; its layers come in order. nil: none, or one that was refused.
   private var plan = StepPlan()
@@ -26,9 +26,11 @@ package final class DataWorker {
 
   /// - Throws: `HardwareError` where the greeting asks for what this machine does not have.
   package init(
-    _ greeting: WorkerGreeting, memory: SharedMemory, watch: any PeerWatch
+    _ greeting: WorkerGreeting, incoming: any LinkChannel, outgoing: any LinkChannel
   ) throws {
     self.greeting = greeting
+    self.incoming = incoming
+    self.outgoing = outgoing
     shape = AttentionShape(
       headCount: Int(greeting.headCount), keyValueHeadCount: Int(greeting.keyValueHeadCount),
       headDim: Int(greeting.headDim), windows: greeting.windows.map { $0 == 0 ? nil : Int($0) })
@@ -49,12 +51,6 @@ package final class DataWorker {
         rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
         blockTokens: limits.blockTokens), store: store, device: device)
     decoder = StepDecoder(limits: limits)
-    let settings = SharedChannel.Settings(
-      peer: Self.peer, deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch)
-    let capacity = Int(greeting.capacity)
-    incoming = SharedChannel(memory, at: 0, capacity: capacity, end: .receiver, settings)
-    outgoing = SharedChannel(memory, at: greeting.channelBytes, capacity: capacity, end: .sender, settings)
     // The first step finds all of it.
     plan.sequences.reserveCapacity(limits.sequences)
     plan.tokens.reserveCapacity(limits.rows)
