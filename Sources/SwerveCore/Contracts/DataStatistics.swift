@@ -44,6 +44,8 @@ package struct DataStatistics: Sendable, Hashable {
   package var recoveredSequences = 0
   /// Sequences of lost workers that went on with their replacements, which found their keys and values.
   package var keptSequences = 0
+  /// What workers sent or found that did not agree with what was known, by what that was: never used, counted.
+  package var verifyFailures: [String: Int] = [:]
 
   package init() {}
 }

@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 /// Rank 0's side of its group: sends every plan to all others before it computes its own part.
 package final class RankCoordinator {

@@ -1,6 +1,6 @@
 import SwerveCore
 package import SwerveInference
-package import SwerveTransfer
+import SwerveTransfer
 
 /// Ranks as processes of this host, which this thread starts and which end with it at the latest; rank 0 is this thread.
 ///

@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 package import SwerveInference
 
 /// The other ranks of a group, however they were started.

@@ -109,7 +109,8 @@ package enum RankProcess {
     if greeting.regionBytes == 0 { return nil }
     guard greeting.regionBytes == (try greeting.poolBytes()) else {
       throw RankRefusal(
-        reason: "rank 0 keeps \(greeting.regionBytes) bytes of keys and values for it, which has \(try greeting.poolBytes()); "
+        reason:
+          "rank 0 keeps \(greeting.regionBytes) bytes of keys and values for it, which has \(try greeting.poolBytes()); "
           + "start all ranks from the same program")
     }
     let memory = try RegionFile.inherited(byteCount: greeting.regionBytes)

@@ -35,6 +35,8 @@ final class DataLink {
   private var isReading = false
 
   private(set) var traffic = LinkTraffic()
+  /// What the worker said that did not agree with what is known of it, by what that was.
+  private(set) var verifyFailures: [String: Int] = [:]
   /// Whether it was found to have other blocks than it should.
   private var disagrees = false
 
@@ -193,6 +195,7 @@ final class DataLink {
           "\(name) refuses step \(header.plan): " + String(decoding: message[MessageHeader.byteCount...], as: UTF8.self)
         )
         traffic.refusals += 1
+        verifyFailures[header.layer == MessageHeader.staleBlock ? "generation" : "plan", default: 0] += 1
         disagrees = true
         return nil
       }
@@ -208,6 +211,7 @@ final class DataLink {
         pointer: UnsafeMutableRawPointer(mutating: start + MessageHeader.byteCount), type: greeting.type, rows: rows,
         columns: shape.queryWidth)
     } catch {
+      if case ChannelError.malformed = error { verifyFailures["message", default: 0] += 1 }
       lose("\(error)")
       return nil
     }

@@ -18,6 +18,7 @@ extension DataSet {
     all.recoveries = recoveries
     all.recoveredSequences = recoveredSequences
     all.keptSequences = keptSequences
+    all.verifyFailures = verifyFailures
     for index in links.indices {
       guard let link = links[index] else { continue }
       var worker = DataStatistics.Worker(name: "d\(index)")

@@ -33,6 +33,7 @@ package final class DataSet {
   var nextReport: UInt64 = 0
   var recoveries: [String: Int] = [:]
   var recoveredSequences = 0
+  var verifyFailures: [String: Int] = [:]
   /// Sequences that were with a lost worker and went on with its replacement, nothing of them computed again.
   var keptSequences = 0
   /// Why a worker was lost last; nil: none was.
@@ -97,7 +98,6 @@ package final class DataSet {
   func giveUp(_ index: Int) {
     links[index] = nil
     sources[index].forget()
-  }
   }
 
   func close() {
@@ -166,6 +166,7 @@ package final class DataSet {
     _ link: DataLink, _ index: Int, _ reason: String, _ scheduler: inout Scheduler, _ now: UInt64
   ) {
     let wasReady = link.answer != nil
+    verifyFailures.merge(link.verifyFailures) { $0 + $1 }
     let keeps = wasReady && keepsBlocks(index)
     if keeps { scheduler.suspend(bank: index) }
     let count = keeps ? scheduler.sequenceCount(in: index) : scheduler.close(bank: index)

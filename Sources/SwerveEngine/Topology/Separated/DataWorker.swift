@@ -7,6 +7,14 @@ import SwerveHardware
 import SwerveInference
 package import SwerveTransfer
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// A data worker: a pool of keys and values, attention over it, and nothing else of the model. It executes what its
 /// parameter worker tells it, and takes no decision.
 package final class DataWorker {
@@ -21,6 +29,25 @@ package final class DataWorker {
   /// The step under way; its layers come in order. nil: none, or one that was refused.
   private var plan = StepPlan()
   private var step: (hash: UInt64, nextLayer: Int)?
+
+  /// For tests: what goes wrong with the answer to the first layer of the n-th step.
+  package enum Fault: Sendable, Hashable {
+    /// Its blocks get another content without a word.
+    case reusesBlocks(step: Int)
+    case flipsBit(step: Int)
+    case cutsMessage(step: Int)
+    /// It ends in the middle of the layer.
+    case ends(step: Int)
+
+    var step: Int {
+      switch self {
+      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step): step
+      }
+    }
+  }
+  package var fault: Fault?
+  private var stepCount = 0
+  private var cutBytes = 0
 
   static let peer = "the parameter worker"
 
@@ -91,7 +118,7 @@ package final class DataWorker {
       }
       if header.kind == .step { try begin(message, header) } else { try attend(message, header) }
       try incoming.release()
-      if header.kind == .layer { try outgoing.send(MessageHeader.byteCount + outputBytes) }
+      if header.kind == .layer { try outgoing.send(MessageHeader.byteCount + outputBytes - cutBytes) }
       if greeting.sharesCores { device.pool.rest() }
     } catch let error as TransferError {
       step = nil
@@ -104,6 +131,7 @@ package final class DataWorker {
 
   private func begin(_ message: UnsafeRawBufferPointer, _ header: MessageHeader) throws {
     step = nil
+    stepCount += 1
     try decoder.decode(message, header, into: &plan)
     store.apply(plan.copies.span)
     if plan.sequences.isEmpty { return }
@@ -143,12 +171,25 @@ package final class DataWorker {
     done.hash = step.hash
     done.busy = TransferClock.now - begin
     done.write(to: answer)
+    if fault?.step == stepCount, header.layer == 0 { misbehave(answer) }
+  }
+
+  private func misbehave(_ answer: UnsafeMutableRawBufferPointer) {
+    switch fault {
+    case .reusesBlocks: decoder.reuseAll()
+    case .flipsBit: answer[9] ^= 0x10
+    case .cutsMessage: cutBytes = 64
+    case .ends: exit(9)
+    case nil: break
+    }
   }
 
   private func refuse(_ header: MessageHeader, _ reason: String) throws {
     let text = Array(reason.utf8.prefix(1024))
     let answer = try outgoing.reserve(MessageHeader.byteCount + text.count)
-    MessageHeader(.refusal, plan: header.plan, epoch: greeting.epoch).write(to: answer)
+    var refusal = MessageHeader(.refusal, plan: header.plan, epoch: greeting.epoch)
+    if decoder.foundStaleBlock { refusal.layer = MessageHeader.staleBlock }
+    refusal.write(to: answer)
     UnsafeMutableRawBufferPointer(rebasing: answer[MessageHeader.byteCount...]).copyBytes(from: text)
     try outgoing.send(answer.count)
   }
