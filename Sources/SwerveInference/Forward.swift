@@ -16,7 +16,7 @@ struct Forward: ~Copyable {
   let attention: any AttentionPort
   let activations: Activations
   private let group: TensorGroup?
-  private let links: RankLinks
+  private var links: RankLinks
   private var rotary: RotaryEmbedding
   private var batches: MicroBatches
   /// Residual rows that came from the stage before.
@@ -41,6 +41,14 @@ struct Forward: ~Copyable {
     self.links = links
     self.rotary = RotaryEmbedding(configuration.rotary)
     self.batches = MicroBatches(stageCount: shape.stageCount, wanted: microBatches)
+  }
+
+  /// Makes sure that the neighbours execute the same plan.
+  func agree(on mark: PlanMark) throws(ChannelError) { try mark.agree(over: links) }
+
+  mutating func reconnect(_ links: RankLinks) {
+    self.links = links
+    group?.reconnect(links.tensor)
   }
 
   /// Runs the rank's layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm;

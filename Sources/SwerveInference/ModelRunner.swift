@@ -13,8 +13,8 @@ package final class ModelRunner {
   /// What of the model is here: all of it, or rank 0's share.
   private let shard: ModelShard
   /// The other ranks; nil without.
-  private let coordinator: RankCoordinator?
-  private let gather: LogitsGather?
+  private var coordinator: RankCoordinator?
+  private var gather: LogitsGather?
   private let sampler: Sampler
   /// Rows and tasks of the tile in preparation; storage is kept.
   private var rows: [Int32] = []
@@ -99,10 +99,17 @@ package final class ModelRunner {
     // What a step left behind that failed.
     rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
-    try coordinator?.send(plan)
-    let residual = try shard.run(plan, incomplete: &result.incomplete)
+    let mark = try coordinator?.send(plan)
+    let residual = try shard.run(plan, mark: mark, incomplete: &result.incomplete)
     try sample(plan, residual: residual, into: &result)
     try reportPrompts(plan, residual: residual, into: &result)
+  }
+
+  /// The other ranks were started anew: these are the ways to them. Between steps only.
+  package func reconnect(_ links: RankLinks, _ coordinator: RankCoordinator) {
+    self.coordinator = coordinator
+    gather?.reconnect(coordinator.tensorLinks(configuration.shape))
+    shard.reconnect(links)
   }
 
   /// What ranks hold and moved; nil with one rank. Takes a message to each and back: between steps only.

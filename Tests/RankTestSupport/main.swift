@@ -1,5 +1,5 @@
 // A rank's process, for tests that start some and end one; in a job of Open MPI also rank 0, which prints what it generates:
-//   rank-test-support                      a rank that ProcessRanks started
+//   rank-test-support [skew N]             a rank that ProcessRanks started, which is told another n-th plan
 //   rank-test-support data-worker          a data worker that such a rank started
 //   mpirun -np N rank-test-support TP PP DTYPE
 //   mpirun -np N rank-test-support FILE.json      other models and requests; also says what each rank holds and moved
@@ -17,7 +17,16 @@ func complain(_ line: String) {
 }
 
 if CommandLine.arguments.dropFirst().first == "data-worker" { exit(DataWorkerMain.runProcess(version: "")) }
-guard let rank = number("OMPI_COMM_WORLD_RANK") else { exit(RankProcess.run()) }
+guard let rank = number("OMPI_COMM_WORLD_RANK") else {
+  if CommandLine.arguments.count == 3, let skewed = Int(CommandLine.arguments[2]) {
+    exit(
+      RankProcess.run { number, words in
+        // The context of the plan's first sequence: a word that another rank cannot tell from the right one.
+        if number == skewed { words.change(4 + 3, to: 1) }
+      })
+  }
+  exit(RankProcess.run())
+}
 let localRank = number("OMPI_COMM_WORLD_LOCAL_RANK") ?? 0
 let localSize = number("OMPI_COMM_WORLD_LOCAL_SIZE") ?? 1
 if rank > 0 {

@@ -31,6 +31,10 @@ package struct EngineStatistics: Sendable, Hashable {
   /// Of `prefixHitTokens`, those copied out of a block that only begins alike. Counts recomputed prompts as well.
   package var copiedTokens = 0
   package var preemptions = 0
+  /// Sequences whose step was lost with a worker, and that went on with the keys and values they had.
+  package var resumedSequences = 0
+  /// How often a group of ranks lost one and was started again.
+  package var groupRestarts = 0
   /// Preemptions of sequences whose blocks were copied below the device instead of being recomputed.
   package var swappedPreemptions = 0
   /// Sequences that read keys and values of a lower precision.

@@ -22,7 +22,7 @@ extension EngineThreads {
       let runner = try makeRunner(
         device, lower: lower, links: ranks.links(), coordinator: coordinator, onProgress: onProgress)
       try ranks.wait()
-      return (runner, RankedExecutor(runner: runner, ranks: ranks))
+      return (runner, RankedExecutor(runner: runner, ranks: ranks, onNotice: { [board] in board.record(notice: $0) }))
     } catch {
       ranks.stop(hasFailed: true)
       throw error

@@ -11,6 +11,8 @@ package final class ModelShard {
   let blockCount: Int
   /// Attention over the first blocks here and over the others with data workers; nil where there is one place.
   private let quota: QuotaAttention?
+  /// Of the pool, where its memory is not the device's.
+  private let regionBytes: Int
   /// Sentences worth showing at start: unexpected tensors.
   package let warnings: [String]
   let device: CPUDevice
@@ -23,6 +25,7 @@ package final class ModelShard {
   ///
   /// - Parameters:
   ///   - files: not read for random weights.
+  ///   - region: memory of the pool of keys and values, with what it holds; nil: the device's.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - excess: with both, this process has a pool of `excess.quota` of the blocks, and that place has the others.
   ///   - links: to the other ranks, as the configuration's shape has them.
@@ -30,8 +33,8 @@ package final class ModelShard {
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
-    lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, excess: ExcessAttention? = nil,
-    links: RankLinks = RankLinks(), progress: @escaping (Double) -> Void = { _ in }
+    lower: LowerPlaces = LowerPlaces(), region: MemoryRegion? = nil, attention remote: (any AttentionPort)? = nil,
+    excess: ExcessAttention? = nil, links: RankLinks = RankLinks(), progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
     let model = configuration.share
@@ -51,7 +54,7 @@ package final class ModelShard {
     } else {
       let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
       let own = min(blockCount, excess?.quota ?? blockCount)
-      let store = try KVStore(layout: layout, blockCount: own, device: device, lower: lower)
+      let store = try KVStore(layout: layout, blockCount: own, device: device, lower: lower, region: region)
       ownStore = store
       let local = try LocalAttention(
         configuration: model, type: type, limits: limits, store: store, device: device)
@@ -64,6 +67,7 @@ package final class ModelShard {
     }
     self.blockCount = blockCount
     self.quota = quota
+    regionBytes = region?.byteCount ?? 0
     let activations = try Activations(
       model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     if configuration.headColumns.isEmpty {
@@ -98,7 +102,10 @@ package final class ModelShard {
 
   /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
   /// here, f32 [rows, hidden].
-  func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
+  ///
+  /// - Parameter mark: of the plan, which all ranks must have alike; nil: there are no others.
+  func run(_ plan: borrowing StepPlan, mark: PlanMark?, incomplete: inout [Int32]) throws -> Tensor {
+    if let mark { try forward.agree(on: mark) }
     if let quota { try quota.copy(plan) } else { ownStore?.apply(plan.copies.span) }
     guard !plan.tokens.isEmpty else {
       // Copies without rows are attention's all the same, where it has the blocks.
@@ -111,7 +118,7 @@ package final class ModelShard {
   /// What the rank holds and moved so far.
   package var traffic: RankTraffic.Rank {
     var rank = RankTraffic.Rank()
-    rank.memoryBytes = device.memoryInUseBytes
+    rank.memoryBytes = device.memoryInUseBytes + regionBytes
     rank.kvBytes = ownStore?.cache.byteCount ?? 0
     rank.tensorBytes = forward.tensorBytes
     rank.stageBytes = forward.stageBytes
@@ -121,6 +128,9 @@ package final class ModelShard {
     }
     return rank
   }
+
+  /// The other ranks were started anew: these are the ways to them.
+  func reconnect(_ links: RankLinks) { forward.reconnect(links) }
 
   /// This rank's columns of the logits of some rows, with what was asked of each.
   func logits(_ rows: Span<Int32>, of residual: Tensor, request: Sampler.HeadRequest) throws(GatherError) -> Tensor? {

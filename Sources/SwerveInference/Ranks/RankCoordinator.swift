@@ -1,4 +1,4 @@
-package import SwerveCore
+import SwerveCore
 
 /// Rank 0's side of its group: sends every plan to all others before it computes its own part.
 package final class RankCoordinator {
@@ -13,10 +13,12 @@ package final class RankCoordinator {
   /// To the tensor ranks beside rank 0.
   func tensorLinks(_ shape: RankShape) -> [RankLink] { Array(links.prefix(shape.tensorSize - 1)) }
 
-  package func send(_ plan: borrowing StepPlan) throws(ChannelError) {
+  /// Answers the mark that all ranks have of this plan.
+  func send(_ plan: borrowing StepPlan) throws(ChannelError) -> PlanMark {
     RankPlan.write(plan, into: words)
     for link in links { try RankMessage(.plan, plan: plan.id).send(words, over: link.send) }
     planCount += 1
+    return PlanMark(plan: plan.id, words: words)
   }
 
   /// Asks all other ranks what they hold and moved. Between steps only.

@@ -17,6 +17,9 @@ package final class RankWorker: RankTask {
   private var incomplete: [Int32] = []
   private var tileRows: [Int32] = []
   private let statistics: TileStatistics
+  /// For tests: changes the words of the n-th plan before they are read.
+  package var alter: ((_ number: Int, _ words: RankWords) -> Void)?
+  private var planCount = 0
   private let requests: UnsafeMutableBufferPointer<RowRequest>
 
   /// - Parameter shard: of a rank's shape, with its links.
@@ -53,7 +56,8 @@ package final class RankWorker: RankTask {
         try readPlan(message)
         planID = message.plan
         incomplete.removeAll(keepingCapacity: true)
-        residual = try shard.run(plan, incomplete: &incomplete)
+        let mark = PlanMark(plan: message.plan, words: words)
+        residual = try shard.run(plan, mark: mark, incomplete: &incomplete)
         // Only rank 0 could take single sequences out of a step.
         if !incomplete.isEmpty {
           throw ChannelError.closed(peer: "a data worker of this rank")
@@ -67,6 +71,8 @@ package final class RankWorker: RankTask {
   }
 
   private func readPlan(_ message: RankMessage) throws(ChannelError) {
+    planCount += 1
+    alter?(planCount, words)
     let configuration = shard.configuration
     let problem = RankPlan.read(
       words, into: &plan, limits: configuration.limits, vocabularySize: configuration.model.vocabularySize,

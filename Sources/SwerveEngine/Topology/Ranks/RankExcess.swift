@@ -11,7 +11,10 @@ package struct RankExcess: Sendable {
   package init(_ workers: DataWorkerConfiguration) { self.workers = workers }
 
   /// Parts of equal size that the pool is cut into: the rank's own, then one a worker.
-  static func bankCount(workers: Int) -> Int { 1 + workers }
+  private var bankCount: Int { 1 + workers.count }
+
+  /// Blocks of the rank's own, of the whole pool.
+  func quota(of blockCount: Int) -> Int { blockCount / bankCount }
 
   /// Starts the workers and waits until they are ready.
   ///
@@ -23,7 +26,7 @@ package struct RankExcess: Sendable {
   func start(
     _ runner: RunnerConfiguration, blockCount: Int, fingerprint: String, device: CPUDevice
   ) throws -> ExcessAttention {
-    let quota = blockCount / Self.bankCount(workers: workers.count)
+    let quota = quota(of: blockCount)
     let shape = AttentionShape(runner.share)
     let limits = runner.limits
     let threads = device.threadCount * (1 + workers.count)

@@ -26,10 +26,27 @@ package struct RankGreeting: Sendable {
   package var fingerprint: String
   /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
   package var excess: RankExcess?
+  /// Bytes of the pool of keys and values in the region that the process finds with what was left there; 0: it has its own.
+  package var regionBytes = 0
 
   package var files: ModelFiles { folder.map { ModelFiles(folder: $0) } ?? StoryModel.files }
 
   package var device: CPUConfiguration { CPUConfiguration(threadCount: threads, kernels: kernels) }
+
+  /// The greeting of another rank.
+  func of(_ rank: Int) -> RankGreeting {
+    var other = self
+    other.rank = rank
+    return other
+  }
+
+  /// Bytes of the rank's keys and values.
+  func poolBytes() throws -> Int {
+    if layout.isHolder(rank) { return 0 }
+    var blockCount = blockCount
+    if let excess, own.shape.isFirstStage { blockCount = excess.quota(of: blockCount) }
+    return try own.share.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens).blockBytes * blockCount
+  }
 
   /// This rank's part.
   package var own: RunnerConfiguration {
@@ -57,6 +74,7 @@ package struct RankGreeting: Sendable {
       ("protocol", Self.protocolVersion), ("rank", rank), ("tensor_size", layout.tensorSize), ("rows", limits.rows),
       ("sequences", limits.sequences), ("context", limits.contextTokens), ("block_tokens", limits.blockTokens),
       ("drafts", limits.drafts), ("micro_batches", runner.microBatches), ("blocks", blockCount), ("threads", threads),
+      ("region", regionBytes),
     ]
     for (key, value) in numbers { if let value { object[key] = JSON.int(value) } }
     let texts: [(String, String?)] = [
@@ -136,6 +154,7 @@ package struct RankGreeting: Sendable {
     blockCount = try number("blocks", 1...1 << 30)
     threads = nil
     if json["threads"] != nil { threads = try number("threads", 1...4096) }
+    regionBytes = try number("region", 0...1 << 56)
     self.kernels = kernels
     guard let seconds = json["seconds"]?.double, seconds > 0, seconds <= 86_400 else {
       throw fail("no usable deadline")

@@ -1,14 +1,15 @@
 import SwerveCore
 import SwerveHardware
-import SwerveInference
+package import SwerveInference
 import SwerveTransfer
 
 /// What a process does that is a rank and not rank 0.
 package enum RankProcess {
   /// A process that `ProcessRanks` started: runs on the calling thread until rank 0 ends. Whatever fails is told to rank 0.
   ///
+  /// - Parameter alter: for tests: changes the words of the rank's n-th plan, as a rank would have it that was told another.
   /// - Returns: the exit code.
-  package static func run() -> Int32 {
+  package static func run(alter: ((_ number: Int, _ words: RankWords) -> Void)? = nil) -> Int32 {
     do { try WorkerProcess.enter() } catch { return 2 }
     let control = ControlSocket(Descriptor(WorkerProcess.controlDescriptor))
     do {
@@ -24,6 +25,7 @@ package enum RankProcess {
       }
       let worker = try load(
         greeting, links, device: greeting.device.share(greeting.rank, of: greeting.layout))
+      (worker as? RankWorker)?.alter = alter
       try control.send(ready(greeting))
       try worker.run(mostMessages: nil)
       return 0
@@ -108,7 +110,21 @@ package enum RankProcess {
       ? try greeting.excess?.start(
         own, blockCount: greeting.blockCount, fingerprint: greeting.fingerprint, device: device) : nil
     let shard = try ModelShard(
-      own, files: greeting.files, device: device, blockCount: greeting.blockCount, excess: excess, links: links)
+      own, files: greeting.files, device: device, blockCount: greeting.blockCount, region: try region(greeting),
+      excess: excess, links: links)
     return RankWorker(shard, coordinator: coordinator)
+  }
+
+  /// Keys and values that outlive this process, where rank 0 keeps them.
+  private static func region(_ greeting: RankGreeting) throws -> MemoryRegion? {
+    if greeting.regionBytes == 0 { return nil }
+    guard greeting.regionBytes == (try greeting.poolBytes()) else {
+      throw RankRefusal(
+        reason:
+          "rank 0 keeps \(greeting.regionBytes) bytes of keys and values for it, which has \(try greeting.poolBytes()); "
+          + "start all ranks from the same program")
+    }
+    let memory = try RegionFile.inherited(byteCount: greeting.regionBytes)
+    return MemoryRegion(firstByte: memory.start, byteCount: greeting.regionBytes, owner: memory)
   }
 }

@@ -14,15 +14,14 @@ final class DataLink {
     case lost(String)
   }
 
-  let greeting: WorkerGreeting
+  private(set) var greeting: WorkerGreeting
   private(set) var state = State.starting
   private(set) var answer: WorkerAnswer?
   /// Monotonic nanoseconds.
   let started: UInt64
-  private let control: ControlSocket
-  private let process: WorkerProcess?
-  private let outgoing: SharedChannel
-  private let incoming: SharedChannel
+  /// The worker while it is on its way; then what it is talked to through.
+  private var arrival: (any DataWorkerArrival)?
+  private var connection: DataWorkerConnection?
   private var encoder: StepEncoder
 
   // The step under way.
@@ -36,41 +35,39 @@ final class DataLink {
   private var isReading = false
 
   private(set) var traffic = LinkTraffic()
+  /// What the worker said that did not agree with what is known of it, by what that was.
+  private(set) var verifyFailures: [String: Int] = [:]
+  /// Whether it was found to have other blocks than it should.
+  private var disagrees = false
 
   var name: String { "data worker d\(greeting.worker)" }
 
-  /// Starts a worker and greets it; `poll` tells when it is ready.
-  init(_ greeting: WorkerGreeting, firstBlock: Int, launch: DataWorkerConfiguration.Launch) throws {
+  /// Begins to get a worker; `poll` greets it and tells when it is ready.
+  init(_ greeting: WorkerGreeting, firstBlock: Int, source: any DataWorkerSource) throws {
     self.greeting = greeting
     started = TransferClock.now
     encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock)
-    let (own, other) = try ControlSocket.pair()
-    control = own
-    let memory: SharedMemory
-    switch launch {
-    case .thread:
-      memory = try SharedMemory(byteCount: greeting.memoryBytes)
-      process = nil
-      let version = greeting.version
-      startThread("swerve-data-\(greeting.worker)") {
-        _ = DataWorkerMain.run(control: other, memory: memory, version: version)
-      }
-    case .process(let path, let arguments):
-      memory = try SharedMemory(name: "swerve-link-d\(greeting.worker)", byteCount: greeting.memoryBytes)
-      guard let file = memory.file else { throw TransferError.malformed("memory of one process for two") }
-      process = try WorkerProcess(path: path, arguments: arguments, memory: file, control: other)
-    }
-    let settings = SharedChannel.Settings(
-      peer: "data worker d\(greeting.worker)", deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: own)
-    let capacity = Int(greeting.capacity)
-    outgoing = SharedChannel(memory, at: 0, capacity: capacity, end: .sender, settings)
-    incoming = SharedChannel(memory, at: greeting.channelBytes, capacity: capacity, end: .receiver, settings)
-    try control.send(ControlMessage.greet(greeting).bytes)
+    arrival = try source.begin(greeting)
+    try meet(within: 0)
   }
 
-  /// The system's number of its process; nil for a thread.
-  var processID: Int32? { process?.id }
+  /// Greets the worker when it has arrived. Whether it has.
+  @discardableResult
+  private func meet(within seconds: Double) throws -> Bool {
+    if connection != nil { return true }
+    guard let connection = try arrival?.take(within: seconds) else { return false }
+    arrival = nil
+    self.connection = connection
+    greeting = connection.greeting
+    try connection.control.send(ControlMessage.greet(greeting).bytes)
+    return true
+  }
+
+  /// Whether the worker's keys and values outlive it, and are what the scheduler takes them for.
+  var keepsBlocks: Bool { greeting.regionBytes > 0 && !disagrees }
+
+  /// The system's number of its process; nil for a thread, and for one of another host.
+  var processID: Int32? { connection?.process?.id }
 
   // MARK: Life
 
@@ -78,7 +75,10 @@ final class DataLink {
   func poll(within seconds: Double) {
     guard state == .starting else { return }
     do {
-      guard let bytes = try control.receive(within: seconds, from: name) else { return }
+      let end = TransferClock.now + UInt64(max(seconds, 0) * 1e9)
+      guard try meet(within: seconds), let control = connection?.control else { return }
+      let rest = Double(end - min(end, TransferClock.now)) * 1e-9
+      guard let bytes = try control.receive(within: rest, from: name) else { return }
       switch try ControlMessage(bytes, from: .data) {
       case .ready(let answer):
         try answer.check(against: greeting)
@@ -94,22 +94,25 @@ final class DataLink {
 
   /// Whether a worker that is not being talked to still lives.
   func look() {
-    if state == .ready && control.hasEnded { lose("\(name) has ended") }
+    if state == .ready, connection?.control.hasEnded == true { lose("\(name) has ended") }
   }
 
   /// Never again: whatever it still does reaches nobody. A process is ended, be it stopped or busy.
   func lose(_ reason: String) {
     if case .lost = state { return }
     state = .lost(reason)
-    outgoing.close()
-    process?.kill()
+    arrival = nil
+    connection?.outgoing.close()
+    connection?.process?.kill()
+    connection?.control.close()
   }
 
   /// Ends a worker that nobody needs any more.
   func stop() {
     state = .lost("\(name) was told to end")
-    do { try control.send(ControlMessage.stop.bytes) } catch { process?.kill() }
-    outgoing.close()
+    arrival = nil
+    do { try connection?.control.send(ControlMessage.stop.bytes) } catch { connection?.process?.kill() }
+    connection?.outgoing.close()
     // It ends by itself within a moment; the process's owner makes sure when it goes.
   }
 
@@ -119,7 +122,7 @@ final class DataLink {
   func begin(_ plan: borrowing StepPlan) -> Bool {
     let (rows, byteCount) = encoder.measure(plan)
     self.rows = rows
-    if byteCount == 0 || state != .ready { return rows > 0 }
+    guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }
     let begin = TransferClock.now
     do {
       let message = try outgoing.reserve(byteCount)
@@ -137,7 +140,7 @@ final class DataLink {
 
   /// Where the layer's rows go; nil when the worker is lost.
   func places(_ shape: AttentionShape) -> AttentionRows? {
-    guard state == .ready else { return nil }
+    guard state == .ready, let outgoing = connection?.outgoing else { return nil }
     let type = greeting.type
     let query = MessageHeader.byteCount + LayerRows.lines(rows * shape.queryWidth * type.byteCount)
     let key = LayerRows.lines(rows * shape.keyValueWidth * type.byteCount)
@@ -164,7 +167,7 @@ final class DataLink {
   func post(layer: Int) {
     guard let message = open else { return }
     open = nil
-    if state != .ready { return }
+    guard state == .ready, let outgoing = connection?.outgoing else { return }
     let begin = TransferClock.now
     var header = MessageHeader(.layer, plan: plan, epoch: greeting.epoch)
     header.layer = UInt32(layer)
@@ -181,7 +184,7 @@ final class DataLink {
 
   /// The layer's output, valid until `giveBack`; nil when the worker is lost.
   func output(layer: Int, _ shape: AttentionShape) -> Tensor? {
-    guard state == .ready else { return nil }
+    guard state == .ready, let incoming = connection?.incoming else { return nil }
     let begin = TransferClock.now
     do {
       let message = try incoming.receive()
@@ -192,6 +195,8 @@ final class DataLink {
           "\(name) refuses step \(header.plan): " + String(decoding: message[MessageHeader.byteCount...], as: UTF8.self)
         )
         traffic.refusals += 1
+        verifyFailures[header.layer == MessageHeader.staleBlock ? "generation" : "plan", default: 0] += 1
+        disagrees = true
         return nil
       }
       guard header.plan == plan, header.hash == hash, header.epoch == greeting.epoch, Int(header.layer) == layer,
@@ -206,6 +211,7 @@ final class DataLink {
         pointer: UnsafeMutableRawPointer(mutating: start + MessageHeader.byteCount), type: greeting.type, rows: rows,
         columns: shape.queryWidth)
     } catch {
+      if case ChannelError.malformed = error { verifyFailures["message", default: 0] += 1 }
       lose("\(error)")
       return nil
     }
@@ -215,7 +221,7 @@ final class DataLink {
   func giveBack() {
     guard isReading else { return }
     isReading = false
-    do { try incoming.release() } catch { lose("\(error)") }
+    do { try connection?.incoming.release() } catch { lose("\(error)") }
   }
 
   func noteDone(since begin: UInt64) { traffic.doneNanoseconds += TransferClock.now - begin }

@@ -7,22 +7,51 @@ package enum DataWorkerMain {
 
   /// The life of a worker's process, started with shared memory and a control socket as descriptors 3 and 4.
   ///
-  /// - Parameter version: of this program.
+  /// - Parameters:
+  ///   - version: of this program.
+  ///   - fault: for tests: what goes wrong.
   /// - Returns: the process's exit code; `notStarted` where nobody started it as a worker.
-  package static func runProcess(version: String) -> Int32 {
+  package static func runProcess(version: String, fault: DataWorker.Fault? = nil) -> Int32 {
     do {
       try WorkerProcess.enter()
     } catch {
       return notStarted
     }
     let control = ControlSocket(Descriptor(WorkerProcess.controlDescriptor))
-    return run(control: control, memory: nil, version: version) ? 0 : 1
+    let isInOrder = run(control: control, version: version, fault: fault) { greeting throws in
+      let memory = try SharedMemory(
+        mapping: Descriptor(WorkerProcess.memoryDescriptor), byteCount: greeting.memoryBytes)
+      return ends(of: memory, greeting, watch: control)
+    }
+    return isInOrder ? 0 : 1
+  }
+
+  /// The life of a worker's thread.
+  package static func run(control: ControlSocket, memory: SharedMemory, version: String) -> Bool {
+    run(control: control, version: version) { ends(of: memory, $0, watch: control) }
+  }
+
+  /// A data worker's ends of channels in shared memory.
+  static func ends(
+    of memory: SharedMemory, _ greeting: WorkerGreeting, watch: any PeerWatch
+  ) -> (incoming: any LinkChannel, outgoing: any LinkChannel) {
+    let settings = SharedChannel.Settings(
+      peer: DataWorker.peer, deadline: greeting.deadline,
+      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch)
+    let capacity = Int(greeting.capacity)
+    return (
+      SharedChannel(memory, at: 0, capacity: capacity, end: .receiver, settings),
+      SharedChannel(memory, at: greeting.channelBytes, capacity: capacity, end: .sender, settings)
+    )
   }
 
   /// Takes the greeting, answers it and works until the other side says stop, or is gone. Whether it ended in good order.
   ///
-  /// - Parameter memory: what both sides share; nil: descriptor 3.
-  package static func run(control: ControlSocket, memory: SharedMemory?, version: String) -> Bool {
+  /// - Parameter channels: makes its ends of the channels; asked when the greeting is known to be from the same program.
+  package static func run(
+    control: any ControlLink, version: String, fault: DataWorker.Fault? = nil,
+    channels: (WorkerGreeting) throws -> (incoming: any LinkChannel, outgoing: any LinkChannel)
+  ) -> Bool {
     do {
       guard let bytes = try control.receive(within: 60, from: DataWorker.peer) else { return false }
       guard case .greet(let greeting) = try ControlMessage(bytes, from: .parameter) else { return false }
@@ -31,10 +60,9 @@ package enum DataWorkerMain {
           "the parameter worker is version \(greeting.version) and this data worker \(version); start both from the same "
             + "program")
       }
-      let shared =
-        try memory
-        ?? SharedMemory(mapping: Descriptor(WorkerProcess.memoryDescriptor), byteCount: greeting.memoryBytes)
-      let worker = try DataWorker(greeting, memory: shared, watch: control)
+      let (incoming, outgoing) = try channels(greeting)
+      let worker = try DataWorker(greeting, incoming: incoming, outgoing: outgoing)
+      worker.fault = fault
       let facts = worker.answer
       try control.send(
         ControlMessage.ready(
@@ -49,7 +77,7 @@ package enum DataWorkerMain {
     }
   }
 
-  private static func work(_ worker: DataWorker, _ control: ControlSocket) throws -> Bool {
+  private static func work(_ worker: DataWorker, _ control: any ControlLink) throws -> Bool {
     while true {
       do {
         while try worker.waits(for: 0.5) { try worker.takeMessage() }
