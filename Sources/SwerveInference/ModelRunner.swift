@@ -112,6 +112,29 @@ package final class ModelRunner {
     shard.reconnect(links)
   }
 
+  /// Copies a block out of all ranks' pools, rank 0's part first. Between steps only.
+  ///
+  /// - Parameter parts: [ranks] bytes of each rank's part.
+  /// - Throws: `ChannelError` when a rank does not answer; then the bytes mean nothing.
+  package func pack(
+    _ block: BlockID, parts: [Int], into bytes: UnsafeMutableRawBufferPointer
+  ) throws(ChannelError) {
+    store.cache.pack(block, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<parts[0]]))
+    try coordinator?.pack(
+      block, parts: parts.dropFirst(), into: UnsafeMutableRawBufferPointer(rebasing: bytes[parts[0]...]))
+  }
+
+  /// Copies a block in that `pack` copied out. Between steps only.
+  ///
+  /// - Throws: `ChannelError` when a rank does not take its part; then the block means nothing.
+  package func unpack(
+    _ bytes: UnsafeRawBufferPointer, parts: [Int], into block: BlockID
+  ) throws(ChannelError) {
+    store.cache.unpack(UnsafeRawBufferPointer(rebasing: bytes[..<parts[0]]), into: block)
+    try coordinator?.unpack(
+      UnsafeRawBufferPointer(rebasing: bytes[parts[0]...]), parts: parts.dropFirst(), into: block)
+  }
+
   /// What ranks hold and moved; nil with one rank. Takes a message to each and back: between steps only.
   ///
   /// - Throws: `ChannelError` when one does not answer.

@@ -71,6 +71,11 @@ extension EngineConfiguration {
     if prefixCachePolicy == .cost {
       found.append("--prefix-cache-policy cost needs one pool of blocks; use lru with --placement pipeline-pd.")
     }
+    if kvTiers != nil || kvOffloadingBytes != nil {
+      found.append(
+        "--kv-tiers (--kv-offloading-size) keeps blocks of the ranks' own pools, and with --placement pipeline-pd some are "
+          + "with data workers; leave one of the two out.")
+    }
     if gathering != nil { found.append("weights cannot be gathered with --placement pipeline-pd; use one of the two.") }
     return found
   }

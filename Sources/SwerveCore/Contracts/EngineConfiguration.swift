@@ -305,10 +305,6 @@ public struct EngineConfiguration: Sendable {
     require(
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
-    require(
-      kvTiers == nil && kvOffloadingBytes == nil,
-      "--kv-tiers and --kv-offloading-size keep whole blocks, and those are spread over ranks here; leave them out, or "
-        + "use one rank.")
     require(overflow == nil, "blocks of running sequences cannot leave the device where they are spread over ranks.")
     require(
       !numaBind,

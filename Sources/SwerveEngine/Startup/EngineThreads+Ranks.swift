@@ -22,7 +22,11 @@ extension EngineThreads {
       let runner = try makeRunner(
         device, lower: lower, links: ranks.links(), coordinator: coordinator, onProgress: onProgress)
       try ranks.wait()
-      return (runner, RankedExecutor(runner: runner, ranks: ranks, onNotice: { [board] in board.record(notice: $0) }))
+      return (
+        runner,
+        RankedExecutor(
+          runner: runner, ranks: ranks, parts: try plan.blockParts(), onNotice: { [board] in board.record(notice: $0) })
+      )
     } catch {
       ranks.stop(hasFailed: true)
       throw error
@@ -58,6 +62,21 @@ extension EngineThreads {
 }
 
 extension StartPlan {
+  /// [ranks that compute] bytes of each one's part of a block.
+  func blockParts() throws(EngineStartError) -> [Int] {
+    var parts: [Int] = []
+    for rank in 0..<layout.computingCount {
+      var own = runner
+      own.shape = layout.shape(rank)
+      do {
+        parts.append(try own.share.layout(type: own.kvType, blockTokens: own.limits.blockTokens).blockBytes)
+      } catch {
+        throw .model("\(error)")
+      }
+    }
+    return parts
+  }
+
   /// Whether the other ranks are threads of this process.
   var runsRanksAsThreads: Bool {
     // Shares of the weights are in memory of their own where there is a program to start.

@@ -140,15 +140,27 @@ package struct EngineThreads: Sendable {
     _ runner: ModelRunner, kernels: KernelSet, _ loaded: inout Loaded
   ) throws(EngineStartError) -> BlockTiers? {
     guard let tiers = plan.tiers else { return nil }
-    let model: Digest
+    var model: Digest
     do {
       model = try ModelFingerprint.digest(
         files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
     } catch {
       throw .model("\(error)")
     }
+    let layout = try StartPlan.layout(plan.runner)
+    if plan.layout.computingCount > 1 {
+      guard try plan.blockParts().reduce(0, +) == layout.blockBytes else {
+        throw .configuration([
+          "--kv-tiers keeps the parts of a block that ranks have, once each; use --reduction exact, or fewer ranks."
+        ])
+      }
+      // A block's bytes lie in the order of the ranks: others cannot read it.
+      var words = [UInt8](repeating: 0, count: Digest.byteCount)
+      words.withUnsafeMutableBytes { model.write(to: $0, at: 0) }
+      model = Digest(of: words + Array("ranks \(plan.layout.tensorSize) \(plan.layout.stages.map(\.count))".utf8))
+    }
     let opened = try tiers.open(
-      model: model, layout: runner.store.cache.layout, deviceBlocks: plan.sizing.blockCount,
+      model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
       sharesPrefixes: plan.configuration.enablePrefixCaching, onNotice: { [board] in board.record(notice: $0) })
     if tiers.files != nil && tiers.master == nil {
       loaded.warnings.append(

@@ -101,7 +101,7 @@ package final class ShareHolder: RankTask {
       switch message.kind {
       case .stop: return
       case .share: try answer()
-      case .plan, .tile, .report: throw malformed("a rank that holds weights is told to compute")
+      case .plan, .tile, .report, .pack, .unpack: throw malformed("a rank that holds weights is told to compute")
       }
     }
   }

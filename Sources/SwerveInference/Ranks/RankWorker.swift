@@ -33,7 +33,13 @@ package final class RankWorker: RankTask {
     requests.initialize(repeating: RowRequest(.nothing))
   }
 
-  deinit { requests.deallocate() }
+  /// A block on its way; nil until there is one.
+  private var block: UnsafeMutableRawBufferPointer?
+
+  deinit {
+    requests.deallocate()
+    block?.deallocate()
+  }
 
   /// Runs until rank 0 says stop.
   ///
@@ -62,6 +68,7 @@ package final class RankWorker: RankTask {
         if !incomplete.isEmpty {
           throw ChannelError.closed(peer: "a data worker of this rank")
         }
+      case .pack, .unpack: try copy(message.kind)
       case .share: throw malformed("a rank that computes is asked for its weights")
       case .tile:
         guard let residual, planID == message.plan else { throw malformed("logits of another plan") }
@@ -79,6 +86,30 @@ package final class RankWorker: RankTask {
       blockCount: shard.blockCount)
     if let problem { throw malformed("\(problem)") }
     plan.id = message.plan
+  }
+
+  /// This rank's part of a block, to rank 0 or from there.
+  private func copy(_ kind: RankMessage.Kind) throws(ChannelError) {
+    let cache = shard.store.cache
+    words.beginReading()
+    let number = words.nextInt()
+    guard !words.isOverrun, words.remaining == 0, (0..<cache.blockCount).contains(Int(number)) else {
+      throw malformed("a block outside the pool is to be copied")
+    }
+    let bytes: UnsafeMutableRawBufferPointer
+    if let block {
+      bytes = block
+    } else {
+      bytes = .allocate(byteCount: cache.layout.blockBytes, alignment: 64)
+      block = bytes
+    }
+    if kind == .pack {
+      cache.pack(BlockID(rawValue: number), into: bytes)
+      try coordinator.send.sendAll(UnsafeRawBufferPointer(bytes))
+    } else {
+      try coordinator.receive.receiveAll(into: bytes, from: coordinator.peer)
+      cache.unpack(UnsafeRawBufferPointer(bytes), into: BlockID(rawValue: number))
+    }
   }
 
   private func answer(_ residual: Tensor) throws {
