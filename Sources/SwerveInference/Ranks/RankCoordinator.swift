@@ -24,7 +24,7 @@ package final class RankCoordinator {
   /// Copies the other ranks' parts of a block out, one behind the other. Between steps only.
   ///
   /// - Parameter parts: [ranks − 1] bytes of each; together as many as there is room for.
-  package func pack(
+  func pack(
     _ block: BlockID, parts: some Sequence<Int>, into bytes: UnsafeMutableRawBufferPointer
   ) throws(ChannelError) {
     words.removeAll()
@@ -39,7 +39,7 @@ package final class RankCoordinator {
   }
 
   /// Copies a block that `pack` copied out to the other ranks. Between steps only.
-  package func unpack(
+  func unpack(
     _ bytes: UnsafeRawBufferPointer, parts: some Sequence<Int>, into block: BlockID
   ) throws(ChannelError) {
     words.removeAll()
@@ -53,7 +53,7 @@ package final class RankCoordinator {
   }
 
   /// Asks all other ranks what they hold and moved. Between steps only.
-  package func reports() throws(ChannelError) -> [RankTraffic.Rank] {
+  func reports() throws(ChannelError) -> [RankTraffic.Rank] {
     words.removeAll()
     for link in links { try RankMessage(.report, plan: 0).send(words, over: link.send) }
     var found: [RankTraffic.Rank] = []
