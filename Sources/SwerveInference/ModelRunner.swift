@@ -13,8 +13,8 @@ package final class ModelRunner {
   /// What of the model is here: all of it, or rank 0's share.
   private let shard: ModelShard
   /// The other ranks; nil without.
-  private let coordinator: RankCoordinator?
-  private let gather: LogitsGather?
+  private var coordinator: RankCoordinator?
+  private var gather: LogitsGather?
   private let sampler: Sampler
   /// Rows and tasks of the tile in preparation; storage is kept.
   private var rows: [Int32] = []
@@ -99,10 +99,51 @@ package final class ModelRunner {
     // What a step left behind that failed.
     rows.removeAll(keepingCapacity: true)
     tasks.removeAll(keepingCapacity: true)
-    try coordinator?.send(plan)
-    let residual = try shard.run(plan, incomplete: &result.incomplete)
+    let mark = try coordinator?.send(plan)
+    let residual = try shard.run(plan, mark: mark, incomplete: &result.incomplete)
     try sample(plan, residual: residual, into: &result)
     try reportPrompts(plan, residual: residual, into: &result)
+  }
+
+  /// The other ranks were started anew: these are the ways to them. Between steps only.
+  package func reconnect(_ links: RankLinks, _ coordinator: RankCoordinator) {
+    self.coordinator = coordinator
+    gather?.reconnect(coordinator.tensorLinks(configuration.shape))
+    shard.reconnect(links)
+  }
+
+  /// Copies a block out of all ranks' pools, rank 0's part first. Between steps only.
+  ///
+  /// - Parameter parts: [ranks] bytes of each rank's part.
+  /// - Throws: `ChannelError` when a rank does not answer; then the bytes mean nothing.
+  package func pack(
+    _ block: BlockID, parts: [Int], into bytes: UnsafeMutableRawBufferPointer
+  ) throws(ChannelError) {
+    store.cache.pack(block, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<parts[0]]))
+    try coordinator?.pack(
+      block, parts: parts.dropFirst(), into: UnsafeMutableRawBufferPointer(rebasing: bytes[parts[0]...]))
+  }
+
+  /// Copies a block in that `pack` copied out. Between steps only.
+  ///
+  /// - Throws: `ChannelError` when a rank does not take its part; then the block means nothing.
+  package func unpack(
+    _ bytes: UnsafeRawBufferPointer, parts: [Int], into block: BlockID
+  ) throws(ChannelError) {
+    store.cache.unpack(UnsafeRawBufferPointer(rebasing: bytes[..<parts[0]]), into: block)
+    try coordinator?.unpack(
+      UnsafeRawBufferPointer(rebasing: bytes[parts[0]...]), parts: parts.dropFirst(), into: block)
+  }
+
+  /// What ranks hold and moved; nil with one rank. Takes a message to each and back: between steps only.
+  ///
+  /// - Throws: `ChannelError` when one does not answer.
+  package func rankTraffic() throws(ChannelError) -> RankTraffic? {
+    guard let coordinator else { return nil }
+    var traffic = RankTraffic()
+    traffic.ranks = [shard.traffic] + (try coordinator.reports())
+    traffic.plans = coordinator.planCount
+    return traffic
   }
 
   /// What moved for gathered weights; nil where all are resident.

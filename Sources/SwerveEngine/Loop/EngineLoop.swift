@@ -41,6 +41,8 @@ package struct EngineLoop: ~Copyable {
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
+  /// Whether what executes plans is being started again.
+  private var isRestarting = false
   /// Whether the last step had nothing to compute although there was work.
   private var isWaitingForBlocks = false
   /// Steps that failed since the last one that did not.
@@ -97,7 +99,8 @@ package struct EngineLoop: ~Copyable {
       tiers.close()
       totals.tiers = tiers.statistics
     }
-    if tiers == nil && data == nil { return }
+    totals.ranks = executor.rankTraffic(isLast: true)
+    if tiers == nil && data == nil && totals.ranks == nil { return }
     let now = clock.now()
     board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
@@ -106,6 +109,11 @@ package struct EngineLoop: ~Copyable {
   package mutating func step() {
     if death != nil { return drain() }
     drain()
+    isRestarting = !executor.isReady()
+    if isRestarting {
+      let now = clock.now()
+      return board.update(statistics: statistics(now: now), taken: taken, now: now)
+    }
     var outputs = spareOutputs()
     outputs.start = clock.now()
     if let tiers {
@@ -121,7 +129,7 @@ package struct EngineLoop: ~Copyable {
     tiers?.swapOut(&scheduler, executor)
     executor.move(plan)
     tiers?.load(&scheduler, executor)
-    execute(into: &outputs.outputs)
+    execute(into: &outputs)
     tiers?.keep(&scheduler, executor)
     measure(since: outputs.start)
     measureStore(since: outputs.start)
@@ -137,6 +145,8 @@ package struct EngineLoop: ~Copyable {
   private mutating func drain() {
     if death != nil {
       inbox.take(into: &messages, waits: true)
+    } else if isRestarting {
+      inbox.take(into: &messages, within: 0.005)
     } else if scheduler.hasWork {
       if (tiers != nil || data != nil) && isWaitingForBlocks {
         inbox.take(into: &messages, within: 0.001)
@@ -160,7 +170,7 @@ package struct EngineLoop: ~Copyable {
         let isEmpty = death == nil && scheduler.resetPrefixCache()
         if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
       case .attachWorker(let endpoint, let answer):
-        if let data { data.attach(at: endpoint, answer) } else { answer(.failure(.isUnified)) }
+        if let data { data.attach(at: endpoint, &scheduler, answer) } else { answer(.failure(.isUnified)) }
       case .drainWorker(let worker, let seconds, let answer):
         if let data {
           data.drain(worker, within: seconds, &scheduler, answer)
@@ -192,17 +202,24 @@ package struct EngineLoop: ~Copyable {
   // MARK: Run
 
   /// Runs the plan. A failing step ends its sequences with an error and leaves the loop running.
-  private mutating func execute(into outputs: inout [SequenceOutput]) {
+  private mutating func execute(into step: inout StepOutputs) {
     result.removeAll()
     do {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
-      scheduler.apply(plan, result, into: &outputs)
+      data?.suspendLost(&scheduler)
+      scheduler.apply(plan, result, into: &step.outputs)
+      if !result.incomplete.isEmpty { step.cause = data?.lastLoss }
       if !plan.sequences.isEmpty { failedSteps = 0 }
       if !searches.isEmpty { continueSearches() }
+    } catch let interrupted as StepInterrupted {
+      result.removeAll()
+      scheduler.interrupt(plan, into: &step.outputs)
+      step.cause = interrupted.reason
     } catch {
       board.record(failure: "\(error)")
       result.removeAll()
-      scheduler.fail(plan, into: &outputs)
+      scheduler.fail(plan, into: &step.outputs)
+      step.cause = "\(error)"
       failedSteps += 1
       if failedSteps == Self.mostFailedSteps { die(of: error) }
     }
@@ -255,6 +272,7 @@ package struct EngineLoop: ~Copyable {
     outputs.now = now
     if let changed = tiers?.takeStatistics() { totals.tiers = changed }
     if let changed = data?.takeStatistics(scheduler) { totals.data = changed }
+    if let changed = executor.rankTraffic(isLast: false) { totals.ranks = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -282,6 +300,8 @@ package struct EngineLoop: ~Copyable {
     all.device = totals.device
     all.kvBytes = data == nil ? totals.kvBytes : blockBytes * all.blocksTotal
     all.data = totals.data
+    all.ranks = totals.ranks
+    all.groupRestarts = executor.restarts
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
     all.gather = gatherTraffic?()

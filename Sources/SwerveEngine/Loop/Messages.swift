@@ -41,6 +41,8 @@ package struct StepOutputs: Sendable {
   package var promptLogprobs: [PromptLogprob] = []
   /// Sequences of the step, to resolve the indices in `promptLogprobs`.
   package var sequences: [SequenceID] = []
+  /// Why sequences of the step ended with `error`, where that is known.
+  package var cause: String?
   /// Tokens computed in the step.
   package var tokenCount = 0
   /// When the step began and ended.
@@ -57,6 +59,7 @@ package struct StepOutputs: Sendable {
     alternatives.removeAll(keepingCapacity: true)
     promptLogprobs.removeAll(keepingCapacity: true)
     sequences.removeAll(keepingCapacity: true)
+    cause = nil
   }
 }
 

@@ -107,7 +107,10 @@ package struct EngineThreads: Sendable {
         ", on memory node\(nodes.count == 1 ? "" : "s") "
         + nodes.map(String.init).joined(separator: ", ")
     }
-    if plan.layout.rankCount > 1 {
+    if plan.layout.holderCount > 0 {
+      loaded.deviceDetail += ", weights shared out among \(plan.layout.rankCount) ranks"
+    }
+    if plan.layout.computingCount > 1 {
       loaded.deviceDetail +=
         ", \(plan.layout.rankCount) ranks (tensor parallel \(plan.layout.tensorSize), "
         + "\(plan.layout.stages.count) stage\(plan.layout.stages.count == 1 ? "" : "s"))"
@@ -137,15 +140,27 @@ package struct EngineThreads: Sendable {
     _ runner: ModelRunner, kernels: KernelSet, _ loaded: inout Loaded
   ) throws(EngineStartError) -> BlockTiers? {
     guard let tiers = plan.tiers else { return nil }
-    let model: Digest
+    var model: Digest
     do {
       model = try ModelFingerprint.digest(
         files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
     } catch {
       throw .model("\(error)")
     }
+    let layout = try StartPlan.layout(plan.runner)
+    if plan.layout.computingCount > 1 {
+      guard try plan.blockParts().reduce(0, +) == layout.blockBytes else {
+        throw .configuration([
+          "--kv-tiers keeps the parts of a block that ranks have, once each; use --reduction exact, or fewer ranks."
+        ])
+      }
+      // A block's bytes lie in the order of the ranks: others cannot read it.
+      var words = [UInt8](repeating: 0, count: Digest.byteCount)
+      words.withUnsafeMutableBytes { model.write(to: $0, at: 0) }
+      model = Digest(of: words + Array("ranks \(plan.layout.tensorSize) \(plan.layout.stages.map(\.count))".utf8))
+    }
     let opened = try tiers.open(
-      model: model, layout: runner.store.cache.layout, deviceBlocks: plan.sizing.blockCount,
+      model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
       sharesPrefixes: plan.configuration.enablePrefixCaching, onNotice: { [board] in board.record(notice: $0) })
     if tiers.files != nil && tiers.master == nil {
       loaded.warnings.append(
@@ -158,9 +173,9 @@ package struct EngineThreads: Sendable {
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
     var own = try deviceConfiguration()
-    if plan.layout.rankCount > 1 {
+    if plan.layout.computingCount > 1 {
       let launcher = plan.configuration.executor == .mpi ? plan.configuration.launcher : nil
-      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.rankCount)
+      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.computingCount)
     }
     do {
       return try CPUDevice(configuration: own)
@@ -244,6 +259,11 @@ package struct EngineThreads: Sendable {
       scheduler.bankCount = workers.resolvedMaximum
       scheduler.openBanks = workers.count
       scheduler.blockCount = plan.sizing.blockCount / workers.count * workers.resolvedMaximum
+    }
+    if configuration.placement == .pipelineData {
+      // The parameter rank's own blocks are used before those of its data workers.
+      scheduler.bankCount = configuration.bankCount
+      scheduler.fillsBanksInOrder = true
     }
     if let overflow = configuration.overflow {
       scheduler.hostBlockCount = overflow.hostBlocks

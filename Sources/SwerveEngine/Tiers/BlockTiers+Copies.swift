@@ -84,14 +84,17 @@ extension BlockTiers {
     }
     guard let memory = host.memory(of: slot) else { preconditionFailure("a reserved place is pinned") }
     let began = clock()
+    let target = shape.conversion == nil ? memory.bytes : scratch
+    // Who lost a part of the block says so itself.
+    guard (try? executor.pack(block, into: target)) != nil else {
+      host.abandon(slot)
+      return 0
+    }
     if let conversion = shape.conversion {
-      executor.pack(block, into: scratch)
       guard conversion.encode(UnsafeRawBufferPointer(scratch), into: memory.bytes) else {
         host.abandon(slot)
         return 0
       }
-    } else {
-      executor.pack(block, into: memory.bytes)
     }
     host.seal(slot, lossy: shape.conversion != nil)
     measureCopy(began)
