@@ -26,7 +26,10 @@ struct LogitsGather {
     own = statistics(shape.vocabulary(vocabularySize))
     for (index, link) in links.enumerated() {
       let columns = RankShape.vocabulary(vocabularySize, rank: index + 1, of: shape.tensorSize)
-      if !columns.isEmpty { peers.append(Peer(rank: index + 1, link: link, columns: columns, statistics: statistics(columns))) }
+      if !columns.isEmpty {
+        peers.append(
+          Peer(rank: index + 1, link: link, columns: columns, statistics: statistics(columns)))
+      }
     }
   }
 

@@ -52,7 +52,9 @@ package final class SharedMemory: Sendable {
   private static func map(
     _ file: Int32, _ byteCount: Int, isHuge: Bool = false
   ) throws(TransferError) -> UnsafeMutableRawPointer {
-    guard let start = isHuge ? swerve_shared_map_huge(file, byteCount) : swerve_shared_map(file, byteCount) else { throw .system("map \(byteCount) bytes", code: 12) }
+    guard let start = isHuge ? swerve_shared_map_huge(file, byteCount) : swerve_shared_map(file, byteCount) else {
+      throw .system("map \(byteCount) bytes", code: 12)
+    }
     return start
   }
 
