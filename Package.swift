@@ -120,7 +120,7 @@ var targets: [Target] = [
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   // A rank's process, for tests that end it.
   .executableTarget(
-    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveCore"], path: "Tests/RankTestSupport",
+    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveInference", "SwerveCore"], path: "Tests/RankTestSupport",
     swiftSettings: swift),
   // A data worker's process, for tests that end it.
   .executableTarget(

@@ -49,7 +49,8 @@ package enum DataWorkerMain {
   ///
   /// - Parameter channels: makes its ends of the channels; asked when the greeting is known to be from the same program.
   package static func run(
-    control: any ControlLink, version: String, limits: DataWorkerService.Limits = .init(), fault: DataWorker.Fault? = nil,
+    control: any ControlLink, version: String, limits: DataWorkerService.Limits = .init(),
+    fault: DataWorker.Fault? = nil,
     channels: (WorkerGreeting) throws -> (incoming: any LinkChannel, outgoing: any LinkChannel)
   ) -> Bool {
     do {
