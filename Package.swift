@@ -51,7 +51,7 @@ var targets: [Target] = [
   .target(name: "SwerveTiers", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
   // Links between workers, and their processes.
-  .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform"], swiftSettings: swift),
+  .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
   // Layer 2 over a modelled device.
   .target(

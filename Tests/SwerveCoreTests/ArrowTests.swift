@@ -23,7 +23,7 @@ import Testing
       "NIOHTTP1", "NIOHTTPTypes", "NIOPosix", "NIOConcurrencyHelpers", "Crypto", "ServiceLifecycle",
     ],
     "SwerveTiers": ["SwerveCore", "Crypto", "CSwervePlatform"],
-    "SwerveTransfer": ["SwerveCore", "CSwervePlatform"],
+    "SwerveTransfer": ["SwerveCore", "CSwervePlatform", "Crypto"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [

@@ -5,6 +5,7 @@
 #define SWERVE_PLATFORM_H
 
 #include "swerve_mpi.h"
+#include "swerve_wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

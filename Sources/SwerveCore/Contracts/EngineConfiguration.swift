@@ -141,6 +141,9 @@ public struct EngineConfiguration: Sendable {
   /// Only with `placement` separated.
   public var dataWorkers = DataWorkerConfiguration()
 
+  /// Prompts' keys and values go to other engines or come from them; nil = neither.
+  public var kvTransfer: KVTransferConfiguration?
+
   // MARK: Limits
 
   public var maxLogprobs = 20
@@ -237,6 +240,7 @@ public struct EngineConfiguration: Sendable {
     found += speculation?.problems() ?? []
     found += separationProblems()
     found += gathering?.problems ?? []
+    found += transferProblems()
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(

@@ -1,5 +1,6 @@
 package import SwerveCore
 package import SwerveScheduling
+package import SwerveTransfer
 
 /// What the engine thread is told. Cancellation is a message like any other.
 package enum InboxMessage: Sendable {
@@ -9,6 +10,9 @@ package enum InboxMessage: Sendable {
   case cancel(RequestID)
   /// The publisher found a stop string: the sequence is over.
   case finish(SequenceID)
+  /// The prompt's blocks of a request that is submitted next go out, or come in.
+  case handOver(RequestID, OutgoingBlocks)
+  case expect(RequestID, IncomingBlocks)
   case resetPrefixCache(@Sendable (Bool) -> Void)
   case attachWorker(DataAnswer)
   /// Within so many seconds, worker by number.

@@ -21,12 +21,13 @@ package final class ModelShard {
   ///   - files: not read for random weights.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - links: to the other ranks, as the configuration's shape has them.
+  ///   - watch: hears of each layer's keys and values, where those are in this process.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
     lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    progress: @escaping (Double) -> Void = { _ in }
+    watch: (any LayerWatch)? = nil, progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
     let model = configuration.share
@@ -46,8 +47,9 @@ package final class ModelShard {
       let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
       let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower)
       ownStore = store
-      attention = try LocalAttention(
+      let local = try LocalAttention(
         configuration: model, type: type, limits: limits, store: store, device: device)
+      attention = watch.map { WatchedAttention(local, cache: store.cache, watch: $0) } ?? local
     }
     let activations = try Activations(
       model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
