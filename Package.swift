@@ -177,14 +177,23 @@ if !isInner {
         "SwerveCore", nio, http1, posix, crypto,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ], swiftSettings: swift),
+    // A front for servers that compute prompts and servers that go on with them.
+    .target(
+      name: "SwerveRouter",
+      dependencies: [
+        "SwerveCore", log, nio, http1, lifecycle,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ], swiftSettings: swift),
     // The public library.
     .target(name: "Swerve", dependencies: ["SwerveCore", "SwerveEngine", "SwerveHub"], swiftSettings: swift),
     // The command: one file a subcommand.
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
-        "SwerveHardware", "SwerveHub", "SwervePlacement", log, nio, http1, posix, lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling",
+        "SwerveSimulation", "SwerveHardware", "SwerveHub", "SwervePlacement", log, nio, http1, posix, lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -211,7 +220,8 @@ if !isInner {
       ], swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
-      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveEngine", "SwerveCore", log],
+      name: "SwerveCommandTests",
+      dependencies: ["SwerveCommand", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveCore", log],
       swiftSettings: swift),
   ]
   products += [

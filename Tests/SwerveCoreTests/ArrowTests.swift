@@ -25,9 +25,12 @@ import Testing
     "SwerveTiers": ["SwerveCore", "Crypto", "CSwervePlatform"],
     "SwerveTransfer": ["SwerveCore", "CSwervePlatform", "Crypto"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
+    "SwerveRouter": [
+      "SwerveCore", "Hummingbird", "HTTPTypes", "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "ServiceLifecycle",
+    ],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
-      "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
+      "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
       "SwerveHardware", "SwerveHub", "SwervePlacement", "ArgumentParser", "AsyncHTTPClient", "NIOCore", "NIOPosix",
       "NIOHTTP1", "NIOSSL",
       "Yams", "Logging", "ServiceLifecycle",

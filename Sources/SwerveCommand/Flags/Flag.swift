@@ -72,6 +72,7 @@ package struct Flag: Sendable {
     case simulation = "Simulation"
     case top = "Top"
     case data = "Data"
+    case router = "Router"
     case placement = "Placement"
     case environment = "Environment"
   }

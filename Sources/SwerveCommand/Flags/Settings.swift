@@ -27,6 +27,8 @@ package struct Settings: Sendable {
   package var top = TopSettings()
   package var data = DataSettings()
   package var placement = PlacementSettings()
+  package var links = LinkSettings()
+  package var router = RouterSettings()
 
   package init() {}
 }

@@ -103,7 +103,7 @@ package struct EngineLoop: ~Copyable {
     }
     if let tiers {
       tiers.close()
-      totals.tiers = tiers.statistics
+      if tiers.keepsBlocks { totals.tiers = tiers.statistics }
     }
     if tiers == nil && data == nil { return }
     let now = clock.now()

@@ -40,9 +40,9 @@ extension EngineThreads {
     }
   }
 
-  private static func linkKey(_ path: String) throws(EngineStartError) -> LinkKey {
+  private static func linkKey(_ path: String) throws(EngineStartError) -> BlockKey {
     do {
-      return LinkKey(try MasterKey(file: path).derived(for: "swerve links"))
+      return BlockKey(try MasterKey(file: path).derived(for: "swerve links"))
     } catch {
       throw .configuration(["--link-key-file: \(error)"])
     }

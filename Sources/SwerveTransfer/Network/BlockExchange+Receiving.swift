@@ -138,7 +138,7 @@ extension BlockExchange {
             traffic.count { $0.staleMessages += 1 }
           }
           try transfer.take(frame, link.payload(frame), from: link.socket.peer)
-          if transfer.isReleased {
+          if transfer.isReleased && !transfer.isComplete {
             // Nobody wants the rest.
             transfer.end("the request has ended")
             traffic.failed(.aborted, bytesReceived: link.receivedBytes)

@@ -29,7 +29,7 @@ package final class BlockExchange: Sendable {
   package let greeting: BlockGreeting
   /// Where others reach this engine.
   package let port: Int
-  let key: LinkKey?
+  let key: BlockKey?
   let traffic = BlockTraffic()
   let arena: BlockArena
   let budget: BlockBudget
@@ -42,7 +42,7 @@ package final class BlockExchange: Sendable {
 
   /// - Throws: `.system` where the port cannot be had, `.refused` where the buffer holds no block.
   package init(
-    _ settings: KVTransferConfiguration, greeting: BlockGreeting, key: LinkKey?,
+    _ settings: KVTransferConfiguration, greeting: BlockGreeting, key: BlockKey?,
     onNotice: @escaping @Sendable (String) -> Void = { _ in }
   ) throws(TransferError) {
     self.settings = settings

@@ -24,6 +24,23 @@ package struct BlockTransferID: Hashable, Sendable, CustomStringConvertible {
     self.init(low: low, high: high)
   }
 
+  /// The transfer that a router called by any name: both sides come to the same.
+  package init(named name: String) {
+    if let id = Self(name) {
+      self = id
+    } else {
+      self.init(digestOf: Array(name.utf8))
+    }
+  }
+
+  private init(digestOf bytes: [UInt8]) {
+    self = SHA256.hash(data: bytes).withUnsafeBytes {
+      Self(
+        low: UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
+        high: UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+    }
+  }
+
   package var description: String { Self.digits(high) + Self.digits(low) }
 
   private static func digits(_ word: UInt64) -> String {
@@ -33,16 +50,7 @@ package struct BlockTransferID: Hashable, Sendable, CustomStringConvertible {
 
   /// The transfer of a request's further prompt; both sides come to the same. 0 is the request's own.
   package func place(_ index: Int) -> Self {
-    if index == 0 { return self }
-    var hash = SHA256()
-    withUnsafeBytes(of: (low.littleEndian, high.littleEndian, UInt64(index).littleEndian)) {
-      hash.update(bufferPointer: $0)
-    }
-    return hash.finalize().withUnsafeBytes {
-      Self(
-        low: UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 0, as: UInt64.self)),
-        high: UInt64(littleEndian: $0.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
-    }
+    index == 0 ? self : Self(digestOf: Array("\(self) \(index)".utf8))
   }
 }
 

@@ -8,7 +8,7 @@ internal import Crypto
 #endif
 
 /// A key that two engines share: everything behind their greetings is sealed under keys made of it.
-package struct LinkKey: Sendable {
+package struct BlockKey: Sendable {
   let key: SymmetricKey
 
   /// 32 bytes.
@@ -69,7 +69,7 @@ package final class BlockLink {
   ///
   /// - Throws: `.refused` where they are not what they have to be.
   package func greet(
-    _ own: BlockGreeting, key: LinkKey?, within seconds: Double
+    _ own: BlockGreeting, key: BlockKey?, within seconds: Double
   ) throws(TransferError) -> BlockGreeting {
     var own = own
     own.isSealed = key != nil

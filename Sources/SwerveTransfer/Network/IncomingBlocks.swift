@@ -146,5 +146,7 @@ package final class IncomingBlocks: Sendable {
     for place in places { arena.release(place) }
   }
 
+  var isComplete: Bool { state.withLock { $0.missing.allSatisfy { $0 == 0 } } }
+
   var isReleased: Bool { state.withLock { $0.isReleased } }
 }

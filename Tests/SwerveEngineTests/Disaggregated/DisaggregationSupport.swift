@@ -177,7 +177,7 @@ final class Relay: Sendable {
     Array(bytes).withUnsafeBytes { buffer in
       var at = 0
       while at < buffer.count {
-        let sent = send(file, buffer.baseAddress! + at, buffer.count - at, Int32(MSG_NOSIGNAL.rawValue))
+        let sent = send(file, buffer.baseAddress! + at, buffer.count - at, Int32(MSG_NOSIGNAL))
         if sent <= 0 { return false }
         at += sent
       }

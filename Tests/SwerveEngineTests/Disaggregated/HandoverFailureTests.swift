@@ -215,7 +215,7 @@ import Testing
     var bad = request
     bad.kvTransfer = KVTransferParams()
     bad.kvTransfer?.isRemotePrefilled = true
-    bad.kvTransfer?.transferID = "not an id"
+    bad.kvTransfer?.transferID = String(repeating: "x", count: 129)
     await #expect(throws: RequestError.self) { _ = try await consumer.answer(bad) }
     bad.kvTransfer?.transferID = nil
     await #expect(throws: RequestError.self) { _ = try await producer.answer(bad) }

@@ -54,12 +54,12 @@ extension Engine {
 
   private func transferID(_ params: KVTransferParams) throws(RequestError) -> BlockTransferID {
     guard let text = params.transferID else { return .random() }
-    guard let id = BlockTransferID(text) else {
+    guard (1...128).contains(text.utf8.count) else {
       throw .badRequest(
-        "kv_transfer_params.transfer_id must be 32 hexadecimal digits, or be left out.",
+        "kv_transfer_params.transfer_id must have 1 to 128 bytes, or be left out.",
         param: "kv_transfer_params.transfer_id")
     }
-    return id
+    return BlockTransferID(named: text)
   }
 
   /// Of a prompt's whole blocks, and of what else its keys and values depend on.
@@ -98,7 +98,7 @@ extension Engine {
     _ exchange: BlockExchange
   ) -> JSONObject {
     [
-      "do_remote_prefill": true, "do_remote_decode": false, "transfer_id": .string(id.description),
+      "do_remote_prefill": true, "do_remote_decode": false, "transfer_id": .string(params.transferID ?? id.description),
       "remote_engine_id": .string(exchange.greeting.engine), "remote_host": .string(exchange.settings.host),
       "remote_port": .int(exchange.port), "remote_request_id": .string(request.id),
       "remote_block_ids": .array((0..<count).map { .int($0) }), "pushed": .bool(params.host != nil),
