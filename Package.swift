@@ -181,7 +181,7 @@ if !isInner {
     .target(
       name: "SwerveRouter",
       dependencies: [
-        "SwerveCore", log, nio, http1, lifecycle,
+        "SwerveCore", log, nio, http1, posix, lifecycle,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),

@@ -1,6 +1,7 @@
 internal import AsyncHTTPClient
 internal import Logging
 internal import NIOCore
+internal import NIOHTTP1
 internal import SwerveCore
 
 // The part of a request that goes to a prefill server. Whatever happens here, the decode server can do without.

@@ -3,6 +3,8 @@ internal import HTTPTypes
 package import Hummingbird
 internal import Logging
 internal import NIOCore
+internal import NIOHTTP1
+internal import NIOPosix
 internal import SwerveCore
 
 /// A request's way through the router: key, route; for a prompt, a prefill server and then a decode server, whose answer

@@ -2,7 +2,7 @@ internal import AsyncHTTPClient
 internal import Hummingbird
 package import Logging
 internal import NIOCore
-package import ServiceLifecycle
+internal import ServiceLifecycle
 
 /// The router as a service.
 package struct RouterServer: Service {

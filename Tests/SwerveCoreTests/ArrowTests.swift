@@ -26,7 +26,8 @@ import Testing
     "SwerveTransfer": ["SwerveCore", "CSwervePlatform", "Crypto"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "SwerveRouter": [
-      "SwerveCore", "Hummingbird", "HTTPTypes", "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "ServiceLifecycle",
+      "SwerveCore", "Hummingbird", "HTTPTypes", "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix",
+      "ServiceLifecycle",
     ],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
