@@ -119,22 +119,17 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     BlockRanges(deviceCount: blockCount, hostCount: hostBlockCount, overflowCount: overflowBlockCount)
   }
 
-  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole, and so
-  /// must what several choices of a request share.
-  package func sequenceBlocks(choices: Int = 1) -> Int {
-    enableChunkedPrefill && choices == 1 ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
+  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole.
+  package var sequenceBlocks: Int {
+    enableChunkedPrefill ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
   }
 
   /// Most prompt + output tokens of one sequence: the model's length, or what all places hold. The last output token is
   /// never computed, so it needs no place.
-  package func contextLimit(choices: Int) -> Int {
-    min(maxModelLength, sequenceBlocks(choices: choices) * blockSize + 1)
-  }
-
-  package var contextLimit: Int { contextLimit(choices: 1) }
+  package var contextLimit: Int { min(maxModelLength, sequenceBlocks * blockSize + 1) }
 
   /// Most blocks one sequence can hold.
-  package var maxBlocksPerSequence: Int { min(sequenceBlocks(), blocks(for: maxModelLength)) }
+  package var maxBlocksPerSequence: Int { min(sequenceBlocks, blocks(for: maxModelLength)) }
 
   /// Blocks that an admission leaves free.
   package var watermarkBlocks: Int { Int((watermark * Double(bankBlocks)).rounded(.up)) }

@@ -100,7 +100,7 @@ struct MetricFactory: Sendable {
 
 /// Families read from the engine's snapshot.
 struct StatisticsMetrics: Sendable {
-  private let running, waiting, waitingForCapacity, kvUsage, queueTokens, queueOldest: GaugeMetric
+  private let running, waiting, waitingForCapacity, deferred, kvUsage, queueTokens, queueOldest: GaugeMetric
   private let weightBytes, kvBytes, loadSeconds: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
   private let externalTokens, cachedElsewhere: CounterMetric
@@ -111,7 +111,7 @@ struct StatisticsMetrics: Sendable {
     waiting = make.gauge("vllm:num_requests_waiting", "Requests waiting to be scheduled.")
     let reasonHelp = "Waiting requests by what they wait for."
     waitingForCapacity = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "capacity")])
-    _ = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "deferred")])
+    deferred = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "deferred")])
     kvUsage = make.gauge("vllm:kv_cache_usage_perc", "Share of KV blocks in use; 1 means all.")
     queueTokens = make.gauge("swerve:queue_prompt_tokens", "Prompt tokens of requests that wait for their first step.")
     queueOldest = make.gauge("swerve:queue_oldest_seconds", "Seconds the oldest request waits for its first step.")
@@ -151,7 +151,8 @@ struct StatisticsMetrics: Sendable {
   func update(from snapshot: EngineStatistics) {
     running.set(Int64(snapshot.runningRequests))
     waiting.set(Int64(snapshot.waitingRequests))
-    waitingForCapacity.set(Int64(snapshot.waitingRequests))
+    waitingForCapacity.set(Int64(snapshot.waitingRequests - snapshot.deferredRequests))
+    deferred.set(Int64(snapshot.deferredRequests))
     kvUsage.set(snapshot.kvUsage)
     queueTokens.set(Int64(snapshot.waitingTokens))
     queueOldest.set(snapshot.oldestSeconds)

@@ -3,6 +3,8 @@ package struct EngineStatistics: Sendable, Hashable {
   // Gauges
   package var runningRequests = 0
   package var waitingRequests = 0
+  /// Of those, the ones whose keys and values are on their way from a lower tier.
+  package var deferredRequests = 0
   /// Prompt tokens of requests that never ran.
   package var waitingTokens = 0
   /// When the request arrived that has waited longest without running, on the engine's clock; nil when none waits.
