@@ -84,7 +84,8 @@ import Testing
               $0["prompt"] = .array([.string(Self.prompt + "A"), .string("Not so. " + Self.prompt)])
             }
             let expected = try await alone.client { try await $0.post("/v1/completions", two) }
-            #expect(Self.choices(try await router.post("/v1/completions", two)) == Self.choices(expected))
+            let answer = try await router.post("/v1/completions", two)
+            #expect(Self.choices(answer) == Self.choices(expected))
             // A stream of chunks.
             let chat: JSON = [
               "model": "story", "messages": [["role": "user", "content": .string(Self.prompt)]], "max_tokens": 12,
@@ -123,15 +124,19 @@ import Testing
       let expected = try await server.client { try await $0.post("/v1/completions", body) }
       // No prefill server answers: the decode server computes the prompt.
       try await Self.route(prefill: ["http://127.0.0.1:1"], decode: [server.url], keys: ["k"]) { router in
-        #expect(Self.choices(try await router.post("/v1/completions", body)) == Self.choices(expected))
-        #expect(try await router.text("/metrics").contains("swerve_router_prompts_total{result=\"unreachable\"} 1"))
+        let answer = try await router.post("/v1/completions", body)
+        #expect(Self.choices(answer) == Self.choices(expected))
+        let metrics = try await router.text("/metrics")
+        #expect(metrics.contains("swerve_router_prompts_total{result=\"unreachable\"} 1"))
       }
       // The first decode server is gone; the same server is both roles.
       try await Self.route(prefill: [server.url], decode: ["http://127.0.0.1:1", server.url]) { router in
         for _ in 0..<2 {
-          #expect(Self.choices(try await router.post("/v1/completions", body)) == Self.choices(expected))
+          let answer = try await router.post("/v1/completions", body)
+          #expect(Self.choices(answer) == Self.choices(expected))
         }
-        #expect(try await router.text("/metrics").contains("result=\"handed_over\"} 2"))
+        let metrics = try await router.text("/metrics")
+        #expect(metrics.contains("result=\"handed_over\"} 2"))
         _ = try await router.text("/health")
       }
       // Nobody is there.

@@ -1,5 +1,6 @@
 package import SwerveAccess
 package import SwerveCore
+import SwerveRouter
 
 /// Everything that flags, environment and configuration file decide, for all commands. Each command uses its part.
 package struct Settings: Sendable {
