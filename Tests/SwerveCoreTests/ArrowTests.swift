@@ -27,9 +27,14 @@ import Testing
     "SwerveTransfer": ["SwerveCore", "CSwervePlatform", "Crypto"],
     "SwerveHub": ["SwerveCore", "AsyncHTTPClient", "NIOCore", "NIOHTTP1", "NIOPosix", "Crypto"],
     "SwerveLinks": ["SwerveTransfer", "NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "Crypto", "X509", "SwiftASN1"],
+    "SwerveRouter": [
+      "SwerveCore", "Hummingbird", "HTTPTypes", "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "NIOPosix",
+      "ServiceLifecycle",
+    ],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
-      "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
+      "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling",
+      "SwerveSimulation",
       "SwerveHardware", "SwerveHub", "SwerveLinks", "SwerveTransfer", "SwervePlacement", "ArgumentParser",
       "AsyncHTTPClient", "NIOCore", "NIOPosix",
       "NIOHTTP1", "NIOSSL",

@@ -6,6 +6,7 @@
 
 #include "swerve_mpi.h"
 #include "swerve_network.h"
+#include "swerve_wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -19,6 +19,8 @@ public struct LinkConfiguration: Sendable, Hashable {
   public var trustsNetwork = false
   /// `none` or `aes-gcm`; nil: sealed where there are certificates.
   public var encryption: String?
+  /// File of the key that prompts are handed over under, the same for all servers.
+  public var keyFile: String?
 
   public init() {}
 

@@ -10,6 +10,9 @@ package enum InboxMessage: Sendable {
   case cancel(RequestID)
   /// The publisher found a stop string: the sequence is over.
   case finish(SequenceID)
+  /// The prompt's blocks of a request that is submitted next go out, or come in.
+  case handOver(RequestID, OutgoingBlocks)
+  case expect(RequestID, IncomingBlocks)
   case resetPrefixCache(@Sendable (Bool) -> Void)
   /// One that waits on another host; nil: one of this host.
   case attachWorker(Endpoint?, DataAnswer)
