@@ -47,7 +47,7 @@ import Testing
       (config(both) + ["--placement", "separated"], "--placement separated"),
       (config(both) + ["-tp", "2"], "--tensor-parallel-size"),
       (config(both) + ["--no-enable-prefix-caching"], "--no-enable-prefix-caching"),
-      (["--link-encryption", "aes-gcm"], "--link-key-file"),
+      (config(both) + ["--link-encryption", "aes-gcm"], "--link-key-file"),
       (["--link-encryption", "off", "--link-key-file", "/k"], "--link-encryption aes-gcm"),
     ] {
       #expect(problems(arguments).contains { $0.contains(word) }, "\(arguments): \(problems(arguments))")

@@ -21,7 +21,4 @@ void swerve_wire_end(int socket);
 /* Whether every address of a name is of this host alone. */
 bool swerve_wire_is_loopback(const char *host);
 
-/* CRC-32C (Castagnoli). */
-uint32_t swerve_crc32c(const void *bytes, size_t count);
-
 #endif

@@ -108,7 +108,7 @@ package struct BlockFrame: Sendable, Hashable {
     }
     for offset in stride(from: 44, to: 60, by: 4) { bytes.storeBytes(of: 0, toByteOffset: offset, as: UInt32.self) }
     bytes.storeBytes(
-      of: swerve_crc32c(bytes.baseAddress, 60).littleEndian, toByteOffset: 60, as: UInt32.self)
+      of: swerve_crc32c(0, bytes.baseAddress, 60).littleEndian, toByteOffset: 60, as: UInt32.self)
   }
 
   /// - Throws: `.malformed` for a damaged line, or one of another protocol.
@@ -123,7 +123,7 @@ package struct BlockFrame: Sendable, Hashable {
     guard u32(0) == Self.magic else {
       throw .malformed("\(peer) does not speak this version's block protocol; start both from the same program")
     }
-    guard u32(60) == swerve_crc32c(bytes.baseAddress, 60) else {
+    guard u32(60) == swerve_crc32c(0, bytes.baseAddress, 60) else {
       throw .malformed("a header of \(peer) is damaged")
     }
     guard let kind = Kind(rawValue: UInt16(truncatingIfNeeded: u32(4))) else {

@@ -111,7 +111,7 @@ package final class BlockLink {
     precondition(payload.count <= capacity, "a payload above the link's capacity")
     var frame = frame
     frame.payloadBytes = UInt32(payload.count)
-    frame.payloadCheck = swerve_crc32c(payload.baseAddress, payload.count)
+    frame.payloadCheck = swerve_crc32c(0, payload.baseAddress, payload.count)
     frame.write(to: header)
     try socket.send(UnsafeRawBufferPointer(header), within: seconds)
     sentBytes += header.count + payload.count
@@ -144,7 +144,7 @@ package final class BlockLink {
     if sealed > 0 { try socket.receive(into: bytes, within: seconds) }
     receivedBytes += header.count + sealed
     if incoming != nil { try open(bytes, count) }
-    guard swerve_crc32c(buffer.baseAddress, count) == frame.payloadCheck else {
+    guard swerve_crc32c(0, buffer.baseAddress, count) == frame.payloadCheck else {
       throw .malformed("a payload of \(socket.peer) is damaged")
     }
     return frame

@@ -55,7 +55,7 @@ package enum TransferFailure: String, Sendable, CaseIterable {
 extension TransferFailure {
   init(_ error: TransferError) {
     switch error {
-    case .system: self = .unreachable
+    case .system, .unreachable: self = .unreachable
     case .malformed: self = .damaged
     case .refused: self = .refused
     case .timedOut, .closed: self = .lost
