@@ -31,7 +31,8 @@ import Testing
     ],
     "Swerve": ["SwerveCore", "SwerveEngine", "SwerveHub"],
     "SwerveCommand": [
-      "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
+      "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling",
+      "SwerveSimulation",
       "SwerveHardware", "SwerveHub", "SwervePlacement", "ArgumentParser", "AsyncHTTPClient", "NIOCore", "NIOPosix",
       "NIOHTTP1", "NIOSSL",
       "Yams", "Logging", "ServiceLifecycle",
@@ -112,7 +113,8 @@ import Testing
             allowed.contains(name) || system.contains(name), "\(room)/\(file.lastPathComponent) must not import \(name)"
           )
           // The cipher library's types are Foundation's; that file is the border.
-          if name.hasPrefix("Foundation"), !["BlockCipher.swift", "PieceCipher.swift"].contains(file.lastPathComponent) {
+          if name.hasPrefix("Foundation"), !["BlockCipher.swift", "PieceCipher.swift"].contains(file.lastPathComponent)
+          {
             #expect(withFoundation.contains(room), "\(room)/\(file.lastPathComponent) must do without Foundation")
           }
         }
