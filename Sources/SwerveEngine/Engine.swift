@@ -189,7 +189,18 @@ package final class Engine: EngineClient {
   package func tokenString(_ token: TokenID) -> String? { preparation.tokenizer?.token(for: token) }
 
   package var health: EngineHealth { board.health }
-  package var statistics: EngineStatistics { board.statistics }
+  package var statistics: EngineStatistics {
+    var all = board.statistics
+    // Transfers go on when no step does.
+    if let exchange {
+      var now = exchange.statistics
+      now.queriedTokens = all.transfer?.queriedTokens ?? 0
+      now.hitTokens = all.transfer?.hitTokens ?? 0
+      now.failedRequests = all.transfer?.failedRequests ?? 0
+      all.transfer = now
+    }
+    return all
+  }
 
   package func resetPrefixCache() async -> Bool {
     await withCheckedContinuation { continuation in

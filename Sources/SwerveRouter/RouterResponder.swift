@@ -112,7 +112,7 @@ package struct RouterResponder: HTTPResponder {
     var reasons: [String] = []
     for index in decode.order() {
       let url = decode.urls[index]
-      decode.begin(index)
+      let turn = Turn(decode, index)
       do {
         var request = forward.request(to: url)
         if let body = try await change(index) { request.body = .bytes(ByteBuffer(bytes: JSON.object(body).bytes)) }
@@ -122,15 +122,13 @@ package struct RouterResponder: HTTPResponder {
           status: .init(code: Int(response.status.code), reasonPhrase: response.status.reasonPhrase),
           headers: Forward.headers(response.headers),
           body: ResponseBody { writer in
-            defer { decode.end(index) }
             for try await buffer in response.body { try await writer.write(buffer) }
             try await writer.finish(nil)
+            withExtendedLifetime(turn) {}
           })
       } catch is CancellationError {
-        decode.end(index)
         throw CancellationError()
       } catch {
-        decode.end(index)
         decode.fail(index)
         metrics.countUnreachable(url)
         reasons.append("\(url): \(Self.words(error))")

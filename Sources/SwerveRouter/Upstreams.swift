@@ -75,3 +75,17 @@ final class Upstreams: Sendable {
 
   func note(_ description: JSON?, of index: Int) { state.withLock { $0.servers[index].description = description } }
 }
+
+/// A request that is under way at a server, until whoever passes its answer on lets go of this.
+final class Turn: Sendable {
+  private let servers: Upstreams
+  private let index: Int
+
+  init(_ servers: Upstreams, _ index: Int) {
+    self.servers = servers
+    self.index = index
+    servers.begin(index)
+  }
+
+  deinit { servers.end(index) }
+}

@@ -111,7 +111,7 @@ import Testing
           #expect(received.received == 6 && received.hitTokens > 0 && received.failures.isEmpty, "\(received)")
           let metrics = try await decode.client { try await $0.text("/metrics") }
           #expect(metrics.contains("swerve_kv_transfers_total{"))
-          #expect(!metrics.contains("external_kv_transfer\"} 0\n"))
+          #expect(!metrics.contains("external_kv_transfer\"} 0"))
         }
         #expect(prefill.engine.statistics.transfer?.sent == 6)
       }

@@ -45,6 +45,9 @@ public struct KVTransferConfiguration: Sendable, Hashable {
   public func problems() -> [String] {
     var found: [String] = []
     func require(_ holds: Bool, _ sentence: String) { if !holds { found.append("--kv-transfer-config: \(sentence)") } }
+    require(
+      !["0.0.0.0", "::", ""].contains(host),
+      "kv_ip must be an address at which others reach this server, not \(host.debugDescription).")
     require((0...65535).contains(port), "kv_port must be between 0 and 65535, not \(port).")
     require(
       (1...1 << 50).contains(bufferBytes), "kv_buffer_size must be between 1 and \(1 << 50) bytes, not \(bufferBytes).")

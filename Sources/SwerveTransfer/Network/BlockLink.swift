@@ -1,22 +1,4 @@
 internal import CSwervePlatform
-internal import Crypto
-
-#if canImport(FoundationEssentials)
-  internal import FoundationEssentials
-#else
-  internal import Foundation
-#endif
-
-/// A key that two engines share: everything behind their greetings is sealed under keys made of it.
-package struct BlockKey: Sendable {
-  let key: SymmetricKey
-
-  /// 32 bytes.
-  package init(_ bytes: [UInt8]) {
-    precondition(bytes.count == 32, "a link's key is 32 bytes")
-    key = SymmetricKey(data: bytes)
-  }
-}
 
 /// Frames over a connection. One thread owns it.
 ///
@@ -24,24 +6,11 @@ package struct BlockKey: Sendable {
 /// has a key of its own, made of the shared one and of both greetings, and counts its frames, so that no nonce comes
 /// twice and no frame can be changed, dropped, repeated or moved.
 package final class BlockLink {
-  private struct Seal {
-    let key: SymmetricKey
-    var count: UInt64 = 0
-
-    mutating func nonce() -> AES.GCM.Nonce {
-      count += 1
-      var bytes = [UInt8](repeating: 0, count: 12)
-      for place in 0..<8 { bytes[4 + place] = UInt8(truncatingIfNeeded: count >> UInt64(8 * place)) }
-      guard let nonce = try? AES.GCM.Nonce(data: bytes) else { preconditionFailure("a nonce has 12 bytes") }
-      return nonce
-    }
-  }
-
   package let socket: WireSocket
   private let isDialer: Bool
   private let capacity: Int
-  private var outgoing: Seal?
-  private var incoming: Seal?
+  private var outgoing: BlockSeal?
+  private var incoming: BlockSeal?
   private let header: UnsafeMutableRawBufferPointer
   /// A payload as it came, sealed or not.
   private let buffer: UnsafeMutableRawBufferPointer
@@ -49,15 +18,13 @@ package final class BlockLink {
   package private(set) var sentBytes = 0
   package private(set) var receivedBytes = 0
 
-  static let tagBytes = 16
-
   /// - Parameter capacity: bytes of the longest payload.
   package init(_ socket: WireSocket, isDialer: Bool, capacity: Int) {
     self.socket = socket
     self.isDialer = isDialer
     self.capacity = max(capacity, BlockGreeting.capacity)
     header = .allocate(byteCount: BlockFrame.byteCount, alignment: 16)
-    buffer = .allocate(byteCount: self.capacity + Self.tagBytes, alignment: 64)
+    buffer = .allocate(byteCount: self.capacity + BlockSeal.tagBytes, alignment: 64)
   }
 
   deinit {
@@ -86,15 +53,9 @@ package final class BlockLink {
     }
     try own.check(other, at: socket.peer)
     if let key {
-      let salt = Data(isDialer ? own.bytes + theirs : theirs + own.bytes)
-      func derived(_ name: String) -> Seal {
-        Seal(
-          key: HKDF<SHA256>.deriveKey(
-            inputKeyMaterial: key.key, salt: Data(SHA256.hash(data: salt)), info: Data("swerve blocks \(name)".utf8),
-            outputByteCount: 32))
-      }
-      outgoing = derived(isDialer ? "dialer" : "listener")
-      incoming = derived(isDialer ? "listener" : "dialer")
+      let greetings = isDialer ? own.bytes + theirs : theirs + own.bytes
+      outgoing = BlockSeal(key, greetings: greetings, direction: isDialer ? "dialer" : "listener")
+      incoming = BlockSeal(key, greetings: greetings, direction: isDialer ? "listener" : "dialer")
     }
     return other
   }
@@ -115,15 +76,11 @@ package final class BlockLink {
     frame.write(to: header)
     try socket.send(UnsafeRawBufferPointer(header), within: seconds)
     sentBytes += header.count + payload.count
-    guard outgoing != nil else {
+    guard let sealed = outgoing?.seal(payload, header: UnsafeRawBufferPointer(header)) else {
       if !payload.isEmpty { try socket.send(payload, within: seconds) }
       return
     }
-    guard let nonce = outgoing?.nonce(), let key = outgoing?.key,
-      let box = try? AES.GCM.seal(payload, using: key, nonce: nonce, authenticating: UnsafeRawBufferPointer(header))
-    else { preconditionFailure("AES-256-GCM refuses a payload of \(payload.count) bytes") }
-    let sealed = Array(box.ciphertext) + Array(box.tag)
-    sentBytes += Self.tagBytes
+    sentBytes += BlockSeal.tagBytes
     try sealed.lend { bytes throws(TransferError) in try socket.send(bytes, within: seconds) }
   }
 
@@ -139,11 +96,15 @@ package final class BlockLink {
     guard count <= capacity else {
       throw .malformed("\(socket.peer) announces \(count) bytes where \(capacity) are the most")
     }
-    let sealed = incoming == nil ? count : count + Self.tagBytes
+    let sealed = incoming == nil ? count : count + BlockSeal.tagBytes
     let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<sealed])
     if sealed > 0 { try socket.receive(into: bytes, within: seconds) }
     receivedBytes += header.count + sealed
-    if incoming != nil { try open(bytes, count) }
+    if let isOurs = incoming?.open(bytes, count, header: UnsafeRawBufferPointer(header)), !isOurs {
+      throw .refused(
+        "\(socket.peer) sealed a message with another key, or it was changed on its way; give both the same --link-key-file"
+      )
+    }
     guard swerve_crc32c(0, buffer.baseAddress, count) == frame.payloadCheck else {
       throw .malformed("a payload of \(socket.peer) is damaged")
     }
@@ -153,21 +114,6 @@ package final class BlockLink {
   /// The bytes behind the frame received last.
   package func payload(_ frame: BlockFrame) -> UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(rebasing: buffer[..<Int(frame.payloadBytes)])
-  }
-
-  /// Takes the seal off in place.
-  private func open(_ bytes: UnsafeMutableRawBufferPointer, _ count: Int) throws(TransferError) {
-    guard let nonce = incoming?.nonce(), let key = incoming?.key,
-      let box = try? AES.GCM.SealedBox(
-        nonce: nonce, ciphertext: UnsafeRawBufferPointer(rebasing: bytes[..<count]),
-        tag: UnsafeRawBufferPointer(rebasing: bytes[count...])),
-      let plain = try? AES.GCM.open(box, using: key, authenticating: UnsafeRawBufferPointer(header))
-    else {
-      throw .refused(
-        "\(socket.peer) sealed a message with another key, or it was changed on its way; give both the same --link-key-file"
-      )
-    }
-    plain.withUnsafeBytes { if count > 0 { bytes.copyMemory(from: $0) } }
   }
 }
 

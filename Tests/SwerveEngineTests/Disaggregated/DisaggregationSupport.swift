@@ -119,7 +119,8 @@ final class Relay: Sendable {
   /// Layers that went through untouched.
   var layers: Int { passed.withLock { $0 } }
 
-  init(to target: Int, _ fault: Fault) throws {
+  /// `isPulled`: it is the consumer who connects, and the producer's words go the other way.
+  init(to target: Int, _ fault: Fault, isPulled: Bool = false) throws {
     listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
@@ -138,8 +139,9 @@ final class Relay: Sendable {
         let incoming = accept(listener, nil, nil)
         if incoming < 0 { return }
         let outgoing = Self.connect(target)
-        Thread.detachNewThread { Self.pump(outgoing, incoming) }
-        Thread.detachNewThread { [self] in relay(incoming, outgoing, fault) }
+        let (producer, consumer) = isPulled ? (outgoing, incoming) : (incoming, outgoing)
+        Thread.detachNewThread { Self.pump(consumer, producer) }
+        Thread.detachNewThread { [self] in relay(producer, consumer, fault) }
       }
     }
   }
