@@ -113,7 +113,7 @@ final class Wire: Sendable {
   init(to address: String) throws {
     guard let target = Endpoint(address) else { throw TestFailure(description: address) }
     self.target = target
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var place = sockaddr_in()
     place.sin_family = sa_family_t(AF_INET)
     place.sin_addr.s_addr = inet_addr("127.0.0.1")
@@ -125,6 +125,7 @@ final class Wire: Sendable {
       }
     }
     guard isBound else { throw TestFailure(description: "no port for a wire") }
+    self.listener = listener
     port = Int(UInt16(bigEndian: place.sin_port))
     Thread.detachNewThread { [self] in accept() }
   }
