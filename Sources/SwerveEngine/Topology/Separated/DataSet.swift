@@ -14,7 +14,6 @@ package final class DataSet {
   let sharesCores: Bool
   let template: WorkerGreeting
   /// [banks] where its worker comes from.
-  private var sources: [any DataWorkerSource]
   var sources: [any DataWorkerSource]
   let launched: LaunchedWorkers
   /// Makes a source of a worker that waits somewhere.
