@@ -121,7 +121,8 @@ final class Relay: Sendable {
 
   /// `isPulled`: it is the consumer who connects, and the producer's words go the other way.
   init(to target: Int, _ fault: Fault, isPulled: Bool = false) throws {
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    self.listener = listener
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -133,7 +134,6 @@ final class Relay: Sendable {
     }
     #expect(bound)
     port = Int(UInt16(bigEndian: address.sin_port))
-    let listener = listener
     Thread.detachNewThread { [self] in
       while true {
         let incoming = accept(listener, nil, nil)
