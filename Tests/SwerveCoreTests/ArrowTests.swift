@@ -43,7 +43,7 @@ import Testing
     ],
     "swerve-main": ["SwerveCommand"], "Storyteller": ["Swerve"], "tokenizer-benchmark": ["SwerveText", "SwerveCore"],
     "TierTestSupport": ["SwerveTiers"], "data-worker-test-support": ["SwerveEngine", "SwerveTransfer"],
-    "rank-test-support": ["SwerveEngine", "SwerveCore"],
+    "rank-test-support": ["SwerveEngine", "SwerveInference", "SwerveCore"],
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "scale-benchmark": ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"],
     "gather-benchmark": ["SwerveEngine", "SwerveHardware", "SwerveCore"],
