@@ -169,7 +169,7 @@ final class Log: Sendable {
       let socket = try StreamSocket.connect(to: listener.endpoint, within: 1)
       let bytes =
         Array("SWRV".utf8) + [1, 1, 1, 0] + [UInt8](repeating: 0, count: 16) + [UInt8](repeating: 77, count: 200)
-      _ = bytes.withUnsafeBytes { send(socket.number, $0.baseAddress, $0.count, 0) }
+      _ = bytes.withUnsafeBytes { send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
       usleep(20_000)
       socket.end()
     }

@@ -54,8 +54,10 @@ func drain(_ socket: StreamSocket) -> [UInt8] {
 func put(_ socket: StreamSocket, _ bytes: [UInt8]) {
   var at = 0
   while at < bytes.count {
-    let count = bytes[at...].withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, 0) }
-    if count > 0 { at += count } else { usleep(100) }
+    let count = bytes[at...].withUnsafeBytes {
+      Glibc.send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+    }
+    if count > 0 { at += count } else if errno == EAGAIN { usleep(100) } else { return }
   }
 }
 
