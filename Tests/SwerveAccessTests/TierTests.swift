@@ -95,7 +95,7 @@ import Testing
 
   /// A sequence that was preempted behind its first token and came back from a lower precision.
   @Test(arguments: [true, false]) func aStreamTellsInItsTrailerWhatCameBehindItsHeaders(isLossy: Bool) async throws {
-    let engine = FakeEngine(mayReadLossy: true) { request throws(RequestError) in
+    let engine = FakeEngine(hold: .after(events: 2), mayReadLossy: true) { request throws(RequestError) in
       var last = ChoiceDelta(index: 0, text: "b", tokens: [98], finish: .length)
       last.hasReadLossy = isLossy
       return [Script.started(request), .delta(ChoiceDelta(index: 0, text: "a", tokens: [97])), .delta(last)]
@@ -104,6 +104,8 @@ import Testing
       let text = try await RawConnection.open(port: server.port) { connection in
         try await connection.send(
           LiveServer.head("POST", "/v1/completions", body: #"{"model":"fake","prompt":"x","stream":true}"#))
+        _ = try await connection.read(until: #""text":"a""#)
+        engine.release()
         return try await connection.readToEnd()
       }
       let parts = text.split(separator: "\r\n0\r\n", maxSplits: 1)

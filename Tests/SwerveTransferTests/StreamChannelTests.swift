@@ -124,9 +124,10 @@ func put(_ socket: StreamSocket, _ bytes: [UInt8]) {
       got: [[UInt8]], error: ChannelError?
     ) {
       let (near, far) = try StreamSocket.pair()
-      let channel = try StreamChannel.ends(
-        near, at: .data, capacity: 256, .init(peer: "p", deadline: 0.05, key: key)
-      ).incoming
+      let ends = try StreamChannel.ends(near, at: .data, capacity: 256, .init(peer: "p", deadline: 0.05, key: key))
+      let channel = ends.incoming
+      // Both ends are there until all was read.
+      defer { withExtendedLifetime((far, ends)) {} }
       put(far, bytes)
       if isOver { far.end() }
       var got: [[UInt8]] = []
