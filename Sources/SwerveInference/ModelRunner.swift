@@ -34,12 +34,13 @@ package final class ModelRunner {
   ///   - links: of rank 0 to its neighbours, where the configuration's shape is that of one of several ranks.
   ///   - coordinator: rank 0's way to all of them.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
+  ///   - watch: hears of each layer's keys and values, where those are in this process.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
     lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    coordinator: RankCoordinator? = nil,
+    coordinator: RankCoordinator? = nil, watch: (any LayerWatch)? = nil,
     progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let model = configuration.model
@@ -62,7 +63,7 @@ package final class ModelRunner {
     }
     shard = try ModelShard(
       configuration, files: files, device: device, blockCount: blockCount, lower: lower, attention: remote,
-      links: links,
+      links: links, watch: watch,
       progress: progress)
     rows.reserveCapacity(tileRows)
     tasks.reserveCapacity(tileRows)

@@ -7,6 +7,7 @@
 import Glibc
 import SwerveCore
 import SwerveEngine
+import SwerveInference
 
 func number(_ name: String) -> Int? { getenv(name).flatMap { Int(String(cString: $0)) } }
 

@@ -156,6 +156,7 @@ package struct SettingsParser: Sendable {
     }
     applyShortQuantization(&settings, given: given, problems: &problems)
     applyPlacement(&settings, given: given, problems: &problems)
+    settings.applyLinks(problems: &problems)
     settings.engine.modelName = settings.model ?? "story"
     if !given.contains("served-model-name") { settings.server.servedModelNames = [settings.engine.modelName] }
     if !settings.speculation.isEmpty {

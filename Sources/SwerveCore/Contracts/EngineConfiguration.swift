@@ -141,6 +141,9 @@ public struct EngineConfiguration: Sendable {
   /// Only with `placement` separated or pipeline-pd.
   public var dataWorkers = DataWorkerConfiguration()
 
+  /// Prompts' keys and values go to other engines or come from them; nil = neither.
+  public var kvTransfer: KVTransferConfiguration?
+
   // MARK: Limits
 
   public var maxLogprobs = 20
@@ -238,6 +241,7 @@ public struct EngineConfiguration: Sendable {
     found += separationProblems()
     found += pipelineDataProblems()
     found += gathering?.problems ?? []
+    found += transferProblems()
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(

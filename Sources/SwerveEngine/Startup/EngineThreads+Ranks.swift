@@ -8,11 +8,12 @@ extension EngineThreads {
   ///
   /// - Parameter attention: another place for keys and values; only with one rank.
   func makeExecutor(
-    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?,
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?, watch: (any LayerWatch)? = nil,
     onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> (ModelRunner, any StepExecutor) {
     guard plan.layout.rankCount > 1 else {
-      let runner = try makeRunner(device, lower: lower, attention: attention, onProgress: onProgress)
+      let runner = try makeRunner(
+        device, lower: lower, attention: attention, watch: watch, onProgress: onProgress)
       return (runner, InlineExecutor(runner: runner))
     }
     let ranks = try startRanks(kernels: device.kernelSet)

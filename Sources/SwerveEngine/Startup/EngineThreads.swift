@@ -4,6 +4,7 @@ import SwerveInference
 import SwerveScheduling
 package import SwerveText
 import SwerveTiers
+package import SwerveTransfer
 
 /// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
 package struct EngineThreads: Sendable {
@@ -23,6 +24,8 @@ package struct EngineThreads: Sendable {
     /// One line about blocks below the device; nil without.
     package var tiers: String?
     package var seconds = 0.0
+    /// Where blocks come in from other engines and go out to them; nil without.
+    package var exchange: BlockExchange?
 
     package init() {}
   }
@@ -91,8 +94,11 @@ package struct EngineThreads: Sendable {
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
     let separation = try makeSeparation(device)
+    let handover =
+      plan.configuration.kvTransfer?.role.sends == true
+      ? BlockHandover(blockTokens: plan.configuration.blockSize) : nil
     let (runner, local) = try makeExecutor(
-      device, lower: lower, attention: separation?.attention, onProgress: onProgress)
+      device, lower: lower, attention: separation?.attention, watch: handover, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -123,6 +129,7 @@ package struct EngineThreads: Sendable {
     }
     loaded.seconds = totals.loadSeconds
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
+    loaded.exchange = try openExchange(kernels: device.kernelSet)
     let executor: any StepExecutor =
       if separation == nil { local } else { SeparatedExecutor(runner: runner) }
     return EngineLoop(
@@ -133,13 +140,14 @@ package struct EngineThreads: Sendable {
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
       },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
-      tiers: tiers, data: separation?.workers, gatherTraffic: runner.gatherTraffic)
+      tiers: tiers, data: separation?.workers, handover: handover, exchange: loaded.exchange,
+      gatherTraffic: runner.gatherTraffic)
   }
 
   private func openTiers(
     _ runner: ModelRunner, kernels: KernelSet, _ loaded: inout Loaded
   ) throws(EngineStartError) -> BlockTiers? {
-    guard let tiers = plan.tiers else { return nil }
+    guard let tiers = plan.tiers else { return try passage(runner) }
     var model: Digest
     do {
       model = try ModelFingerprint.digest(
@@ -161,7 +169,9 @@ package struct EngineThreads: Sendable {
     }
     let opened = try tiers.open(
       model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
-      sharesPrefixes: plan.configuration.enablePrefixCaching, onNotice: { [board] in board.record(notice: $0) })
+      sharesPrefixes: plan.configuration.enablePrefixCaching,
+      failsWithoutBlocks: plan.configuration.kvTransfer?.loadFailurePolicy == .fail,
+      onNotice: { [board] in board.record(notice: $0) })
     if tiers.files != nil && tiers.master == nil {
       loaded.warnings.append(
         "--kv-tiers: without --kv-key-file blocks in files end with this process; give a key file to keep them over a "
@@ -200,12 +210,13 @@ package struct EngineThreads: Sendable {
 
   func makeRunner(
     _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    coordinator: RankCoordinator? = nil, onProgress: @escaping @Sendable (Double) -> Void
+    coordinator: RankCoordinator? = nil, watch: (any LayerWatch)? = nil,
+    onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
         plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
-        attention: attention, links: links, coordinator: coordinator, progress: onProgress)
+        attention: attention, links: links, coordinator: coordinator, watch: watch, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {
@@ -278,7 +289,7 @@ package struct EngineThreads: Sendable {
     scheduler.queueTimeout = configuration.queueTimeout.map { UInt64($0 * 1e9) }
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
-    scheduler.tiers = plan.tiers?.rules
+    scheduler.tiers = transferRules
     scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
     scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler

@@ -55,7 +55,8 @@ package struct MemorySizing: Sendable, Equatable {
     let workers = configuration.bankCount
     blocks -= blocks % workers
     let pool = product(blocks, needs.blockBytes)
-    if pool > memory.totalBytes - beside {
+    // Beyond this machine only where other ones hold it.
+    if pool > memory.totalBytes - beside, configuration.dataWorkers.addresses.isEmpty {
       throw .memory(
         "The KV cache would need \(bytes(pool)) beside \(bytes(beside)) of weights and working memory "
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")

@@ -29,12 +29,14 @@ package final class ModelShard {
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
   ///   - excess: with both, this process has a pool of `excess.quota` of the blocks, and that place has the others.
   ///   - links: to the other ranks, as the configuration's shape has them.
+  ///   - watch: hears of each layer's keys and values, where those are in this process.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
     lower: LowerPlaces = LowerPlaces(), region: MemoryRegion? = nil, attention remote: (any AttentionPort)? = nil,
-    excess: ExcessAttention? = nil, links: RankLinks = RankLinks(), progress: @escaping (Double) -> Void = { _ in }
+    excess: ExcessAttention? = nil, links: RankLinks = RankLinks(), watch: (any LayerWatch)? = nil,
+    progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
     let model = configuration.share
@@ -63,7 +65,7 @@ package final class ModelShard {
           near: local, store: store, far: excess, shape: AttentionShape(model), type: type, limits: limits,
           device: device)
       }
-      attention = quota ?? local
+      attention = quota ?? watch.map { WatchedAttention(local, cache: store.cache, watch: $0) } ?? local
     }
     self.blockCount = blockCount
     self.quota = quota
