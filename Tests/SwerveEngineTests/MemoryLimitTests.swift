@@ -116,8 +116,11 @@ import Testing
     #expect(read > steps * Self.weightBytes * 3 / 4)
     // Five of six bytes are other ranks'.
     #expect(abs(Double(fetched) / Double(read) - Double(ranks - 1) / Double(ranks)) < 0.05)
-    let peak = try #require(shared["peak_resident_bytes"]?.int)
-    #expect(peak < Self.limit && Self.limit < Self.weightBytes * 6 / 10, "\(peak) bytes were resident")
+    // The system held each process to the limit. (Resident pages of the mapped file, which the fingerprint looks at, are
+    // the page cache's and nobody's limit.) Who loads everything does not live under it.
+    #expect(Self.limit < Self.weightBytes * 6 / 10)
+    #expect(
+      try Self.run(["run", folder.path(), "dummy", "none", "1", "48", "6", "3"], limit: .group(group)) == nil)
   }
 
   @Test func `a model twice as large as the memory limit serves, with the tokens of an unlimited run`() throws {

@@ -85,7 +85,9 @@ import Testing
       (
         "--kv-tiers",
         { (c: inout EngineConfiguration) in
-          c.tensorParallelSize = 2; c.kvTiers = "host=1MiB"
+          c.placement = .pipelineData
+          c.pipelineParallelSize = 2
+          c.kvTiers = "host=1MiB"
         }
       ),
       (

@@ -69,8 +69,8 @@ struct Topology: Sendable, CustomTestStringConvertible {
       $0.executor = executor
       $0.rankProgram = RankProcessTests.program
       $0.distributedTimeoutSeconds = 120
-      // Less than the requests need at once.
-      $0.kvBlocks = 24 * (1 + workers)
+      // The quota is what one longest sequence needs, and less than the requests need at once.
+      $0.kvBlocks = 12 * (1 + workers)
     }
   }
 

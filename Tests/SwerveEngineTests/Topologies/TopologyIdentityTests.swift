@@ -25,8 +25,8 @@ import Testing
       }
       // Neighbours take other models, so that all occur in both types.
       return [
-        Pair(topology: topology, model: models[index % models.count], type: types[index % 2]),
-        Pair(topology: topology, model: models[(index + models.count / 2) % models.count], type: types[1 - index % 2]),
+        Pair(topology: topology, model: models[index % models.count], type: types[0]),
+        Pair(topology: topology, model: models[(index + models.count / 2) % models.count], type: types[1]),
       ]
     }
   }
