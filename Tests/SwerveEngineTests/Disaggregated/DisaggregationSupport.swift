@@ -84,13 +84,17 @@ func disaggregated(
 /// Requests whose prompts have several blocks each.
 func handoverRequests(_ count: Int) -> [GenerationRequest] {
   (0..<count).map { index in
-    let text = String(repeating: InvarianceTests.prompts[index % 4] + " ", count: 2 + index % 5) + "Number \(index)."
+    // A block at least, and one that no other request begins with.
+    let text =
+      "This is number \(index) of the stories that were told to the little owl in the old tree. "
+      + String(repeating: InvarianceTests.prompts[index % 4] + " ", count: 2 + index % 5)
     return textRequest(text, id: "handed-\(index)") { params in
       params.temperature = index % 3 == 0 ? 0 : 0.9
       params.seed = index
       params.topP = index % 2 == 0 ? 1 : 0.9
       params.logprobs = 2
       params.n = index % 5 == 2 ? 2 : 1
+      if params.n > 1 { params.temperature = 1 }
       params.maxTokens = 8 + index % 9
       params.ignoreEos = true
     }

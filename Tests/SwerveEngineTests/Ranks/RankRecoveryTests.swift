@@ -17,7 +17,7 @@ import Testing
         $0.seed = index
         $0.logprobs = 2
         $0.repetitionPenalty = index % 3 == 0 ? 1.2 : 1
-        $0.n = index % 5 == 3 ? 2 : 1
+        $0.n = index % 4 == 3 ? 2 : 1
         $0.maxTokens = 60
         $0.ignoreEos = true
       }
