@@ -120,7 +120,8 @@ var targets: [Target] = [
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   // A rank's process, for tests that end it.
   .executableTarget(
-    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveCore"], path: "Tests/RankTestSupport",
+    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveInference", "SwerveCore"],
+    path: "Tests/RankTestSupport",
     swiftSettings: swift),
   // A data worker's process, for tests that end it.
   .executableTarget(
@@ -192,15 +193,24 @@ if !isInner {
         .product(name: "X509", package: "swift-certificates"),
         .product(name: "SwiftASN1", package: "swift-asn1"),
       ], swiftSettings: swift),
+    // A front for servers that compute prompts and servers that go on with them.
+    .target(
+      name: "SwerveRouter",
+      dependencies: [
+        "SwerveCore", log, nio, http1, posix, lifecycle,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ], swiftSettings: swift),
     // The public library.
     .target(name: "Swerve", dependencies: ["SwerveCore", "SwerveEngine", "SwerveHub"], swiftSettings: swift),
     // The command: one file a subcommand.
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
-        "SwerveHardware", "SwerveHub", "SwerveLinks", "SwerveTransfer", "SwervePlacement", log, nio, http1, posix,
-        lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling",
+        "SwerveSimulation", "SwerveHardware", "SwerveHub", "SwerveLinks", "SwerveTransfer", "SwervePlacement", log, nio,
+        http1, posix, lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -230,7 +240,8 @@ if !isInner {
       swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
-      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveEngine", "SwerveCore", log],
+      name: "SwerveCommandTests",
+      dependencies: ["SwerveCommand", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveCore", log],
       swiftSettings: swift),
   ]
   products += [

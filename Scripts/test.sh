@@ -43,6 +43,12 @@ python3 Scripts/kv-crash.py --binary .build/release/swerve --rounds "$([ -n "${S
 say "two hosts, as network namespaces"
 python3 Scripts/two-hosts.py --binary .build/release/swerve
 
+say "every placement of one host against one process"
+python3 Scripts/placements.py --binary .build/release/swerve
+
+say "a server over the processes of mpirun"
+python3 Scripts/mpi-serve.py --binary .build/release/swerve
+
 say "the example, on the embedded model"
 swift run -c release --jobs "$jobs" Storyteller "Once upon a time"
 

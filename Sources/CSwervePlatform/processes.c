@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #endif
 
-enum { MEMORY = 3, CONTROL = 4 };
+enum { MEMORY = 3, CONTROL = 4, REGION = 5 };
 
 int swerve_socket_pair(int ends[2]) {
 #ifdef __linux__
@@ -66,10 +66,11 @@ bool swerve_socket_ended(int socket) {
 #endif
 }
 
-int swerve_process_start(const char *path, char *const *arguments, int memory, int control) {
+int swerve_process_start(const char *path, char *const *arguments, int memory, int control, int region) {
 #ifdef __linux__
   /* Numbers that the two below do not overwrite. */
   const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, 16), control_copy = fcntl(control, F_DUPFD_CLOEXEC, 16);
+  const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, 16);
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -78,6 +79,8 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
   posix_spawn_file_actions_adddup2(&actions, 2, 1);
   posix_spawn_file_actions_adddup2(&actions, memory_copy, MEMORY);
   posix_spawn_file_actions_adddup2(&actions, control_copy, CONTROL);
+  if (region < 0) posix_spawn_file_actions_addopen(&actions, REGION, "/dev/null", O_RDONLY, 0);
+  else posix_spawn_file_actions_adddup2(&actions, region_copy, REGION);
   /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
   posix_spawnattr_setflags(
     &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -88,15 +91,16 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   pid_t process = 0;
-  int code = memory_copy < 0 || control_copy < 0 ? EMFILE : 0;
+  int code = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) ? EMFILE : 0;
   if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (memory_copy >= 0) close(memory_copy);
   if (control_copy >= 0) close(control_copy);
+  if (region_copy >= 0) close(region_copy);
   return code ? -code : process;
 #else
-  (void)path, (void)arguments, (void)memory, (void)control;
+  (void)path, (void)arguments, (void)memory, (void)control, (void)region;
   return -ENOSYS;
 #endif
 }
@@ -110,8 +114,9 @@ bool swerve_process_enter(int parent) {
   if (parent > 0 && getppid() != parent) return false;
   fcntl(MEMORY, F_SETFD, FD_CLOEXEC);
   fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
+  fcntl(REGION, F_SETFD, FD_CLOEXEC);
 #ifdef SYS_close_range
-  syscall(SYS_close_range, CONTROL + 1, ~0u, 0);
+  syscall(SYS_close_range, REGION + 1, ~0u, 0);
 #endif
   return true;
 #else

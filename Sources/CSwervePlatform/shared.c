@@ -46,6 +46,26 @@ int64_t swerve_shared_size(int file) {
 #endif
 }
 
+void *swerve_shared_map_huge(int file, size_t bytes) {
+  /* The system places a file's mapping at any page; huge pages need one whose address and offset agree. */
+  enum { HUGE = 2 << 20 };
+  if (bytes < HUGE || bytes > SIZE_MAX / 2) return swerve_shared_map(file, bytes);
+  char *room = mmap(NULL, bytes + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return NULL;
+  char *aligned = (char *)(((uintptr_t)room + HUGE - 1) / HUGE * HUGE);
+  if (mmap(aligned, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) {
+    munmap(room, bytes + HUGE);
+    return NULL;
+  }
+  char *end = aligned + (bytes + 4095) / 4096 * 4096;
+  if (aligned > room) munmap(room, (size_t)(aligned - room));
+  if (end < room + bytes + HUGE) munmap(end, (size_t)(room + bytes + HUGE - end));
+#ifdef MADV_HUGEPAGE
+  madvise(aligned, bytes, MADV_HUGEPAGE);
+#endif
+  return aligned;
+}
+
 void *swerve_shared_map(int file, size_t bytes) {
   const int flags = file < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
   void *pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, file < 0 ? -1 : file, 0);

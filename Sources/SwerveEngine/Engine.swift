@@ -24,6 +24,8 @@ package final class Engine: EngineClient {
   private let prefixSalt: PrefixSalt
   private let seed: UInt64
   private let isReleased: ThreadEnd
+  /// Where blocks come in from other engines and go out to them; nil without.
+  let exchange: BlockExchange?
   private let counters = Mutex(Counters())
 
   private struct Counters {
@@ -46,7 +48,8 @@ package final class Engine: EngineClient {
   init(
     model: ModelInfo, report: StartReport, preparation: Preparation, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, board: StatusBoard, clock: EngineClock, admission: AdmissionLimits,
-    classes: ServiceClasses, prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd
+    classes: ServiceClasses, prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd,
+    exchange: BlockExchange? = nil
   ) {
     self.model = model
     self.report = report
@@ -60,9 +63,11 @@ package final class Engine: EngineClient {
     self.prefixSalt = prefixSalt
     self.seed = UInt64(bitPattern: Int64(seed))
     self.isReleased = isReleased
+    self.exchange = exchange
   }
 
   deinit {
+    exchange?.stop()
     inbox.post(.stop)
   }
 
@@ -72,22 +77,32 @@ package final class Engine: EngineClient {
     let id = try admit()
     if request.params.useBeamSearch { return try searchBeams(request, id: id) }
     let prepared = try preparation.prepare(request, fallbackSeed: Self.mix(seed, id.rawValue))
-    return try submit(prepared, id: id, request: request)
+    let (handover, answer) = try await handOver(
+      request, tokens: prepared.tokens,
+      salt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count))
+    do {
+      return try submit(prepared, id: id, request: request, handover: handover, transferAnswer: answer)
+    } catch {
+      handover.abandon()
+      throw error
+    }
   }
 
   /// Queues prepared work and answers its stream. Throws a 503 where the engine stopped or the queue filled up while the
   /// work was prepared. `search`: how to search beams, and what the runner is asked of each.
   func submit(
     _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest,
-    search: (settings: BeamSettings, sampling: SamplingState)? = nil
+    search: (settings: BeamSettings, sampling: SamplingState)? = nil, handover: Handover = .nothing,
+    transferAnswer: JSONObject? = nil
   ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let arrival = clock.now()
     let serviceClass = classes.index(tenant: request.tenant, serviceTier: request.serviceTier)
-    let record = RequestRecord(
+    var record = RequestRecord(
       id: id, name: request.id, params: prepared.params, promptTokens: prepared.tokens, promptText: prepared.text,
       arrival: arrival, tenant: request.tenant, serviceClass: classes.all[serviceClass], stream: continuation,
       tokenizer: preparation.tokenizer, endTokens: preparation.endTokens)
+    record.transferAnswer = transferAnswer
     let inbox = inbox
     continuation.onTermination = { reason in
       if case .cancelled = reason { inbox.post(.cancel(id)) }
@@ -109,6 +124,11 @@ package final class Engine: EngineClient {
       counters.submittedTokens += prepared.tokens.count
       board.noteSubmission()
       publisher.post(.register(record))
+      switch handover {
+      case .sends(let transfer): inbox.post(.handOver(id, transfer))
+      case .takes(let transfer): inbox.post(.expect(id, transfer))
+      case .nothing: break
+      }
       inbox.post(.submit(waiting, search?.settings))
       return nil
     }
@@ -169,7 +189,18 @@ package final class Engine: EngineClient {
   package func tokenString(_ token: TokenID) -> String? { preparation.tokenizer?.token(for: token) }
 
   package var health: EngineHealth { board.health }
-  package var statistics: EngineStatistics { board.statistics }
+  package var statistics: EngineStatistics {
+    var all = board.statistics
+    // Transfers go on when no step does.
+    if let exchange {
+      var now = exchange.statistics
+      now.queriedTokens = all.transfer?.queriedTokens ?? 0
+      now.hitTokens = all.transfer?.hitTokens ?? 0
+      now.failedRequests = all.transfer?.failedRequests ?? 0
+      all.transfer = now
+    }
+    return all
+  }
 
   package func resetPrefixCache() async -> Bool {
     await withCheckedContinuation { continuation in
@@ -231,6 +262,7 @@ package final class Engine: EngineClient {
       if !counters.isStopped { inbox.post(.stop) }
       counters.isStopped = true
     }
+    exchange?.stop()
     await isReleased.wait()
   }
 

@@ -19,6 +19,19 @@ package final class MemoryLedger: Sendable {
   func remove(_ count: Int) { bytes.subtract(count, ordering: .relaxed) }
 }
 
+/// Memory of somebody else, for as long as `owner` lives; 64 bytes behind it can be read.
+package struct MemoryRegion {
+  package var firstByte: UnsafeMutableRawPointer
+  package var byteCount: Int
+  package var owner: any AnyObject & Sendable
+
+  package init(firstByte: UnsafeMutableRawPointer, byteCount: Int, owner: any AnyObject & Sendable) {
+    self.firstByte = firstByte
+    self.byteCount = byteCount
+    self.owner = owner
+  }
+}
+
 /// The one owner of a run of device memory: zeroed at first, given back when it goes; or a view of memory that another
 /// object owns (a mapped file, a ring of layer buffers) and that stays as long as this lives. Readable 64 bytes beyond
 /// `byteCount`, which kernels use for whole loads at the end.
@@ -58,6 +71,11 @@ package struct DeviceBuffer: ~Copyable, @unchecked Sendable {
     self.mappedBytes = 0
     self.ledger = nil
     self.owner = file
+  }
+
+  /// Memory that another process keeps, or will find again.
+  init(_ region: MemoryRegion) {
+    self.init(viewing: region.firstByte, byteCount: region.byteCount, of: region.owner)
   }
 
   /// A part of memory that `owner` keeps, for which 64 bytes behind it must be readable too.

@@ -16,9 +16,13 @@ struct Forward: ~Copyable {
   let attention: any AttentionPort
   let activations: Activations
   private let group: TensorGroup?
-  private let links: RankLinks
+  private var links: RankLinks
   private var rotary: RotaryEmbedding
   private var batches: MicroBatches
+  /// Residual rows that came from the stage before.
+  private(set) var stageBytes = 0
+  /// Sums sent to other tensor ranks.
+  var tensorBytes: Int { group?.sentBytes ?? 0 }
   /// A token's place in the rank's part of the embedding table.
   private var ownToken: [TokenID] = [0]
 
@@ -37,6 +41,14 @@ struct Forward: ~Copyable {
     self.links = links
     self.rotary = RotaryEmbedding(configuration.rotary)
     self.batches = MicroBatches(stageCount: shape.stageCount, wanted: microBatches)
+  }
+
+  /// Makes sure that the neighbours execute the same plan.
+  func agree(on mark: PlanMark) throws(ChannelError) { try mark.agree(over: links) }
+
+  mutating func reconnect(_ links: RankLinks) {
+    self.links = links
+    group?.reconnect(links.tensor)
   }
 
   /// Runs the rank's layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm;
@@ -66,6 +78,7 @@ struct Forward: ~Copyable {
   private mutating func run(_ plan: borrowing StepPlan, residual: Tensor, incomplete: inout [Int32]) throws {
     if let previous = links.previous {
       try previous.receive.receiveAll(rows: residual, from: previous.peer)
+      stageBytes += residual.rows * residual.rowBytes
     } else {
       try embed(plan, into: residual)
     }

@@ -47,6 +47,8 @@ package struct RunningSequence: Sendable {
   var awaitsCopy = false
   /// Whether other sequences of its request may hold a block that it writes to: one of several choices, or a beam.
   var isForking = false
+  /// Whether the sampler has to be told of it anew with its next row.
+  var needsAdmission = false
   /// Whether it is a hypothesis of a beam search, whose tokens are chosen elsewhere.
   var isBeam = false
   /// Its blocks below the device, while it loads them.

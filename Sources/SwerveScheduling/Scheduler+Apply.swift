@@ -24,11 +24,13 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
+      let awaitedCopy = running[slot].awaitsCopy
       running[slot].awaitsCopy = false
       let isBeam = running[slot].isBeam
       var output = output(of: step, at: index)
       if !result.incomplete.isEmpty && result.incomplete.contains(Int32(index)) {
-        emit(&output, ofIncomplete: step.slot, into: &outputs)
+        let goesOn = isSuspended(step.slot) ? retry(step.slot, awaitedCopy: awaitedCopy) : recover(step.slot)
+        emit(&output, ofIncomplete: step.slot, goesOn: goesOn, into: &outputs)
         continue
       }
       var accepted = 0
@@ -64,18 +66,18 @@ extension Scheduler {
     }
   }
 
-  private func begin(_ outputs: inout [SequenceOutput]) {
+  func begin(_ outputs: inout [SequenceOutput]) {
     outputs.removeAll(keepingCapacity: true)
     let most = configuration.maxSequences * (1 + counters.draftLimit)
     if outputs.capacity < most { outputs.reserveCapacity(most) }
   }
 
-  private func isCurrent(_ step: SequenceStep, of plan: UInt64) -> Bool {
+  func isCurrent(_ step: SequenceStep, of plan: UInt64) -> Bool {
     let slot = Int(step.slot.rawValue)
     return running[slot].isActive && running[slot].plannedStep == plan && running[slot].sequence == step.sequence
   }
 
-  private mutating func output(of step: SequenceStep, at index: Int) -> SequenceOutput {
+  mutating func output(of step: SequenceStep, at index: Int) -> SequenceOutput {
     let slot = Int(step.slot.rawValue)
     let isFirst = !running[slot].isAnnounced
     running[slot].isAnnounced = true
@@ -85,11 +87,11 @@ extension Scheduler {
       hasReadLossy: running[slot].hasReadLossy)
   }
 
-  /// Nothing of the step counts for a sequence of which a block was missing.
-  private mutating func emit(
-    _ output: inout SequenceOutput, ofIncomplete slot: SlotID, into outputs: inout [SequenceOutput]
+  /// Nothing of the step counts for a sequence of which a block was missing, or whose worker was lost.
+  mutating func emit(
+    _ output: inout SequenceOutput, ofIncomplete slot: SlotID, goesOn: Bool, into outputs: inout [SequenceOutput]
   ) {
-    if recover(slot) {
+    if goesOn {
       if output.isFirstScheduled { outputs.append(output) }
       return
     }

@@ -9,6 +9,8 @@ package struct Banks: Sendable {
     case open
     /// Keeps those it has; takes no others.
     case draining
+    /// Keeps what is in its memory, and nobody computes with it until it is resumed: takes no sequences, plans none.
+    case suspended
     /// Has no memory behind it.
     case closed
   }
@@ -16,6 +18,7 @@ package struct Banks: Sendable {
   /// [banks]
   package private(set) var states: [State]
   package private(set) var closedCount: Int
+  package private(set) var suspendedCount = 0
   /// The bank of the last look-up.
   var chosen = 0
 
@@ -25,12 +28,10 @@ package struct Banks: Sendable {
   }
 
   package var count: Int { states.count }
-  /// Whether any bank does not take sequences.
-  var areAllOpen: Bool { closedCount == 0 && !states.contains(.draining) }
-
   mutating func set(_ bank: Int, _ state: State) {
     states[bank] = state
     closedCount = states.count { $0 == .closed }
+    suspendedCount = states.count { $0 == .suspended }
   }
 }
 
@@ -95,14 +96,15 @@ extension Scheduler {
     var best = -1
     var last = -1
     var known = 0
-    var bestRank = (hasRoom: false, tokens: -1, free: -1)
+    var bestRank = (hasRoom: false, tokens: -1, free: Int.min)
     for bank in 0..<pool.bankCount where banks.states[bank] == .open {
       known = findPrefix(of: entry, in: bank)
       last = bank
       let revived = hits.count { pool.referenceCount(of: $0) == 0 }
       let free = pool.freeCount(in: bank)
       let rank = (
-        hasRoom: configuration.blocks(for: known) - hits.count + revived <= free, tokens: hitTokens, free: free
+        hasRoom: configuration.blocks(for: known) - hits.count + revived <= free, tokens: hitTokens,
+        free: configuration.fillsBanksInOrder ? -bank : free
       )
       let isBetter =
         rank.hasRoom != bestRank.hasRoom
@@ -117,7 +119,7 @@ extension Scheduler {
 
   /// Whether an entry may take blocks of a bank: one that is open, or where other choices of its request run.
   func mayAdmit(_ entry: RequestQueue.Entry, to bank: Int) -> Bool {
-    banks.states[bank] == .open || groups[entry.group].running > 0
+    banks.states[bank] == .open || groups[entry.group].running > 0 && banks.states[bank] != .suspended
   }
 
   /// The request's blocks lie in this bank from now on.

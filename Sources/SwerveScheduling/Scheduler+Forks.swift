@@ -79,9 +79,11 @@ extension Scheduler {
     }
   }
 
-  /// Whether an entry waits for a running choice of its request, which is computing the prompt for both.
+  /// Whether an entry waits for a running choice of its request, which is computing the prompt for both, or has blocks that
+  /// nobody computes with at present.
   func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
-    groups[entry.group].sharesBlocks && groups[entry.group].running > 0 && forkSource(of: entry) == nil
+    groups[entry.group].sharesBlocks && groups[entry.group].running > 0
+      && (awaitsBank(entry) || forkSource(of: entry) == nil)
   }
 
   /// A running choice of the entry's request whose prompt was computed in an earlier step; nil when there is none.

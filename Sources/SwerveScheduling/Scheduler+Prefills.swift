@@ -18,7 +18,9 @@ extension Scheduler {
   ) {
     let index = Int(slot.rawValue)
     let remaining = Int(running[index].remainingTokens)
-    guard remaining > 1 && running[index].plannedStep != stepID && !isParked(slot) else { return }
+    guard remaining > 1 && running[index].plannedStep != stepID && !isParked(slot) && !isSuspended(slot) else {
+      return
+    }
     if continueLoading(slot, &budget) { return }
     var rows = min(prefillRows(slot, budget), limit)
     if running[index].isStreamed { rows = growForRows(slot, rows, in: &plan) }
@@ -77,7 +79,9 @@ extension Scheduler {
 
   /// The first sequence whose prompt does not end within so many rows.
   private func firstLongPrompt(_ rows: Int) -> SlotID? {
-    order.first { !running[Int($0.rawValue)].isBeam && Int(running[Int($0.rawValue)].remainingTokens) > rows }
+    order.first {
+      !running[Int($0.rawValue)].isBeam && !isSuspended($0) && Int(running[Int($0.rawValue)].remainingTokens) > rows
+    }
   }
 
   /// What the rows planned so far cost, in rows at the beginning of a prompt.

@@ -179,15 +179,20 @@ extension Scheduler {
   /// A block of the sequence could not be read: what it holds is given up and its tokens are computed again, or it ends
   /// with an error when that happened too often. Answers whether it goes on.
   mutating func recover(_ slot: SlotID) -> Bool {
+    counters.overflow.recoveries += 1
+    guard mayLoseAgain(slot) else { return false }
+    preempt(slot)
+    return true
+  }
+
+  /// Counts a step that the sequence lost; whether it has lost no more of them than a request may.
+  mutating func mayLoseAgain(_ slot: SlotID) -> Bool {
     // Losses do not add up while tokens come in between.
     let generated = running[Int(slot.rawValue)].generatedTokens
     if generated > running[Int(slot.rawValue)].recoveredTokens { running[Int(slot.rawValue)].recoveries = 0 }
     running[Int(slot.rawValue)].recoveredTokens = generated
     running[Int(slot.rawValue)].recoveries += 1
-    counters.overflow.recoveries += 1
-    if running[Int(slot.rawValue)].recoveries > Self.mostRecoveries { return false }
-    preempt(slot)
-    return true
+    return running[Int(slot.rawValue)].recoveries <= Self.mostRecoveries
   }
 
   static var mostRecoveries: Int32 { 3 }

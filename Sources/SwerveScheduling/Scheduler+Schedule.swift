@@ -51,6 +51,10 @@ extension Scheduler {
       let slot = order[position]
       let index = Int(slot.rawValue)
       let isForking = running[index].isForking
+      if isSuspended(slot) {
+        position += 1
+        continue
+      }
       if isForking && running[index].isBeam {
         // What comes next stands in the place of those that had to go.
         if !scheduleBeams(of: running[index].group, into: &plan, budget: &budget, &preemptedAny) { continue }
@@ -92,6 +96,7 @@ extension Scheduler {
   mutating func append(_ slot: SlotID, rows: Int, to plan: inout StepPlan) {
     let index = Int(slot.rawValue)
     running[index].plannedStep = stepID
+    if running[index].needsAdmission { admitAgain(slot, into: &plan) }
     let sequence = running[index]
     let context = Int(sequence.computedTokens)
     charge(index, upTo: sequence.computedTokens + Int32(rows))

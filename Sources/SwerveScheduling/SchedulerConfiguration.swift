@@ -15,6 +15,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var bankCount = 1
   /// How many of the banks, the first ones, hold blocks from the start; nil = all. Others are opened later.
   package var openBanks: Int?
+  /// Whether requests go to the first bank with room, and not to the emptiest one.
+  package var fillsBanksInOrder = false
   /// Places for blocks of running sequences in host memory, which are read where they lie.
   package var hostBlockCount = 0
   /// Places in the overflow store, for sequences that do not fit the device.

@@ -10,8 +10,9 @@ import SwerveTransfer
   import Darwin
 #endif
 
-// The first argument is the version it says it has.
-let version = CommandLine.arguments.dropFirst().first ?? ""
+// The arguments are the version it says it has, and what goes wrong in which step.
+let arguments = Array(CommandLine.arguments.dropFirst())
+let version = arguments.first ?? ""
 if CommandLine.arguments.count == 4, CommandLine.arguments[2] == "listen" {
   let service = try DataWorkerService(
     Endpoint(host: "127.0.0.1", port: Int(CommandLine.arguments[3]) ?? 0), LinkProtection(), version: version,
@@ -21,4 +22,13 @@ if CommandLine.arguments.count == 4, CommandLine.arguments[2] == "listen" {
   service.run()
   exit(0)
 }
-exit(DataWorkerMain.runProcess(version: version))
+var fault: DataWorker.Fault?
+if arguments.count == 3, let step = Int(arguments[2]) {
+  switch arguments[1] {
+  case "reuses": fault = .reusesBlocks(step: step)
+  case "flips": fault = .flipsBit(step: step)
+  case "cuts": fault = .cutsMessage(step: step)
+  default: fault = .ends(step: step)
+  }
+}
+exit(DataWorkerMain.runProcess(version: version, fault: fault))

@@ -11,6 +11,7 @@ final class Certificates {
   let folder: String
   let authority: Authority
 
+  @inline(never)
   init(cluster: String = "test") throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "swerve-certs-\(UUID().uuidString)").path
     authority = try Authority.make(in: folder, cluster: cluster, days: 10, force: false)
@@ -18,12 +19,15 @@ final class Certificates {
 
   deinit { try? FileManager.default.removeItem(atPath: folder) }
 
+  // Not inlined: the compiler does not get through them as parts of asynchronous functions.
+  @inline(never)
   func files(_ role: LinkRole, name: String = "n", days: Double = 1) throws -> TLSSecurity.Files {
     let file = "\(role.rawValue)-\(UUID().uuidString.prefix(8))"
     let issued = try authority.issue(role, name: name, file: file, hosts: [], days: days, force: false)
     return .init(certificate: issued.certificate, key: issued.key, authority: "\(folder)/ca.pem")
   }
 
+  @inline(never)
   func security(_ role: LinkRole, days: Double = 1) throws -> TLSSecurity {
     try TLSSecurity(try files(role, days: days), role: role)
   }
@@ -122,11 +126,16 @@ final class Log: Sendable {
     // Valid from an hour ago to some seconds from now.
     let files = try certificates.files(.parameter, days: 6.0 / 86_400)
     let security = try TLSSecurity(files, role: .parameter)
+    try await Task.sleep(for: .seconds(7.2))
+    try refuseExpired(certificates, files, security)
+  }
+
+  @inline(never)
+  private func refuseExpired(_ certificates: Certificates, _ files: TLSSecurity.Files, _ security: TLSSecurity) throws {
     let (served, refused) = (Log(), Log())
     let listener = try listen(
       LinkProtection(security: try certificates.security(.data)), served: served, refused: refused)
     defer { listener.close() }
-    try await Task.sleep(for: .seconds(7.2))
     let late = sentence(connect(listener, LinkProtection(security: security)))
     #expect(late.contains("has expired"), "\(late)")
     #expect(refused.wait(for: "has expired"))

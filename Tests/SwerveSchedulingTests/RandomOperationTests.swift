@@ -53,6 +53,7 @@ import Testing
     #expect(totals.copies > 2_000)
     #expect(totals.lostBanks > 1_000 && totals.lostInStep > 200 && totals.drainedBanks > 200)
     #expect(totals.recalled > 100)
+    #expect(totals.suspended > 200 && totals.resumed > 200 && totals.interrupted > 100, "\(totals)")
   }
 }
 
@@ -63,6 +64,8 @@ private struct Totals {
   var searches = 0, searchesEnded = 0, copies = 0
   /// Banks that lost their content, in a step and at all; those that were emptied first; sequences that had to move.
   var lostBanks = 0, lostInStep = 0, drainedBanks = 0, recalled = 0
+  /// Steps lost with all earlier ones kept: of a bank, of all; banks that went on with what they had.
+  var suspended = 0, interrupted = 0, resumed = 0
 }
 
 /// One configuration and one history.
@@ -294,6 +297,7 @@ private final class Episode {
       harness.runner.lost.insert(BlockID(Int.random(in: first..<numbers.ranges.count, using: &generator)))
     }
     if faults && numbers.bankCount > 1 && generator.chance(6) { try changeBank(&totals) }
+    if faults { resumeBanks(&totals) }
     defer { totals.parked += harness.statistics.overflow.parkedSequences }
     if faults && generator.chance(0.3) {
       totals.failedSteps += 1
@@ -302,9 +306,26 @@ private final class Episode {
       harness.scheduler.fail(harness.plan, into: &harness.outputs)
       harness.collect()
       try harness.check()
+    } else if faults && numbers.ranges.count == numbers.blockCount && generator.chance(0.5) {
+      totals.interrupted += 1
+      harness.scheduler.schedule(into: &harness.plan)
+      try harness.runner.begin(harness.plan)
+      harness.runner.tear(harness.plan)
+      harness.scheduler.interrupt(harness.plan, into: &harness.outputs)
+      harness.collect()
+      try harness.check()
     } else {
+      let bank =
+        faults && numbers.bankCount > 1 && generator.chance(2) ? openBanks.randomElement(using: &generator) : nil
+      let size = Int32(numbers.bankBlocks)
+      harness.runner.torn = bank.map { Int32($0) * size..<(Int32($0) + 1) * size }
+      defer { harness.runner.torn = nil }
       try harness.step {
         if !faults { return }
+        if let bank {
+          harness.scheduler.suspend(bank: bank)
+          totals.suspended += 1
+        }
         if numbers.bankCount > 1 && generator.chance(2) { loseBankInStep(&totals) }
         if generator.chance(2) { cancelAny() }
         if generator.chance(2) { finishAny() }
@@ -392,11 +413,21 @@ extension Episode {
     case .draining:
       if harness.scheduler.sequenceCount(in: bank) == 0 { totals.drainedBanks += 1 }
       close(bank, &totals)
+    case .suspended:
+      close(bank, &totals)
     case .open:
       guard openBanks.count > 1 else { return }
       if generator.chance(50) { harness.scheduler.drain(bank: bank) } else { close(bank, &totals) }
     }
     try harness.check()
+  }
+
+  /// Workers come back to what their predecessors left.
+  fileprivate func resumeBanks(_ totals: inout Totals) {
+    for bank in 0..<numbers.bankCount where harness.scheduler.isSuspended(bank: bank) && generator.chance(30) {
+      harness.scheduler.resume(bank: bank)
+      totals.resumed += 1
+    }
   }
 
   fileprivate func close(_ bank: Int, _ totals: inout Totals) {

@@ -6,6 +6,7 @@
 
 #include "swerve_mpi.h"
 #include "swerve_network.h"
+#include "swerve_wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -56,6 +57,8 @@ int64_t swerve_shared_size(int file);
 
 /* The first bytes of the file, shared with all that map it; of no file (-1): zeroed memory of this process. NULL without. */
 void *swerve_shared_map(int file, size_t bytes);
+/* The same of a file, aligned to 2 MiB and advised as huge pages when that large. */
+void *swerve_shared_map_huge(int file, size_t bytes);
 void swerve_shared_unmap(void *pages, size_t bytes);
 
 /* Words of such memory, in one order that all processes see. */
@@ -86,10 +89,10 @@ int swerve_socket_receive(int socket, void *bytes, size_t capacity, int timeout_
 /* Whether the other end was closed, by its process's end at the latest. */
 bool swerve_socket_ended(int socket);
 
-/* Starts a program in a process group of its own, with `memory` as its descriptor 3 and `control` as 4. Its number, or
- * errno's negated. */
-int swerve_process_start(const char *path, char *const *arguments, int memory, int control);
-/* In the started process: ends with the thread that started it, and closes every descriptor above those two. False when
+/* Starts a program in a process group of its own, with `memory` as its descriptor 3, `control` as 4 and `region` as 5
+ * (-1: nothing to be found there). Its number, or errno's negated. */
+int swerve_process_start(const char *path, char *const *arguments, int memory, int control, int region);
+/* In the started process: ends with the thread that started it, and closes every descriptor above those. False when
  * `parent` (0 = any) is not who started it any more, or 4 is no socket. */
 bool swerve_process_enter(int parent);
 /* Whether a started process ended; then its number is free. */

@@ -25,6 +25,8 @@ struct RequestOptions {
   var serviceTier: String?
   /// As the body names it. Whether that counts is the caller's key's business: see `Caller`.
   var tenant: String?
+  /// Keys and values that another server computed, or goes on with.
+  var kvTransfer: KVTransferParams?
   /// The client's own id from the body.
   var requestID: String?
 
@@ -124,7 +126,7 @@ struct RequestOptions {
     if let tenant, !(1...128).contains(tenant.unicodeScalars.count) {
       throw .badRequest("tenant must have 1 to 128 characters.", param: "tenant")
     }
-    _ = try reader.object("kv_transfer_params")
+    kvTransfer = try KVTransferParams(reader)
     guard let arguments = try reader.object("vllm_xargs") else { return }
     for (name, value) in arguments {
       switch value {

@@ -50,6 +50,7 @@ enum StreamedAnswer {
       .xAccelBuffering: "no",
     ]
     if mayReadLossy { headers[.trailer] = HTTPField.Name.xSwerveLossyKV.rawName }
-    return Response(status: .ok, headers: headers, body: body).telling(lossyKV: mayReadLossy && early.contains(where: \.hasReadLossy))
+    return Response(status: .ok, headers: headers, body: body).telling(
+      lossyKV: mayReadLossy && early.contains(where: \.hasReadLossy))
   }
 }

@@ -12,6 +12,23 @@ struct DataMetrics: Sendable {
         labels: [("cause", cause)]
       ).set(total: Double(count))
     }
+    for (reason, count) in data.verifyFailures {
+      registry.counter(
+        "swerve_block_verify_failures",
+        help: "Blocks, plans and messages of data workers that did not agree with what was known, and were not used.",
+        labels: [("reason", reason)]
+      ).set(total: Double(count))
+    }
+    if snapshot.resumedSequences > 0 || snapshot.groupRestarts > 0 {
+      registry.counter(
+        "swerve_resumptions",
+        help: "Sequences whose step was lost with a worker or rank and that went on with the keys and values they had."
+      ).set(total: Double(snapshot.resumedSequences))
+    }
+    if snapshot.groupRestarts > 0 {
+      registry.counter("swerve_rank_restarts", help: "How often a group of ranks lost one and was started again.")
+        .set(total: Double(snapshot.groupRestarts))
+    }
     if data.workers.isEmpty { return }
     registry.gauge(
       "swerve_parameter_memory_bytes", help: "Bytes the parameter worker's device has handed out; constant after start."

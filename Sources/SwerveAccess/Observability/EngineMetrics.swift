@@ -14,6 +14,7 @@ package struct EngineMetrics: Sendable {
   private let overflow: OverflowMetrics
   private let workers: WorkerMetrics
   private let gather: GatherMetrics
+  private let transfer: TransferMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -35,6 +36,7 @@ package struct EngineMetrics: Sendable {
     overflow = OverflowMetrics(factory)
     workers = WorkerMetrics(registry: registry)
     gather = GatherMetrics(registry: registry)
+    transfer = TransferMetrics(factory)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -64,6 +66,7 @@ package struct EngineMetrics: Sendable {
     overflow.update(from: snapshot)
     workers.update(from: snapshot)
     gather.update(from: snapshot)
+    transfer.update(from: snapshot)
     process.update()
   }
 
@@ -100,7 +103,7 @@ struct StatisticsMetrics: Sendable {
   private let running, waiting, waitingForCapacity, deferred, kvUsage, queueTokens, queueOldest: GaugeMetric
   private let weightBytes, kvBytes, loadSeconds: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
-  private let externalTokens: CounterMetric
+  private let externalTokens, cachedElsewhere: CounterMetric
   private let queries, hits, copied, preemptions, steps: CounterMetric
 
   init(_ make: MetricFactory, cacheConfiguration: [(String, String)]) {
@@ -129,9 +132,8 @@ struct StatisticsMetrics: Sendable {
     cachedTokens = make.counter("vllm:prompt_tokens_cached", "Prompt tokens found in a cache.")
     let tierHelp = "Prompt tokens found in a cache, by tier."
     cachedOnDevice = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "device")])
-    for source in ["p2p", "external_unspecified"] {
-      _ = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", source)])
-    }
+    cachedElsewhere = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "p2p")])
+    _ = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "external_unspecified")])
     queries = make.counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.")
     hits = make.counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.")
     copied = make.counter(
@@ -156,7 +158,9 @@ struct StatisticsMetrics: Sendable {
     queueOldest.set(snapshot.oldestSeconds)
     promptTokens.set(total: Double(snapshot.promptTokens))
     generationTokens.set(total: Double(snapshot.generationTokens))
-    let below = snapshot.tiers?.hitTokens.reduce(0, +) ?? 0
+    let elsewhere = snapshot.transfer?.hitTokens ?? 0
+    let below = (snapshot.tiers?.hitTokens.reduce(0, +) ?? 0) + elsewhere
+    cachedElsewhere.set(total: Double(elsewhere))
     computedTokens.set(total: Double(snapshot.promptTokens - snapshot.prefixHitTokens - below))
     externalTokens.set(total: Double(below))
     hitTokens.set(total: Double(snapshot.prefixHitTokens))

@@ -119,6 +119,7 @@ struct CompletionRequest {
         id: prompts.count == 1 ? id : "\(id)-\(place)", prompt: prompt, params: params)
       request.addSpecialTokens = addSpecialTokens
       options.apply(to: &request)
+      request.kvTransfer?.place = place
       return request
     }
   }
@@ -132,5 +133,6 @@ extension RequestOptions {
     request.cacheSalt = cacheSalt
     request.tenant = tenant
     request.serviceTier = serviceTier
+    request.kvTransfer = kvTransfer
   }
 }

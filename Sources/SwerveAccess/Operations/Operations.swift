@@ -29,6 +29,15 @@ enum Operations {
     return Response(status: .ok, headers: [.contentType: format.contentType], body: ResponseBody(byteBuffer: body))
   }
 
+  /// Where other servers hand keys and values over to this one: what a router asks before it names this server to another.
+  @Sendable static func kvTransfer(_ exchange: Exchange) async throws -> Response {
+    guard let description = exchange.engine.transferDescription else {
+      throw RequestError(
+        .notFound, "This server hands no keys and values over; start it with --kv-transfer-config for that.")
+    }
+    return .json(.object(description))
+  }
+
   @Sendable static func resetPrefixCache(_ exchange: Exchange) async throws -> Response {
     .json(["success": .bool(await exchange.engine.resetPrefixCache())])
   }

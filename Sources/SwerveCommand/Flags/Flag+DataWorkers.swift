@@ -56,12 +56,12 @@ extension Settings {
     let asks = ["data-workers", "data-workers-at", "data-devices"].filter(given.contains)
     if let first = asks.first {
       if !given.contains("placement") { placement.name = "separated" }
-      if placement.name != "separated" {
-        problems.append("--\(first) is for --placement separated, not \(placement.name).")
+      if !["separated", "pipeline-pd"].contains(placement.name) {
+        problems.append("--\(first) is for --placement separated or pipeline-pd, not \(placement.name).")
       }
     }
-    guard placement.name == "separated" else { return }
-    engine.placement = .separated
+    guard ["separated", "pipeline-pd"].contains(placement.name) else { return }
+    if placement.name == "separated" { engine.placement = .separated }
     if let devices = placement.dataDevices {
       if given.contains("data-workers") && devices != engine.dataWorkers.count {
         problems.append(

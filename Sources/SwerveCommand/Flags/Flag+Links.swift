@@ -12,6 +12,9 @@ extension Flag {
       "link-encryption", .choice(["none": "none", "off": "none", "aes-gcm": "aes-gcm"]), .parallelism,
       default: "aes-gcm with certificates", "how keys and values travel between hosts"
     ) { settings, value in settings.engine.dataWorkers.links.encryption = value.text },
+    .string(
+      "link-key-file", .parallelism, \.engine.dataWorkers.links.keyFile,
+      "file of the key that prompts are handed over under, the same for all: 32 bytes, raw, hexadecimal or base64"),
     .bool(
       "trusted-network", .parallelism, \.engine.dataWorkers.links.trustsNetwork, default: false,
       "allow links with other hosts that nothing protects"),

@@ -73,6 +73,7 @@ package struct Flag: Sendable {
     case top = "Top"
     case data = "Data"
     case certificates = "Certificates"
+    case router = "Router"
     case placement = "Placement"
     case environment = "Environment"
   }

@@ -1,5 +1,6 @@
 package import SwerveAccess
 package import SwerveCore
+import SwerveRouter
 
 /// Everything that flags, environment and configuration file decide, for all commands. Each command uses its part.
 package struct Settings: Sendable {
@@ -28,6 +29,7 @@ package struct Settings: Sendable {
   package var data = DataSettings()
   package var certificates = CertificateSettings()
   package var placement = PlacementSettings()
+  package var router = RouterSettings()
 
   package init() {}
 }

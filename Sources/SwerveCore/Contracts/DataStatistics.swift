@@ -42,6 +42,10 @@ package struct DataStatistics: Sendable, Hashable {
   package var recoveries: [String: Int] = [:]
   /// Sequences that were running with a worker lost or drained, beyond those of the step it was lost in.
   package var recoveredSequences = 0
+  /// Sequences of lost workers that went on with their replacements, which found their keys and values.
+  package var keptSequences = 0
+  /// What workers sent or found that did not agree with what was known, by what that was: never used, counted.
+  package var verifyFailures: [String: Int] = [:]
 
   package init() {}
 }

@@ -4,6 +4,9 @@ public enum RolePlacement: String, Sendable, Hashable, CaseIterable {
   case unified
   /// Parameters in this process, keys and values with data workers.
   case separated
+  /// Early layers with one rank, which has a fixed quota of keys and values, late layers with another; sequences beyond the
+  /// quota have the early layers' keys and values with data workers.
+  case pipelineData = "pipeline-pd"
 }
 
 /// What protects links between hosts.
@@ -16,6 +19,8 @@ public struct LinkConfiguration: Sendable, Hashable {
   public var trustsNetwork = false
   /// `none` or `aes-gcm`; nil: sealed where there are certificates.
   public var encryption: String?
+  /// File of the key that prompts are handed over under, the same for all servers.
+  public var keyFile: String?
 
   public init() {}
 
@@ -32,7 +37,7 @@ public struct LinkConfiguration: Sendable, Hashable {
   }
 }
 
-/// Data workers of the `separated` placement.
+/// Data workers of the `separated` placement, and of the parameter rank of `pipeline-pd`.
 public struct DataWorkerConfiguration: Sendable {
   /// How a worker comes to life.
   public enum Launch: Sendable, Hashable {
@@ -84,6 +89,36 @@ public struct DataWorkerConfiguration: Sendable {
 extension EngineConfiguration {
   /// Data workers from the start; 0 where there are none.
   package var dataWorkerCount: Int { placement == .separated ? dataWorkers.count : 0 }
+
+  /// Equal parts of the pool, each in a memory of its own.
+  package var bankCount: Int {
+    switch placement {
+    case .unified: 1
+    case .separated: dataWorkers.count
+    case .pipelineData: 1 + dataWorkers.count
+    }
+  }
+
+  /// What of the configuration `pipeline-pd` cannot do, one sentence each.
+  func pipelineDataProblems() -> [String] {
+    guard placement == .pipelineData else { return [] }
+    var found = dataWorkers.problems()
+    if pipelineParallelSize != 2 || tensorParallelSize != 1 {
+      found.append(
+        "--placement pipeline-pd has two stages of one rank each: a parameter rank and one with the later layers; use "
+          + "--pipeline-parallel-size 2 and --tensor-parallel-size 1, or --placement unified for other sizes.")
+    }
+    if prefixCachePolicy == .cost {
+      found.append("--prefix-cache-policy cost needs one pool of blocks; use lru with --placement pipeline-pd.")
+    }
+    if kvTiers != nil || kvOffloadingBytes != nil {
+      found.append(
+        "--kv-tiers (--kv-offloading-size) keeps blocks of the ranks' own pools, and with --placement pipeline-pd some are "
+          + "with data workers; leave one of the two out.")
+    }
+    if gathering != nil { found.append("weights cannot be gathered with --placement pipeline-pd; use one of the two.") }
+    return found
+  }
 
   /// What of the configuration the separated placement cannot do, one sentence each.
   func separationProblems() -> [String] {

@@ -31,9 +31,14 @@ package protocol EngineClient: Sendable {
   /// Attaches or drains a data worker, under whatever load. Answers the worker's name when it is done; throws a 400 for
   /// what cannot be done.
   func change(_ change: DataWorkerChange) async throws(RequestError) -> String
+
+  /// Who this engine is to others that hand keys and values over; nil where it does not.
+  var transferDescription: JSONObject? { get }
 }
 
 extension EngineClient {
+  package var transferDescription: JSONObject? { nil }
+
   package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {
     throw RequestError(.notImplemented, "This server has no data workers.")
   }

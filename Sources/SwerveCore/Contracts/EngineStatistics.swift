@@ -33,6 +33,10 @@ package struct EngineStatistics: Sendable, Hashable {
   /// Of `prefixHitTokens`, those copied out of a block that only begins alike. Counts recomputed prompts as well.
   package var copiedTokens = 0
   package var preemptions = 0
+  /// Sequences whose step was lost with a worker, and that went on with the keys and values they had.
+  package var resumedSequences = 0
+  /// How often a group of ranks lost one and was started again.
+  package var groupRestarts = 0
   /// Preemptions of sequences whose blocks were copied below the device instead of being recomputed.
   package var swappedPreemptions = 0
   /// Sequences that read keys and values of a lower precision.
@@ -41,8 +45,12 @@ package struct EngineStatistics: Sendable, Hashable {
   package var tiers: TierStatistics?
   /// Data workers; empty where keys and values are in this process.
   package var data = DataStatistics()
+  /// Blocks that went to other engines and came from them; nil without.
+  package var transfer: TransferStatistics?
   /// What moved for weights that are fetched into a ring; nil where all are resident.
   package var gather: GatherTraffic?
+  /// What ranks told each other; nil with one rank.
+  package var ranks: RankTraffic?
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

@@ -1,5 +1,6 @@
 package import SwerveCore
 package import SwerveScheduling
+package import SwerveTransfer
 
 /// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
 /// leaves it, so nothing here is locked or `Sendable`.
@@ -19,6 +20,10 @@ package struct EngineLoop: ~Copyable {
   private let tiers: BlockTiers?
   /// Workers that have the keys and values; nil where this process has them.
   private let data: DataSet?
+  /// Prompts whose blocks go to other engines; nil without.
+  private let handover: BlockHandover?
+  /// Only its counters are read here.
+  private let exchange: BlockExchange?
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
@@ -41,6 +46,8 @@ package struct EngineLoop: ~Copyable {
   /// Requests that waited too long.
   private var expired: [RequestID] = []
   private var isRunning = true
+  /// Whether what executes plans is being started again.
+  private var isRestarting = false
   /// Whether the last step had nothing to compute although there was work.
   private var isWaitingForBlocks = false
   /// Steps that failed since the last one that did not.
@@ -57,6 +64,7 @@ package struct EngineLoop: ~Copyable {
     storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
     totals: EngineStatistics, tiers: BlockTiers? = nil, data: DataSet? = nil,
+    handover: BlockHandover? = nil, exchange: BlockExchange? = nil,
     gatherTraffic: (() -> GatherTraffic)? = nil
   ) {
     self.scheduler = scheduler
@@ -71,6 +79,8 @@ package struct EngineLoop: ~Copyable {
     self.totals = totals
     self.tiers = tiers
     self.data = data
+    self.handover = handover
+    self.exchange = exchange
     self.gatherTraffic = gatherTraffic
     blockBytes = totals.kvBytes / max(self.scheduler.statistics.blocksTotal, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
@@ -95,9 +105,10 @@ package struct EngineLoop: ~Copyable {
     }
     if let tiers {
       tiers.close()
-      totals.tiers = tiers.statistics
+      if tiers.keepsBlocks { totals.tiers = tiers.statistics }
     }
-    if tiers == nil && data == nil { return }
+    totals.ranks = executor.rankTraffic(isLast: true)
+    if tiers == nil && data == nil && totals.ranks == nil { return }
     let now = clock.now()
     board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
@@ -106,23 +117,31 @@ package struct EngineLoop: ~Copyable {
   package mutating func step() {
     if death != nil { return drain() }
     drain()
+    isRestarting = !executor.isReady()
+    if isRestarting {
+      let now = clock.now()
+      return board.update(statistics: statistics(now: now), taken: taken, now: now)
+    }
     var outputs = spareOutputs()
     outputs.start = clock.now()
     if let tiers {
       scheduler.collectReads(now: outputs.start.nanoseconds)
       tiers.advance(&scheduler)
+      for (request, why) in tiers.takeMissing() { drop(request, .missingBlocks(why)) }
     }
     data?.advance(&scheduler)
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
     for request in expired {
       searches[request] = nil
+      endTransfer(of: request)
       publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
     }
     tiers?.swapOut(&scheduler, executor)
     executor.move(plan)
     tiers?.load(&scheduler, executor)
-    execute(into: &outputs.outputs)
+    execute(into: &outputs)
     tiers?.keep(&scheduler, executor)
+    if exchange != nil { endTransfers(outputs.outputs) }
     measure(since: outputs.start)
     measureStore(since: outputs.start)
     publish(&outputs)
@@ -137,6 +156,8 @@ package struct EngineLoop: ~Copyable {
   private mutating func drain() {
     if death != nil {
       inbox.take(into: &messages, waits: true)
+    } else if isRestarting {
+      inbox.take(into: &messages, within: 0.005)
     } else if scheduler.hasWork {
       if (tiers != nil || data != nil) && isWaitingForBlocks {
         inbox.take(into: &messages, within: 0.001)
@@ -152,15 +173,15 @@ package struct EngineLoop: ~Copyable {
       switch message {
       case .submit(let request, let search): add(request, search)
       case .cancel(let request):
-        _ = scheduler.cancel(request: request)
-        searches[request] = nil
-        publisher.post(.drop(request, nil))
+        drop(request, nil)
+      case .handOver(let request, let transfer): handover?.add(request, transfer)
+      case .expect(let request, let transfer): tiers?.expect(transfer, for: request)
       case .finish(let sequence): _ = scheduler.finish(sequence)
       case .resetPrefixCache(let answer):
         let isEmpty = death == nil && scheduler.resetPrefixCache()
         if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
       case .attachWorker(let endpoint, let answer):
-        if let data { data.attach(at: endpoint, answer) } else { answer(.failure(.isUnified)) }
+        if let data { data.attach(at: endpoint, &scheduler, answer) } else { answer(.failure(.isUnified)) }
       case .drainWorker(let worker, let seconds, let answer):
         if let data {
           data.drain(worker, within: seconds, &scheduler, answer)
@@ -172,19 +193,41 @@ package struct EngineLoop: ~Copyable {
     }
   }
 
+  private mutating func drop(_ request: RequestID, _ error: RequestError?) {
+    _ = scheduler.cancel(request: request)
+    searches[request] = nil
+    endTransfer(of: request)
+    publisher.post(.drop(request, error))
+  }
+
+  /// What was to go out of a request, or to come in, is wanted no more.
+  private func endTransfer(of request: RequestID) {
+    handover?.end(request)
+    tiers?.forget(request)
+  }
+
+  private func endTransfers(_ outputs: [SequenceOutput]) {
+    for output in outputs where output.finish != nil { endTransfer(of: output.sequence.request) }
+  }
+
   private mutating func add(_ request: WaitingRequest, _ search: BeamSettings?) {
     taken.requests += 1
     taken.tokens += request.promptTokens.count
-    if let death { return publisher.post(.drop(request.request, death)) }
+    if let death {
+      endTransfer(of: request.request)
+      return publisher.post(.drop(request.request, death))
+    }
     do {
       try scheduler.add(request)
       if let search, let maxTokens = scheduler.maxNewTokens(of: request.request) {
         searches[request.request] = BeamSearch(search, promptTokens: request.promptTokens, maxTokens: maxTokens)
       }
     } catch SchedulingError.beamsTooWide(let width, let limit) {
+      endTransfer(of: request.request)
       let error = SchedulingError.beamsTooWide(width: width, limit: limit)
       publisher.post(.drop(request.request, .badRequest("\(error)", param: "n")))
     } catch {
+      endTransfer(of: request.request)
       publisher.post(.drop(request.request, .badRequest("\(error)", param: "prompt")))
     }
   }
@@ -192,17 +235,24 @@ package struct EngineLoop: ~Copyable {
   // MARK: Run
 
   /// Runs the plan. A failing step ends its sequences with an error and leaves the loop running.
-  private mutating func execute(into outputs: inout [SequenceOutput]) {
+  private mutating func execute(into step: inout StepOutputs) {
     result.removeAll()
     do {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
-      scheduler.apply(plan, result, into: &outputs)
+      data?.suspendLost(&scheduler)
+      scheduler.apply(plan, result, into: &step.outputs)
+      if !result.incomplete.isEmpty { step.cause = data?.lastLoss }
       if !plan.sequences.isEmpty { failedSteps = 0 }
       if !searches.isEmpty { continueSearches() }
+    } catch let interrupted as StepInterrupted {
+      result.removeAll()
+      scheduler.interrupt(plan, into: &step.outputs)
+      step.cause = interrupted.reason
     } catch {
       board.record(failure: "\(error)")
       result.removeAll()
-      scheduler.fail(plan, into: &outputs)
+      scheduler.fail(plan, into: &step.outputs)
+      step.cause = "\(error)"
       failedSteps += 1
       if failedSteps == Self.mostFailedSteps { die(of: error) }
     }
@@ -255,6 +305,7 @@ package struct EngineLoop: ~Copyable {
     outputs.now = now
     if let changed = tiers?.takeStatistics() { totals.tiers = changed }
     if let changed = data?.takeStatistics(scheduler) { totals.data = changed }
+    if let changed = executor.rankTraffic(isLast: false) { totals.ranks = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -282,9 +333,15 @@ package struct EngineLoop: ~Copyable {
     all.device = totals.device
     all.kvBytes = data == nil ? totals.kvBytes : blockBytes * all.blocksTotal
     all.data = totals.data
+    all.ranks = totals.ranks
+    all.groupRestarts = executor.restarts
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
     all.gather = gatherTraffic?()
+    if var transfer = exchange?.statistics {
+      tiers?.describe(in: &transfer)
+      all.transfer = transfer
+    }
     return all
   }
 }

@@ -10,6 +10,9 @@ package enum InboxMessage: Sendable {
   case cancel(RequestID)
   /// The publisher found a stop string: the sequence is over.
   case finish(SequenceID)
+  /// The prompt's blocks of a request that is submitted next go out, or come in.
+  case handOver(RequestID, OutgoingBlocks)
+  case expect(RequestID, IncomingBlocks)
   case resetPrefixCache(@Sendable (Bool) -> Void)
   /// One that waits on another host; nil: one of this host.
   case attachWorker(Endpoint?, DataAnswer)
@@ -41,6 +44,8 @@ package struct StepOutputs: Sendable {
   package var promptLogprobs: [PromptLogprob] = []
   /// Sequences of the step, to resolve the indices in `promptLogprobs`.
   package var sequences: [SequenceID] = []
+  /// Why sequences of the step ended with `error`, where that is known.
+  package var cause: String?
   /// Tokens computed in the step.
   package var tokenCount = 0
   /// When the step began and ended.
@@ -57,6 +62,7 @@ package struct StepOutputs: Sendable {
     alternatives.removeAll(keepingCapacity: true)
     promptLogprobs.removeAll(keepingCapacity: true)
     sequences.removeAll(keepingCapacity: true)
+    cause = nil
   }
 }
 

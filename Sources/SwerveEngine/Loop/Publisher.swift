@@ -72,6 +72,11 @@ struct Publisher: ~Copyable {
     for output in step.outputs { publish(output, of: step) }
   }
 
+  private static func sentence(_ cause: String?) -> String {
+    cause.map { "The step that computed this request failed (\($0)); try again." }
+      ?? "The step that computed this request failed; try again."
+  }
+
   private mutating func publish(_ output: SequenceOutput, of step: borrowing StepOutputs) {
     let id = output.sequence.request
     // A request that was dropped may still have a token under way.
@@ -83,7 +88,7 @@ struct Publisher: ~Copyable {
     }
     guard !requests.values[place].choices[index].isFinished else { return }
     if output.finish == .error {
-      drop(id, RequestError(.internalError, "The step that computed this request failed; try again."))
+      drop(id, RequestError(.internalError, Self.sentence(step.cause)))
       inbox.post(.cancel(id))
       return
     }
@@ -118,6 +123,7 @@ struct Publisher: ~Copyable {
       promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
       promptLogprobs: record.promptLogprobs)
     info.hasReadLossy = hasReadLossy
+    info.kvTransfer = record.transferAnswer
     record.stream.yield(.started(info))
   }
 

@@ -95,7 +95,7 @@ extension Engine {
         maxQueuedRequests: configuration.maxQueuedRequests, maxQueuedTokens: configuration.maxQueuedTokens,
         maxSequences: configuration.resolvedMaxSequences),
       classes: configuration.serviceClasses, prefixSalt: PrefixSalt(dependsOnLength: dependsOnLength),
-      seed: configuration.seed, isReleased: threads.end)
+      seed: configuration.seed, isReleased: threads.end, exchange: loaded.exchange)
   }
 
   // MARK: Text

@@ -52,7 +52,7 @@ package struct MemorySizing: Sendable, Equatable {
       blocks = min(budget / needs.blockBytes, useful)
     }
     // A sequence's blocks lie with one data worker; all have the same number.
-    let workers = max(configuration.dataWorkerCount, 1)
+    let workers = configuration.bankCount
     blocks -= blocks % workers
     let pool = product(blocks, needs.blockBytes)
     // Beyond this machine only where other ones hold it.

@@ -78,9 +78,11 @@ package struct StartPlan: Sendable {
     _ configuration: EngineConfiguration, _ model: ModelConfiguration
   ) throws(EngineStartError) -> RankLayout {
     do {
-      return try RankLayout(
+      var layout = try RankLayout(
         model, tensorSize: configuration.tensorParallelSize, stageCount: configuration.pipelineParallelSize,
         split: configuration.pipelineSplit, isExact: configuration.reduction == .exact)
+      layout.holderCount = (configuration.gathering?.rankCount ?? 1) - 1
+      return layout
     } catch {
       throw .configuration(error.problems)
     }

@@ -13,9 +13,11 @@ package final class KVCache: Sendable {
   package let staging: StagingRegion?
   private let buffer: DeviceBuffer
 
+  /// - Parameter region: memory for the device's blocks, with what it holds; nil: zeroed memory of the device.
   /// - Precondition: places of `host` hold a block of the layout.
   package init(
-    layout: KVLayout, blockCount: Int, device: CPUDevice, host: (any HostPlaces)? = nil, staging: StagingRegion? = nil
+    layout: KVLayout, blockCount: Int, device: CPUDevice, host: (any HostPlaces)? = nil, staging: StagingRegion? = nil,
+    region: MemoryRegion? = nil
   ) throws(HardwareError) {
     precondition(host.map { $0.placeStride >= layout.blockBytes } ?? true, "places of the host that hold no block")
     precondition(staging.map { $0.pieceBytes == layout.blockLayerBytes } ?? true, "staging places of another layout")
@@ -26,7 +28,14 @@ package final class KVCache: Sendable {
     self.blockCount = blockCount
     self.host = host
     self.staging = staging
-    self.buffer = try device.allocate(byteCount: bytes)
+    if let region {
+      guard region.byteCount >= bytes else { throw .outOfMemory(requestedBytes: bytes) }
+      var own = region
+      own.byteCount = bytes
+      self.buffer = DeviceBuffer(own)
+    } else {
+      self.buffer = try device.allocate(byteCount: bytes)
+    }
   }
 
   package var byteCount: Int { buffer.byteCount }

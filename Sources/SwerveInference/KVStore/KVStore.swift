@@ -22,15 +22,17 @@ package struct KVStore {
   package let cache: KVCache
   package let overflow: (any OverflowStore)?
 
+  /// - Parameter region: memory of the pool, with what it holds; nil: the device's.
   package init(
-    layout: KVLayout, blockCount: Int, device: CPUDevice, lower: LowerPlaces = LowerPlaces()
+    layout: KVLayout, blockCount: Int, device: CPUDevice, lower: LowerPlaces = LowerPlaces(),
+    region: MemoryRegion? = nil
   ) throws(HardwareError) {
     var staging: StagingRegion?
     if lower.store != nil {
       staging = try StagingRegion(layout: layout, placeCount: lower.stagingBlocks, device: device)
     }
     cache = try KVCache(
-      layout: layout, blockCount: blockCount, device: device, host: lower.host, staging: staging)
+      layout: layout, blockCount: blockCount, device: device, host: lower.host, staging: staging, region: region)
     overflow = lower.store
   }
 

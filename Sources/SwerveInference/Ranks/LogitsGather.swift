@@ -7,6 +7,8 @@ import SwerveHardware
 struct LogitsGather {
   /// A rank that computes some of the columns.
   private struct Peer {
+    /// Among the tensor ranks of the stage.
+    var rank: Int
     var link: RankLink
     var columns: Range<Int>
     var statistics: TileStatistics
@@ -24,8 +26,15 @@ struct LogitsGather {
     own = statistics(shape.vocabulary(vocabularySize))
     for (index, link) in links.enumerated() {
       let columns = RankShape.vocabulary(vocabularySize, rank: index + 1, of: shape.tensorSize)
-      if !columns.isEmpty { peers.append(Peer(link: link, columns: columns, statistics: statistics(columns))) }
+      if !columns.isEmpty {
+        peers.append(Peer(rank: index + 1, link: link, columns: columns, statistics: statistics(columns)))
+      }
     }
+  }
+
+  /// - Parameter links: to the tensor ranks 1, 2, …, started anew.
+  mutating func reconnect(_ links: [RankLink]) {
+    for index in peers.indices { peers[index].link = links[peers[index].rank - 1] }
   }
 
   /// What this rank is to find of its own columns.

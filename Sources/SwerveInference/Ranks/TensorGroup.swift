@@ -22,7 +22,7 @@ package struct RankLink {
 /// numbers. So the order is that of one rank that has everything.
 package final class TensorGroup {
   /// [levels] with rank XOR 2^level.
-  private let partners: [RankLink]
+  private var partners: [RankLink]
   private let isExact: Bool
   /// A [R, hidden]: what goes to the other ranks where sums are rounded on the way.
   private let rounded: Tensor?
@@ -52,6 +52,12 @@ package final class TensorGroup {
       buffer = box
       rounded = box.buffer.tensor(type, rows: rows, columns: columns)
     }
+  }
+
+  /// The other ranks were started anew.
+  func reconnect(_ partners: [RankLink]) {
+    precondition(partners.count == self.partners.count, "a partner for each level")
+    self.partners = partners
   }
 
   /// Bytes `init` allocates.

@@ -81,7 +81,8 @@ enum PieceCipher {
   private static func nonce(_ base: UnsafeRawBufferPointer, _ piece: Int) -> AES.GCM.Nonce {
     withUnsafeTemporaryAllocation(byteCount: BlockCipher.nonceBytes, alignment: 4) { bytes in
       bytes.copyMemory(from: UnsafeRawBufferPointer(rebasing: base[..<BlockCipher.nonceBytes]))
-      let last = UInt32(littleEndian: bytes.load(fromByteOffset: 8, as: UInt32.self)) ^ UInt32(truncatingIfNeeded: piece)
+      let last =
+        UInt32(littleEndian: bytes.load(fromByteOffset: 8, as: UInt32.self)) ^ UInt32(truncatingIfNeeded: piece)
       bytes.storeBytes(of: last.littleEndian, toByteOffset: 8, as: UInt32.self)
       guard let nonce = try? AES.GCM.Nonce(data: UnsafeRawBufferPointer(bytes)) else {
         preconditionFailure("AES-GCM refuses a nonce of 96 bits")

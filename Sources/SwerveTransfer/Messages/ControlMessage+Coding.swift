@@ -71,6 +71,7 @@ extension WorkerGreeting {
       writer.put(UInt64(value))
     }
     writer.put(deadline.bitPattern)
+    writer.put(regionBytes)
   }
 
   init(_ reader: inout FieldReader) throws(TransferError) {
@@ -115,10 +116,13 @@ extension WorkerGreeting {
     else { throw .malformed("a greeting's limits are beyond any worker's") }
     let deadline = Double(bitPattern: try reader.u64())
     guard (1e-3...1e6).contains(deadline) else { throw .malformed("a greeting's deadline of \(deadline) s is none") }
+    let regionBytes = try reader.u64()
+    guard regionBytes < 1 << 56 else { throw .malformed("a greeting's region of \(regionBytes) bytes is none") }
     self.init(
       version: version, fingerprint: fingerprint, worker: Int(worker), epoch: epoch, type: type, kvType: kvType,
       kernels: kernels, threads: Int(threads), sharesCores: shares != 0, headCount: Int(heads),
       keyValueHeadCount: Int(keyHeads), headDim: Int(dim), windows: windows, limits: limits, deadline: deadline)
+    self.regionBytes = regionBytes
   }
 }
 

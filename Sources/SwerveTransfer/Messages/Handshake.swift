@@ -4,7 +4,7 @@ package import SwerveCore
 /// before all workers are ready.
 package struct WorkerGreeting: Sendable, Hashable {
   /// Raised whenever messages or arithmetic change.
-  package static let protocolVersion: UInt32 = 1
+  package static let protocolVersion: UInt32 = 2
 
   /// The program's version.
   package var version: String
@@ -30,6 +30,9 @@ package struct WorkerGreeting: Sendable, Hashable {
   package var capacity: UInt64
   /// Seconds after which a silent parameter worker is gone.
   package var deadline: Double
+  /// Bytes of the pool of keys and values in the region that the worker finds with what its predecessor left there; 0:
+  /// there is none, and the pool is the worker's own.
+  package var regionBytes: UInt64 = 0
 
   package init(
     version: String, fingerprint: [UInt8], worker: Int, epoch: UInt32, type: ElementType, kvType: KVType,

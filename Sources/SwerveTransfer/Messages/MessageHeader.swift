@@ -31,6 +31,8 @@ package struct MessageHeader: Sendable, Hashable {
   package var busy: UInt64 = 0
 
   package static let byteCount = 64
+  /// In `layer` of a refusal: the step names a block by a generation that is not the block's.
+  package static let staleBlock: UInt32 = 1
 
   package init(_ kind: Kind, plan: UInt64, epoch: UInt32) {
     self.kind = kind

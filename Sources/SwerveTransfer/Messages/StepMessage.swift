@@ -133,6 +133,8 @@ package struct StepDecoder: Sendable {
   package let limits: StepMessage.Limits
   private var generations: BlockGenerations
   private var lastPlan: UInt64 = 0
+  /// Whether the last step named a block by a generation that is not the block's.
+  package private(set) var foundStaleBlock = false
 
   package init(limits: StepMessage.Limits) {
     self.limits = limits
@@ -147,6 +149,7 @@ package struct StepDecoder: Sendable {
     _ bytes: UnsafeRawBufferPointer, _ header: MessageHeader, into plan: inout StepPlan
   ) throws(TransferError) {
     plan.removeAll()
+    foundStaleBlock = false
     let body = UnsafeRawBufferPointer(rebasing: bytes[MessageHeader.byteCount...])
     guard body.count >= 16, StepMessage.hash(body) == header.hash else {
       throw .malformed("the step's hash is not that of its content: the plans of two workers differ")
@@ -211,7 +214,7 @@ package struct StepDecoder: Sendable {
   }
 
   /// Each entry names a block of ours, of the generation that it will have when it is read.
-  private func readTables(
+  private mutating func readTables(
     _ body: UnsafeRawBufferPointer, from start: Int, into plan: inout StepPlan
   ) throws(TransferError) {
     var at = start
@@ -229,11 +232,17 @@ package struct StepDecoder: Sendable {
         var expected = generations[Int(block)]
         for copy in plan.copies where copy.to.rawValue == block { expected &+= 1 }
         if generation != expected {
+          foundStaleBlock = true
           throw .refused(
             "block \(block) has another content than the step means (generation \(expected), not \(generation))")
         }
       }
     }
+  }
+
+  /// For tests: all blocks have another content than whoever plans thinks.
+  package mutating func reuseAll() {
+    for block in 0..<limits.blockCount { generations.begin(block) }
   }
 
   private mutating func begin(_ plan: borrowing StepPlan) {

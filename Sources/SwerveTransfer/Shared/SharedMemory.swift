@@ -34,8 +34,9 @@ package final class SharedMemory: Sendable {
 
   /// Memory that another process made.
   ///
+  /// - Parameter usesHugePages: for memory that is read from end to end.
   /// - Throws: for a file that could be resized under us, or has another size.
-  package init(mapping file: Descriptor, byteCount: Int) throws(TransferError) {
+  package init(mapping file: Descriptor, byteCount: Int, usesHugePages: Bool = false) throws(TransferError) {
     let size = swerve_shared_size(file.number)
     guard size >= 0 else { throw .system("map shared memory", code: Int32(-size)) }
     guard size == Self.pages(byteCount) else {
@@ -43,13 +44,17 @@ package final class SharedMemory: Sendable {
     }
     self.file = file
     self.byteCount = Self.pages(byteCount)
-    start = try Self.map(file.number, self.byteCount)
+    start = try Self.map(file.number, self.byteCount, isHuge: usesHugePages)
   }
 
   deinit { swerve_shared_unmap(start, byteCount) }
 
-  private static func map(_ file: Int32, _ byteCount: Int) throws(TransferError) -> UnsafeMutableRawPointer {
-    guard let start = swerve_shared_map(file, byteCount) else { throw .system("map \(byteCount) bytes", code: 12) }
+  private static func map(
+    _ file: Int32, _ byteCount: Int, isHuge: Bool = false
+  ) throws(TransferError) -> UnsafeMutableRawPointer {
+    guard let start = isHuge ? swerve_shared_map_huge(file, byteCount) : swerve_shared_map(file, byteCount) else {
+      throw .system("map \(byteCount) bytes", code: 12)
+    }
     return start
   }
 

@@ -37,6 +37,9 @@ struct FakeRunner {
   var movedToHost = 0
   var movedToStore = 0
   var storeReads = 0
+  /// Blocks whose holder is lost in the next step: of what it was to write there, anything may be missing.
+  var torn: Range<Int32>?
+  var generator = SystemRandomNumberGenerator()
 
   init(_ configuration: SchedulerConfiguration) {
     self.configuration = configuration
@@ -60,7 +63,10 @@ struct FakeRunner {
       try require(slots.removeValue(forKey: slot) != nil, "slot \(slot.rawValue) is released and was not in use")
     }
     for admission in plan.admissions {
-      try require(slots[admission.slot] == nil, "slot \(admission.slot.rawValue) is admitted to and in use")
+      let held = slots[admission.slot]
+      try require(
+        held == nil || held?.sequence == admission.sequence, "slot \(admission.slot.rawValue) is admitted to and in use"
+      )
       try require((0..<configuration.maxSequences).contains(Int(admission.slot.rawValue)), "a slot out of range")
       slots[admission.slot] = Slot(
         sequence: admission.sequence, sampling: admission.sampling, tokens: admission.tokens,
@@ -89,6 +95,7 @@ struct FakeRunner {
   /// Copies blocks one after the other, as the plan says.
   private mutating func copyBlocks(_ plan: StepPlan) {
     for copy in plan.copies {
+      if let torn, torn.contains(copy.to.rawValue), Bool.random(using: &generator) { continue }
       for offset in 0..<configuration.blockSize {
         store[Int(copy.to.rawValue) * configuration.blockSize + offset] =
           store[Int(copy.from.rawValue) * configuration.blockSize + offset]
@@ -144,7 +151,8 @@ struct FakeRunner {
 
       let table = plan.blocks[Int(step.firstBlock)..<Int(step.firstBlock) + configuration.blocks(for: context)]
       if table.contains(where: { configuration.ranges.isOverflow($0) }) { storeReads += 1 }
-      if table.contains(where: { lost.contains($0) }) {
+      let isTorn = step.blockCount > 0 && torn?.contains(plan.blocks[Int(step.firstBlock)].rawValue) == true
+      if isTorn || table.contains(where: { lost.contains($0) }) {
         result.incomplete.append(Int32(index))
         for position in context..<end {
           let block = plan.blocks[Int(step.firstBlock) + position / configuration.blockSize]
@@ -197,6 +205,20 @@ struct FakeRunner {
     }
     if nextRow != plan.tokens.count || nextBlock != plan.blocks.count {
       throw RunnerFault(description: "step \(plan.id): rows or blocks without a sequence")
+    }
+  }
+
+  /// A step that is lost half-way, before any token was chosen.
+  mutating func tear(_ plan: StepPlan) {
+    torn = 0..<Int32(configuration.blockCount)
+    copyBlocks(plan)
+    torn = nil
+    for step in plan.sequences {
+      for position in Int(step.contextTokens)..<Int(step.contextTokens + step.rowCount)
+      where Bool.random(using: &generator) {
+        let block = plan.blocks[Int(step.firstBlock) + position / configuration.blockSize]
+        store[Int(block.rawValue) * configuration.blockSize + position % configuration.blockSize] = 0xBAD
+      }
     }
   }
 

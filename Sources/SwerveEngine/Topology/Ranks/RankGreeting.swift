@@ -7,7 +7,7 @@ import SwerveTiers
 /// not, before any request is accepted.
 package struct RankGreeting: Sendable {
   /// Raised whenever what ranks say to each other changes.
-  static let protocolVersion = 1
+  static let protocolVersion = 2
 
   package var rank: Int
   package var layout: RankLayout
@@ -24,10 +24,29 @@ package struct RankGreeting: Sendable {
   package var seconds: Double
   /// Of weights, configuration, types and kernels.
   package var fingerprint: String
+  /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
+  package var excess: RankExcess?
+  /// Bytes of the pool of keys and values in the region that the process finds with what was left there; 0: it has its own.
+  package var regionBytes = 0
 
   package var files: ModelFiles { folder.map { ModelFiles(folder: $0) } ?? StoryModel.files }
 
   package var device: CPUConfiguration { CPUConfiguration(threadCount: threads, kernels: kernels) }
+
+  /// The greeting of another rank.
+  func of(_ rank: Int) -> RankGreeting {
+    var other = self
+    other.rank = rank
+    return other
+  }
+
+  /// Bytes of the rank's keys and values.
+  func poolBytes() throws -> Int {
+    if layout.isHolder(rank) { return 0 }
+    var blockCount = blockCount
+    if let excess, own.shape.isFirstStage { blockCount = excess.quota(of: blockCount) }
+    return try own.share.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens).blockBytes * blockCount
+  }
 
   /// This rank's part.
   package var own: RunnerConfiguration {
@@ -55,6 +74,7 @@ package struct RankGreeting: Sendable {
       ("protocol", Self.protocolVersion), ("rank", rank), ("tensor_size", layout.tensorSize), ("rows", limits.rows),
       ("sequences", limits.sequences), ("context", limits.contextTokens), ("block_tokens", limits.blockTokens),
       ("drafts", limits.drafts), ("micro_batches", runner.microBatches), ("blocks", blockCount), ("threads", threads),
+      ("region", regionBytes),
     ]
     for (key, value) in numbers { if let value { object[key] = JSON.int(value) } }
     let texts: [(String, String?)] = [
@@ -71,6 +91,11 @@ package struct RankGreeting: Sendable {
     object["exact"] = JSON.bool(layout.isExact)
     object["overrides"] = JSON.object(overrides)
     object["seconds"] = JSON.double(seconds)
+    if let gathering = runner.gathering, layout.holderCount > 0 {
+      object["holders"] = JSON.int(layout.holderCount)
+      object["depth"] = JSON.int(gathering.plan.depth)
+    }
+    if let excess { object["excess"] = excess.json }
     return JSON.object(object)
   }
 
@@ -118,16 +143,28 @@ package struct RankGreeting: Sendable {
     layout = try RankLayout(
       model, tensorSize: try number("tensor_size", 1...8), stageCount: stages.count, split: stages,
       isExact: json["exact"]?.bool ?? true)
+    if json["holders"] != nil {
+      layout.holderCount = try number("holders", 1...255)
+      guard let file = try PackedFile(files) else { throw fail("weights to hold that are not packed") }
+      runner.gathering = .init(
+        plan: try GatherPlan(file.index, model: model, depth: try number("depth", 1...64), path: file.path),
+        source: .peers, path: file.path, rankCount: layout.rankCount)
+    }
     rank = try number("rank", 1...max(1, layout.rankCount - 1))
     blockCount = try number("blocks", 1...1 << 30)
     threads = nil
     if json["threads"] != nil { threads = try number("threads", 1...4096) }
+    regionBytes = try number("region", 0...1 << 56)
     self.kernels = kernels
     guard let seconds = json["seconds"]?.double, seconds > 0, seconds <= 86_400 else {
       throw fail("no usable deadline")
     }
     self.seconds = seconds
     fingerprint = json["fingerprint"]?.string ?? ""
+    if let words = json["excess"] {
+      excess = RankExcess(words)
+      if excess == nil { throw fail("no usable data workers") }
+    }
   }
 
   package init(

@@ -1,60 +1,144 @@
 package import SwerveCore
 package import SwerveInference
-
-/// The other ranks of a group, however they were started.
-package protocol RankHandle: AnyObject {
-  /// Rank 0's channels to its neighbours, and to all others.
-  func links() -> RankLinks
-  func coordinator() -> RankCoordinator
-  /// Returns when all have loaded.
-  func wait() throws(EngineStartError)
-  /// What the first of them said that failed; nil where none has said anything.
-  var firstReport: String? { get }
-  /// Ends them; they are not waited for.
-  ///
-  /// - Parameter hasFailed: whether they can no longer be told in their own way.
-  func stop(hasFailed: Bool)
-}
-
-/// Why a group of ranks computes no more.
-package struct RankFailure: Error, Hashable, CustomStringConvertible {
-  package var reason: String
-
-  package var description: String { "the ranks have stopped: \(reason)" }
-}
+import SwerveTransfer
 
 /// Runs plans over several ranks: this thread is rank 0, which chooses the tokens.
+///
+/// A group that lost a rank is started again where it can be; until it has loaded there are no steps. Rank 0 keeps its
+/// weights, its keys and values and its samplers meanwhile, the others find theirs (`ProcessRanks`).
 package final class RankedExecutor: StepExecutor {
   private let runner: ModelRunner
   private let ranks: any RankHandle
+  private let onNotice: (String) -> Void
+  /// [ranks that compute] bytes of their parts of a block.
+  private let parts: [Int]
   /// Why no plan will run again: ranks that once disagreed about where they are must be started anew.
   private var failure: RankFailure?
+  /// Monotonic nanoseconds.
+  private var nextReport: UInt64 = 0
+  /// Since when the group is being started again; nil: it computes. Monotonic nanoseconds.
+  private var restartBegan: UInt64?
+  /// Starts that failed one after the other.
+  private var failedStarts = 0
+  private var nextLook: UInt64 = 0
+  package private(set) var restarts = 0
 
-  package init(runner: ModelRunner, ranks: any RankHandle) {
+  static var mostFailedStarts: Int { 3 }
+
+  /// - Parameters:
+  ///   - parts: [ranks that compute] bytes of their parts of a block; empty where blocks are not copied.
+  ///   - onNotice: hears, in one sentence, of ranks that are lost and come back.
+  package init(
+    runner: ModelRunner, ranks: any RankHandle, parts: [Int] = [], onNotice: @escaping (String) -> Void = { _ in }
+  ) {
+    self.parts = parts
     self.runner = runner
     self.ranks = ranks
+    self.onNotice = onNotice
   }
 
   deinit { ranks.stop(hasFailed: failure != nil) }
 
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     if let failure { throw failure }
+    if restartBegan != nil { throw StepInterrupted(reason: "the ranks are being started again") }
     do {
       try runner.execute(plan, into: &result)
     } catch {
-      // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
-      let failure = RankFailure(reason: ranks.firstReport ?? "\(error)")
-      self.failure = failure
-      ranks.stop(hasFailed: true)
-      throw failure
+      let cause = lose(error)
+      guard ranks.canRestart else {
+        failure = cause
+        throw cause
+      }
+      begin(cause)
+      throw StepInterrupted(reason: "\(cause)")
     }
   }
 
-  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
-    preconditionFailure("tiers are refused where a block is spread over ranks")
+  /// Once a second, and at the end; nil in between.
+  package func rankTraffic(isLast: Bool) -> RankTraffic? {
+    let now = TransferClock.now
+    guard failure == nil, restartBegan == nil, isLast || now >= nextReport else { return nil }
+    nextReport = now + 1_000_000_000
+    // Who does not answer will not execute a step either, and that is told then.
+    do { return try runner.rankTraffic() } catch { return nil }
+  }
+
+  // MARK: Coming back
+
+  package func isReady() -> Bool {
+    if failure != nil { return true }
+    guard let began = restartBegan else {
+      let now = TransferClock.now
+      if !ranks.canRestart || now < nextLook { return true }
+      nextLook = now + 100_000_000
+      guard let lost = ranks.lost else { return true }
+      begin(RankFailure(reason: lost))
+      return false
+    }
+    do {
+      guard try ranks.poll(within: 0) else { return false }
+    } catch {
+      retry(RankFailure(reason: "\(error)"))
+      return false
+    }
+    runner.reconnect(ranks.links(), ranks.coordinator())
+    restartBegan = nil
+    failedStarts = 0
+    restarts += 1
+    let seconds = ByteText.fixed(Double(TransferClock.now - began) * 1e-9, 3)
+    onNotice("all ranks are back after \(seconds) s, with their keys and values")
+    return true
+  }
+
+  private func begin(_ cause: RankFailure) {
+    onNotice("\(cause); all are started again")
+    restartBegan = TransferClock.now
+    do { try ranks.restart() } catch { retry(RankFailure(reason: "\(error)")) }
+  }
+
+  /// What does not start is tried again, a few times.
+  private func retry(_ cause: RankFailure) {
+    failedStarts += 1
+    ranks.stop(hasFailed: true)
+    if failedStarts >= Self.mostFailedStarts {
+      failure = cause
+      return onNotice("\(cause); they do not start again")
+    }
+    do { try ranks.restart() } catch { retry(RankFailure(reason: "\(error)")) }
+  }
+
+  // MARK: Blocks below the device
+
+  /// Moves concern the pool of one rank: with several that compute no plan has any.
+  package func move(_ plan: borrowing StepPlan) { if !plan.moves.isEmpty { runner.move(plan) } }
+
+  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws {
+    if let failure { throw failure }
+    if restartBegan != nil { throw RankFailure(reason: "they are being started again") }
+    do {
+      try runner.pack(block, parts: parts, into: bytes)
+    } catch {
+      let cause = lose(error)
+      if ranks.canRestart { begin(cause) } else { failure = cause }
+      throw cause
+    }
   }
 
   package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
-    preconditionFailure("tiers are refused where a block is spread over ranks")
+    if failure != nil { return }
+    // A block that some ranks have and others have not would be read as if all had it.
+    if restartBegan != nil {
+      failure = RankFailure(reason: "a block could not be given back to them")
+      return
+    }
+    do { try runner.unpack(bytes, parts: parts, into: block) } catch { failure = lose(error) }
+  }
+
+  private func lose(_ error: any Error) -> RankFailure {
+    // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
+    let cause = RankFailure(reason: ranks.firstReport ?? "\(error)")
+    ranks.stop(hasFailed: true)
+    return cause
   }
 }

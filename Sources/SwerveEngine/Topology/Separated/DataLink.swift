@@ -35,6 +35,10 @@ final class DataLink {
   private var isReading = false
 
   private(set) var traffic = LinkTraffic()
+  /// What the worker said that did not agree with what is known of it, by what that was.
+  private(set) var verifyFailures: [String: Int] = [:]
+  /// Whether it was found to have other blocks than it should.
+  private var disagrees = false
 
   var name: String { "data worker d\(greeting.worker)" }
 
@@ -58,6 +62,9 @@ final class DataLink {
     try connection.control.send(ControlMessage.greet(greeting).bytes)
     return true
   }
+
+  /// Whether the worker's keys and values outlive it, and are what the scheduler takes them for.
+  var keepsBlocks: Bool { greeting.regionBytes > 0 && !disagrees }
 
   /// The system's number of its process; nil for a thread, and for one of another host.
   var processID: Int32? { connection?.process?.id }
@@ -192,6 +199,8 @@ final class DataLink {
           "\(name) refuses step \(header.plan): " + String(decoding: message[MessageHeader.byteCount...], as: UTF8.self)
         )
         traffic.refusals += 1
+        verifyFailures[header.layer == MessageHeader.staleBlock ? "generation" : "plan", default: 0] += 1
+        disagrees = true
         return nil
       }
       guard header.plan == plan, header.hash == hash, header.epoch == greeting.epoch, Int(header.layer) == layer,
@@ -206,6 +215,7 @@ final class DataLink {
         pointer: UnsafeMutableRawPointer(mutating: start + MessageHeader.byteCount), type: greeting.type, rows: rows,
         columns: shape.queryWidth)
     } catch {
+      if case ChannelError.malformed = error { verifyFailures["message", default: 0] += 1 }
       lose("\(error)")
       return nil
     }

@@ -5,37 +5,45 @@ import SwerveTransfer
 /// The data workers of a parameter worker: one link a bank of the scheduler's pool, each with a worker, waiting for one, or
 /// empty. Comes and goes with the engine thread, which alone touches it.
 ///
-/// A worker that is lost is fenced (its process ended, its epoch over), its bank closed and its sequences sent back to the
-/// queue, and another one is started in its place; the bank opens again when that is ready.
+/// A worker that is lost is fenced (its process ended, its epoch over), and another one is started in its place. A process
+/// has its pool in a region that this set keeps: its bank is suspended meanwhile, and sequences go on with the next process,
+/// which finds what they had. Otherwise the bank is closed and its sequences sent back to the queue.
 package final class DataSet {
   /// [banks]
-  private(set) var links: [DataLink?]
+  var links: [DataLink?]
   let sharesCores: Bool
-  private let template: WorkerGreeting
+  let template: WorkerGreeting
   /// [banks] where its worker comes from.
-  private var sources: [any DataWorkerSource]
-  private let launched: LaunchedWorkers
+  var sources: [any DataWorkerSource]
+  let launched: LaunchedWorkers
   /// Makes a source of a worker that waits somewhere.
-  private let remote: (Endpoint) -> RemoteWorkers
-  private let protection: LinkProtection
-  private let bankBlocks: Int
-  private let blockBytes: Int
+  let remote: (Endpoint) -> RemoteWorkers
+  let protection: LinkProtection
+  let bankBlocks: Int
+  let blockBytes: Int
   private let startSeconds = 60.0
+  /// How long sequences wait for a worker to come back that has their keys and values, before they are computed elsewhere.
+  private let resumeSeconds = 10.0
   /// [banks] the last incarnation's number, and starts that failed one after the other.
   private var epochs: [UInt32]
-  private var failedStarts: [Int]
+  var failedStarts: [Int]
   /// [banks] whether there shall be a worker, and when it may be started again. Monotonic nanoseconds.
-  private var isWanted: [Bool]
-  private var notBefore: [UInt64]
+  var isWanted: [Bool]
+  var notBefore: [UInt64]
   /// Workers that somebody waits for to come or to go.
-  private var attaching: [Int: DataAnswer] = [:]
-  private var draining: [Int: (answer: DataAnswer, until: UInt64)] = [:]
+  var attaching: [Int: DataAnswer] = [:]
+  var draining: [Int: (answer: DataAnswer, until: UInt64)] = [:]
   private var nextLook: UInt64 = 0
-  private var nextReport: UInt64 = 0
-  private var recoveries: [String: Int] = [:]
-  private var recoveredSequences = 0
-  private let parameterBytes: () -> Int
-  private let onNotice: (String) -> Void
+  var nextReport: UInt64 = 0
+  var recoveries: [String: Int] = [:]
+  var recoveredSequences = 0
+  var verifyFailures: [String: Int] = [:]
+  /// Sequences that were with a lost worker and went on with its replacement, nothing of them computed again.
+  var keptSequences = 0
+  /// Why a worker was lost last; nil: none was.
+  private(set) var lastLoss: String?
+  let parameterBytes: () -> Int
+  let onNotice: (String) -> Void
 
   /// - Parameters:
   ///   - template: a greeting; worker and epoch are filled in.
@@ -92,12 +100,19 @@ package final class DataSet {
     var greeting = template
     greeting.worker = UInt32(index)
     greeting.epoch = epochs[index]
+    try sources[index].keep(byteCount: bankBlocks * blockBytes)
     links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
+  }
+
+  /// The bank has no worker and shall have none: its memory goes back to the system.
+  func giveUp(_ index: Int) {
+    links[index] = nil
+    sources[index].forget()
   }
 
   func close() {
     for link in links { link?.stop() }
-    links = links.map { _ in nil }
+    for index in links.indices { giveUp(index) }
     for (_, answer) in attaching { answer(.failure(.stopped)) }
     for (_, waiting) in draining { waiting.answer(.failure(.stopped)) }
     attaching.removeAll()
@@ -123,7 +138,7 @@ package final class DataSet {
     }
     for index in links.indices {
       guard let link = links[index] else {
-        if isWanted[index] && now >= notBefore[index] { restart(index, now) }
+        if isWanted[index] && now >= notBefore[index] { restart(index, now, &scheduler) }
         continue
       }
       if link.state == .starting { welcome(link, index, &scheduler, now) }
@@ -137,11 +152,22 @@ package final class DataSet {
     if link.state == .starting && now > link.started + UInt64(startSeconds * 1e9) {
       link.lose("\(TransferError.timedOut(link.name, seconds: startSeconds))")
     }
+    if link.state == .starting && scheduler.isSuspended(bank: index)
+      && now > link.started + UInt64(resumeSeconds * 1e9)
+    {
+      closeBank(index, &scheduler)
+    }
     guard link.state == .ready else { return }
     failedStarts[index] = 0
-    scheduler.open(bank: index)
-    let seconds = Double(now - link.started) * 1e-9
-    onNotice("\(link.name) is attached (epoch \(link.greeting.epoch), \(Self.text(seconds)) s)")
+    let start = "(epoch \(link.greeting.epoch), \(ByteText.fixed(Double(now - link.started) * 1e-9, 3)) s)"
+    if scheduler.isSuspended(bank: index) {
+      let count = scheduler.resume(bank: index)
+      keptSequences += count
+      onNotice("\(link.name) is back \(start) and finds the keys and values of \(count) running sequences")
+    } else {
+      scheduler.open(bank: index)
+      onNotice("\(link.name) is attached \(start)")
+    }
     attaching.removeValue(forKey: index)?(.success(link.name))
     nextReport = 0
   }
@@ -150,8 +176,12 @@ package final class DataSet {
     _ link: DataLink, _ index: Int, _ reason: String, _ scheduler: inout Scheduler, _ now: UInt64
   ) {
     let wasReady = link.answer != nil
-    let count = scheduler.close(bank: index)
-    recoveredSequences += count
+    verifyFailures.merge(link.verifyFailures) { $0 + $1 }
+    let keeps = wasReady && keepsBlocks(index)
+    if keeps { scheduler.suspend(bank: index) }
+    let count = keeps ? scheduler.sequenceCount(in: index) : scheduler.close(bank: index)
+    if !keeps { recoveredSequences += count }
+    if wasReady { lastLoss = reason }
     recoveries[
       wasReady ? (link.traffic.refusals > 0 ? "step_refused" : "data_worker_lost") : "start_failed", default: 0] += 1
     links[index] = nil
@@ -167,136 +197,50 @@ package final class DataSet {
         answer(.failure(.refused(reason)))
       }
     }
+    if !isWanted[index] { giveUp(index) }
     // A host that stays away is not news each second.
     let isNews = wasReady || !isWanted[index] || failedStarts[index].nonzeroBitCount == 1
     if isNews {
       onNotice(
-        "\(reason); its \(count) other running sequences are computed again"
-          + (isWanted[index] ? ", and another worker is started" : ""))
+        "\(reason); its \(count) other running sequences "
+          + (keeps ? "wait for the worker started in its place, with what they have" : "are computed again")
+          + (!keeps && isWanted[index] ? ", and another worker is started" : ""))
     }
     // The first replacement at once; what does not start is not tried all the time.
     notBefore[index] = failedStarts[index] == 0 ? now : now + 1_000_000_000
-    if isWanted[index] && now >= notBefore[index] { restart(index, now) }
+    if isWanted[index] && now >= notBefore[index] { restart(index, now, &scheduler) }
   }
 
-  private func restart(_ index: Int, _ now: UInt64) {
+  func restart(_ index: Int, _ now: UInt64, _ scheduler: inout Scheduler) {
     do {
       try startWorker(index)
     } catch {
       failedStarts[index] += 1
       notBefore[index] = now + 1_000_000_000
       onNotice("data worker d\(index) does not start: \(error)")
+      if scheduler.isSuspended(bank: index) { closeBank(index, &scheduler) }
     }
   }
 
-  // MARK: Attaching and draining
-
-  /// Attaches one more worker, one that waits somewhere or one of this host; the answer comes when it takes sequences.
-  func attach(at endpoint: Endpoint?, _ answer: @escaping DataAnswer) {
-    if let endpoint, let problem = protection.problem(with: endpoint) { return answer(.failure(.refused(problem))) }
-    guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
-      return answer(
-        .failure(
-          .refused("there are \(links.count) data workers already; start with a larger --max-data-workers to have more")
-        ))
-    }
-    sources[index] = endpoint.map(remote) ?? launched
-    isWanted[index] = true
-    notBefore[index] = 0
-    failedStarts[index] = 0
-    attaching[index] = answer
-    restart(index, TransferClock.now)
+  /// What was kept in a bank is not waited for any longer.
+  private func closeBank(_ index: Int, _ scheduler: inout Scheduler) {
+    let count = scheduler.close(bank: index)
+    recoveredSequences += count
+    onNotice("data worker d\(index) does not come back; its \(count) sequences are computed again")
   }
 
-  /// Lets a worker's sequences end, for so many seconds at most, has the rest computed elsewhere, and ends the worker.
-  func drain(
-    _ index: Int, within seconds: Double, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer
-  ) {
-    guard links.indices.contains(index), let link = links[index], link.state == .ready, draining[index] == nil else {
-      return answer(.failure(.refused("there is no data worker d\(index) that could be drained")))
-    }
-    guard links.indices.contains(where: { $0 != index && scheduler.isOpen($0) }) else {
-      return answer(
-        .failure(.refused("\(link.name) is the last one that takes sequences; attach another one first")))
-    }
-    scheduler.drain(bank: index)
-    draining[index] = (answer, TransferClock.now + UInt64(max(seconds, 0) * 1e9))
+  /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not
+  /// about to go anyway.
+  private func keepsBlocks(_ index: Int) -> Bool {
+    links[index]?.keepsBlocks == true && isWanted[index] && draining[index] == nil
   }
 
-  private func finishDraining(_ scheduler: inout Scheduler, _ now: UInt64) {
-    for (index, waiting) in draining {
-      guard scheduler.sequenceCount(in: index) == 0 || now >= waiting.until, let link = links[index] else { continue }
-      let count = scheduler.close(bank: index)
-      recoveredSequences += count
-      isWanted[index] = false
-      link.stop()
-      links[index] = nil
-      draining[index] = nil
-      nextReport = 0
-      onNotice("\(link.name) is drained; \(count) of its sequences are computed again elsewhere")
-      waiting.answer(.success(link.name))
-    }
-  }
-
-  // MARK: Reports
-
-  /// What workers do, once a second or when one came or went; nil: as before.
-  func takeStatistics(_ scheduler: borrowing Scheduler) -> DataStatistics? {
-    let now = TransferClock.now
-    guard now >= nextReport else { return nil }
-    nextReport = now + 1_000_000_000
-    return statistics(scheduler)
-  }
-
-  func statistics(_ scheduler: borrowing Scheduler) -> DataStatistics {
-    var all = DataStatistics()
-    all.parameterBytes = parameterBytes()
-    all.recoveries = recoveries
-    all.recoveredSequences = recoveredSequences
+  /// After a step, before its result is applied: what lost workers held is kept for those that come in their place.
+  func suspendLost(_ scheduler: inout Scheduler) {
     for index in links.indices {
-      guard let link = links[index] else { continue }
-      var worker = DataStatistics.Worker(name: "d\(index)")
-      worker.device = (link.answer?.device ?? "") + (link.place.map { " at \($0)" } ?? "")
-      worker.process = link.processID ?? 0
-      worker.isReady = link.state == .ready
-      worker.epoch = Int(link.greeting.epoch)
-      worker.kvBytes = Int(link.answer?.kvBytes ?? 0)
-      worker.scratchBytes = Int(link.answer?.scratchBytes ?? 0)
-      worker.blocksTotal = worker.isReady ? bankBlocks : 0
-      worker.blocksUsed = scheduler.usedBlocks(in: index)
-      worker.sequences = scheduler.sequenceCount(in: index)
-      worker.blockBytes = blockBytes
-      worker.sentBytes = link.traffic.sentBytes
-      worker.receivedBytes = link.traffic.receivedBytes
-      worker.exchanges = link.traffic.exchanges
-      worker.postSeconds = Double(link.traffic.postNanoseconds) * 1e-9
-      worker.waitSeconds = Double(link.traffic.waitNanoseconds) * 1e-9
-      worker.doneSeconds = Double(link.traffic.doneNanoseconds) * 1e-9
-      worker.busySeconds = Double(link.traffic.busyNanoseconds) * 1e-9
-      worker.medianDelay = link.traffic.delay(0.5)
-      worker.highDelay = link.traffic.delay(0.99)
-      all.workers.append(worker)
-    }
-    return all
-  }
-
-  private static func text(_ seconds: Double) -> String { ByteText.fixed(seconds, 3) }
-}
-
-/// How an attachment or a draining ended: the worker's name.
-package typealias DataAnswer = @Sendable (Result<String, DataChangeError>) -> Void
-
-/// Why workers do not change as asked.
-package enum DataChangeError: Error, Sendable, Hashable, CustomStringConvertible {
-  case refused(String)
-  case stopped
-  case isUnified
-
-  package var description: String {
-    switch self {
-    case .refused(let sentence): sentence
-    case .stopped: "the engine has stopped"
-    case .isUnified: "there are no data workers; start with --placement separated to have some"
+      guard case .lost(let reason)? = links[index]?.state, links[index]?.answer != nil else { continue }
+      lastLoss = reason
+      if keepsBlocks(index) { scheduler.suspend(bank: index) }
     }
   }
 }

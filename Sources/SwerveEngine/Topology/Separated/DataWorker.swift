@@ -7,6 +7,14 @@ import SwerveHardware
 import SwerveInference
 package import SwerveTransfer
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// A data worker: a pool of keys and values, attention over it, and nothing else of the model. It executes what its
 /// parameter worker tells it, and takes no decision.
 package final class DataWorker {
@@ -21,6 +29,25 @@ package final class DataWorker {
   /// The step under way; its layers come in order. nil: none, or one that was refused.
   private var plan = StepPlan()
   private var step: (hash: UInt64, nextLayer: Int)?
+
+  /// For tests: what goes wrong with the answer to the first layer of the n-th step.
+  package enum Fault: Sendable, Hashable {
+    /// Its blocks get another content without a word.
+    case reusesBlocks(step: Int)
+    case flipsBit(step: Int)
+    case cutsMessage(step: Int)
+    /// It ends in the middle of the layer.
+    case ends(step: Int)
+
+    var step: Int {
+      switch self {
+      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step): step
+      }
+    }
+  }
+  package var fault: Fault?
+  private var stepCount = 0
+  private var cutBytes = 0
 
   static let peer = "the parameter worker"
 
@@ -48,7 +75,9 @@ package final class DataWorker {
         "this data worker gives \(kvBytes) bytes to keys and values and is asked for \(limits.blockCount) blocks of "
           + "\(layout.blockBytes); lower --kv-cache-memory-bytes there or raise it here")
     }
-    store = try KVStore(layout: layout, blockCount: limits.blockCount, device: device)
+    store = try KVStore(
+      layout: layout, blockCount: limits.blockCount, device: device,
+      region: try Self.region(greeting, byteCount: layout.blockBytes * limits.blockCount))
     attention = try LocalAttention(
       shape: shape, type: greeting.type,
       limits: RunnerLimits(
@@ -63,7 +92,20 @@ package final class DataWorker {
   }
 
   package var answer: (kvBytes: Int, scratchBytes: Int, device: String) {
-    (store.cache.byteCount, device.memoryInUseBytes - store.cache.byteCount, device.name)
+    let own = greeting.regionBytes > 0 ? 0 : store.cache.byteCount
+    return (store.cache.byteCount, device.memoryInUseBytes - own, device.name)
+  }
+
+  /// The pool that outlives this worker, where there is one.
+  private static func region(_ greeting: WorkerGreeting, byteCount: Int) throws(TransferError) -> MemoryRegion? {
+    if greeting.regionBytes == 0 { return nil }
+    guard greeting.regionBytes == UInt64(byteCount) else {
+      throw .refused(
+        "the region of keys and values has \(greeting.regionBytes) bytes where this model's blocks take \(byteCount); "
+          + "start both workers from the same program")
+    }
+    let memory = try RegionFile.inherited(byteCount: byteCount)
+    return MemoryRegion(firstByte: memory.start, byteCount: byteCount, owner: memory)
   }
 
   /// Whether a message came within so many seconds.
@@ -82,7 +124,7 @@ package final class DataWorker {
       }
       if header.kind == .step { try begin(message, header) } else { try attend(message, header) }
       try incoming.release()
-      if header.kind == .layer { try outgoing.send(MessageHeader.byteCount + outputBytes) }
+      if header.kind == .layer { try outgoing.send(MessageHeader.byteCount + outputBytes - cutBytes) }
       if greeting.sharesCores { device.pool.rest() }
     } catch let error as TransferError {
       step = nil
@@ -95,6 +137,7 @@ package final class DataWorker {
 
   private func begin(_ message: UnsafeRawBufferPointer, _ header: MessageHeader) throws {
     step = nil
+    stepCount += 1
     try decoder.decode(message, header, into: &plan)
     store.apply(plan.copies.span)
     if plan.sequences.isEmpty { return }
@@ -134,12 +177,25 @@ package final class DataWorker {
     done.hash = step.hash
     done.busy = TransferClock.now - begin
     done.write(to: answer)
+    if fault?.step == stepCount, header.layer == 0 { misbehave(answer) }
+  }
+
+  private func misbehave(_ answer: UnsafeMutableRawBufferPointer) {
+    switch fault {
+    case .reusesBlocks: decoder.reuseAll()
+    case .flipsBit: answer[9] ^= 0x10
+    case .cutsMessage: cutBytes = 64
+    case .ends: exit(9)
+    case nil: break
+    }
   }
 
   private func refuse(_ header: MessageHeader, _ reason: String) throws {
     let text = Array(reason.utf8.prefix(1024))
     let answer = try outgoing.reserve(MessageHeader.byteCount + text.count)
-    MessageHeader(.refusal, plan: header.plan, epoch: greeting.epoch).write(to: answer)
+    var refusal = MessageHeader(.refusal, plan: header.plan, epoch: greeting.epoch)
+    if decoder.foundStaleBlock { refusal.layer = MessageHeader.staleBlock }
+    refusal.write(to: answer)
     UnsafeMutableRawBufferPointer(rebasing: answer[MessageHeader.byteCount...]).copyBytes(from: text)
     try outgoing.send(answer.count)
   }

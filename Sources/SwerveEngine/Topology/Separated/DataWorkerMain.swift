@@ -7,16 +7,18 @@ package enum DataWorkerMain {
 
   /// The life of a worker's process, started with shared memory and a control socket as descriptors 3 and 4.
   ///
-  /// - Parameter version: of this program.
+  /// - Parameters:
+  ///   - version: of this program.
+  ///   - fault: for tests: what goes wrong.
   /// - Returns: the process's exit code; `notStarted` where nobody started it as a worker.
-  package static func runProcess(version: String) -> Int32 {
+  package static func runProcess(version: String, fault: DataWorker.Fault? = nil) -> Int32 {
     do {
       try WorkerProcess.enter()
     } catch {
       return notStarted
     }
     let control = ControlSocket(Descriptor(WorkerProcess.controlDescriptor))
-    let isInOrder = run(control: control, version: version) { greeting throws in
+    let isInOrder = run(control: control, version: version, fault: fault) { greeting throws in
       let memory = try SharedMemory(
         mapping: Descriptor(WorkerProcess.memoryDescriptor), byteCount: greeting.memoryBytes)
       return ends(of: memory, greeting, watch: control)
@@ -48,6 +50,7 @@ package enum DataWorkerMain {
   /// - Parameter channels: makes its ends of the channels; asked when the greeting is known to be from the same program.
   package static func run(
     control: any ControlLink, version: String, limits: DataWorkerService.Limits = .init(),
+    fault: DataWorker.Fault? = nil,
     channels: (WorkerGreeting) throws -> (incoming: any LinkChannel, outgoing: any LinkChannel)
   ) -> Bool {
     do {
@@ -61,6 +64,7 @@ package enum DataWorkerMain {
       if let threads = limits.threads { greeting.threads = UInt32(threads) }
       let (incoming, outgoing) = try channels(greeting)
       let worker = try DataWorker(greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes)
+      worker.fault = fault
       let facts = worker.answer
       try control.send(
         ControlMessage.ready(

@@ -19,6 +19,17 @@ struct DataWorkerConnection {
 protocol DataWorkerSource: Sendable {
   /// Begins to get a worker; does not wait for it.
   func begin(_ greeting: WorkerGreeting) throws -> any DataWorkerArrival
+  /// Keeps memory for a pool of so many bytes that outlives its worker, where workers from here can have such; the one that
+  /// is kept already where there is one.
+  mutating func keep(byteCount: Int) throws
+  /// Gives that memory back to the system.
+  mutating func forget()
+}
+
+/// Workers whose pool ends with them.
+extension DataWorkerSource {
+  mutating func keep(byteCount: Int) throws {}
+  mutating func forget() {}
 }
 
 /// A worker on its way.
@@ -32,8 +43,21 @@ protocol DataWorkerArrival: AnyObject {
 /// Threads or processes of this host, over shared memory.
 struct LaunchedWorkers: DataWorkerSource {
   let launch: DataWorkerConfiguration.Launch
+  /// A process's pool and its size; nil for threads, of which a lost one may still write.
+  private var region: (file: RegionFile, byteCount: Int)?
 
-  func begin(_ greeting: WorkerGreeting) throws -> any DataWorkerArrival {
+  init(launch: DataWorkerConfiguration.Launch) { self.launch = launch }
+
+  mutating func keep(byteCount: Int) throws {
+    guard case .process = launch, region?.byteCount != byteCount else { return }
+    region = (try RegionFile(name: "swerve-kv", byteCount: byteCount), byteCount)
+  }
+
+  mutating func forget() { region = nil }
+
+  func begin(_ common: WorkerGreeting) throws -> any DataWorkerArrival {
+    var greeting = common
+    greeting.regionBytes = UInt64(region?.byteCount ?? 0)
     let (own, other) = try ControlSocket.pair()
     let memory: SharedMemory
     var process: WorkerProcess?
@@ -47,7 +71,8 @@ struct LaunchedWorkers: DataWorkerSource {
     case .process(let path, let arguments):
       memory = try SharedMemory(name: "swerve-link-d\(greeting.worker)", byteCount: greeting.memoryBytes)
       guard let file = memory.file else { throw TransferError.malformed("memory of one process for two") }
-      process = try WorkerProcess(path: path, arguments: arguments, memory: file, control: other)
+      process = try WorkerProcess(
+        name: "swerve-data", path: path, arguments: arguments, memory: file, control: other, region: region?.file)
     }
     let settings = SharedChannel.Settings(
       peer: "data worker d\(greeting.worker)", deadline: greeting.deadline,

@@ -1,0 +1,53 @@
+import SwerveCore
+import SwerveScheduling
+import SwerveTransfer
+
+// Workers that are attached and drained while sequences run.
+extension DataSet {
+  /// Attaches one more worker, one that waits somewhere or one of this host; the answer comes when it takes sequences.
+  func attach(at endpoint: Endpoint?, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer) {
+    if let endpoint, let problem = protection.problem(with: endpoint) { return answer(.failure(.refused(problem))) }
+    guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
+      return answer(
+        .failure(
+          .refused("there are \(links.count) data workers already; start with a larger --max-data-workers to have more")
+        ))
+    }
+    sources[index] = endpoint.map(remote) ?? launched
+    isWanted[index] = true
+    notBefore[index] = 0
+    failedStarts[index] = 0
+    attaching[index] = answer
+    restart(index, TransferClock.now, &scheduler)
+  }
+
+  /// Lets a worker's sequences end, for so many seconds at most, has the rest computed elsewhere, and ends the worker.
+  func drain(
+    _ index: Int, within seconds: Double, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer
+  ) {
+    guard links.indices.contains(index), let link = links[index], link.state == .ready, draining[index] == nil else {
+      return answer(.failure(.refused("there is no data worker d\(index) that could be drained")))
+    }
+    guard links.indices.contains(where: { $0 != index && scheduler.isOpen($0) }) else {
+      return answer(
+        .failure(.refused("\(link.name) is the last one that takes sequences; attach another one first")))
+    }
+    scheduler.drain(bank: index)
+    draining[index] = (answer, TransferClock.now + UInt64(max(seconds, 0) * 1e9))
+  }
+
+  func finishDraining(_ scheduler: inout Scheduler, _ now: UInt64) {
+    for (index, waiting) in draining {
+      guard scheduler.sequenceCount(in: index) == 0 || now >= waiting.until, let link = links[index] else { continue }
+      let count = scheduler.close(bank: index)
+      recoveredSequences += count
+      isWanted[index] = false
+      link.stop()
+      giveUp(index)
+      draining[index] = nil
+      nextReport = 0
+      onNotice("\(link.name) is drained; \(count) of its sequences are computed again elsewhere")
+      waiting.answer(.success(link.name))
+    }
+  }
+}

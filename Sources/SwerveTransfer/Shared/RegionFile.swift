@@ -1,0 +1,32 @@
+internal import CSwervePlatform
+
+/// A file of memory that one process keeps for others: what they write in it is still there when they have ended, for the
+/// next one that maps it. Nobody can resize it, and only its owner's processes that are handed its descriptor reach it. Its
+/// keeper does not map it, so it costs the keeper no memory; pages are taken when somebody touches them.
+package final class RegionFile: Sendable {
+  package let file: Descriptor
+  package let byteCount: Int
+
+  /// - Parameter name: shown in /proc.
+  package init(name: String, byteCount: Int) throws(TransferError) {
+    let whole = Self.whole(byteCount)
+    let code = swerve_shared_create(name, whole)
+    guard code >= 0 else { throw .system("create a region of \(whole) bytes", code: -code) }
+    file = Descriptor(code)
+    self.byteCount = whole
+  }
+
+  /// Bytes of a region for so many: 64 more may be read at its end, and large ones are whole huge pages.
+  package static func whole(_ byteCount: Int) -> Int {
+    let unit = byteCount >= 2 << 20 ? 2 << 20 : 4096
+    return (byteCount + 64 + unit - 1) / unit * unit
+  }
+
+  /// In a worker's process: the region that it was started with.
+  ///
+  /// - Throws: where there is none, or one of another size.
+  package static func inherited(byteCount: Int) throws(TransferError) -> SharedMemory {
+    try SharedMemory(
+      mapping: Descriptor(WorkerProcess.regionDescriptor), byteCount: whole(byteCount), usesHugePages: true)
+  }
+}
