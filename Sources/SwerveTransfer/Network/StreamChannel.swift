@@ -70,10 +70,8 @@ package final class StreamChannel: LinkChannel {
     record = .allocate(byteCount: LinkRecord.headerBytes + sealed, alignment: 64)
   }
 
-  deinit {
-    close()
-    record.deallocate()
-  }
+  /// The stream is both directions'; it closes with the last of its users, or when one says so.
+  deinit { record.deallocate() }
 
   package func close() { socket.end() }
 
