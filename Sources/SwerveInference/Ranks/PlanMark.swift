@@ -22,7 +22,10 @@ struct PlanMark: Sendable, Hashable {
       try tell(partner)
       try compare(partner)
     }
+    // Both ways: a stage that computed another plan first would leave keys and values of it behind.
     if let next = links.next { try tell(next) }
+    if let previous = links.previous { try tell(previous) }
+    if let next = links.next { try compare(next) }
     if let previous = links.previous { try compare(previous) }
   }
 

@@ -67,21 +67,17 @@ import Testing
     let task = Task {
       for number in 1...kills {
         let from = engine.statistics.generationTokens + Int.random(in: 20...150)
-        while engine.statistics.generationTokens < from { try await Task.sleep(for: .milliseconds(1)) }
-        var victim: Int32?
-        while victim == nil {
-          victim = ranks(tag).randomElement()
-          try await Task.sleep(for: .milliseconds(1))
-        }
-        if let victim { #expect(kill(victim, SIGKILL) == 0) }
-        while engine.statistics.groupRestarts < number { try await Task.sleep(for: .milliseconds(2)) }
+        try #require(try await engine.waits { $0.generationTokens >= from })
+        try #require(try await engine.waits { _ in !ranks(tag).isEmpty })
+        #expect(kill(try #require(ranks(tag).randomElement()), SIGKILL) == 0)
+        try #require(try await engine.waits { $0.groupRestarts >= number })
       }
     }
     var rounds = 0
     repeat {
       #expect(try await engine.answers(requests()).map(\.choices) == alone, "round \(rounds)")
       rounds += 1
-    } while engine.statistics.groupRestarts < kills
+    } while engine.statistics.groupRestarts < kills && rounds < 20 * kills
     try await task.value
     await engine.stop()
     #expect(engine.statistics.groupRestarts == kills && engine.statistics.resumedSequences > 0)
@@ -97,7 +93,7 @@ import Testing
     configuration.enablePrefixCaching = false
     let engine = try await Engine.start(configuration)
     async let answers = engine.answers(single)
-    while engine.statistics.generationTokens < 100 { try await Task.sleep(for: .milliseconds(1)) }
+    try #require(try await engine.waits { $0.generationTokens >= 100 })
     let victims = ranks(tag)
     #expect(victims.count == 1)
     for rank in victims { kill(rank, SIGKILL) }
@@ -112,7 +108,7 @@ import Testing
     let tag = UUID().uuidString
     let engine = try await Engine.start(configuration(1, 2, seconds: 1, arguments: [tag]))
     async let answers = engine.answers(requests())
-    while engine.statistics.generationTokens < 60 { try await Task.sleep(for: .milliseconds(1)) }
+    try #require(try await engine.waits { $0.generationTokens >= 60 })
     guard let victim = ranks(tag).first else { throw TestFailure(description: "no rank is running") }
     kill(victim, SIGSTOP)
     #expect(try await answers.map(\.choices) == alone)

@@ -15,16 +15,16 @@ import Testing
   }
 
   private func worker(_ engine: Engine, besides dead: Set<Int32> = []) async throws -> Int32 {
-    while true {
-      for worker in engine.statistics.data.workers
-      where worker.isReady && worker.process > 0 && !dead.contains(worker.process) { return worker.process }
-      try await Task.sleep(for: .milliseconds(1))
+    @Sendable func ready(_ statistics: EngineStatistics) -> Int32? {
+      statistics.data.workers.first { $0.isReady && $0.process > 0 && !dead.contains($0.process) }?.process
     }
+    try #require(try await engine.waits { ready($0) != nil })
+    return try #require(ready(engine.statistics))
   }
 
   @Test(arguments: [EngineConfiguration.DType.float32, .bfloat16])
   func nothingButTheStepIsComputedAgain(type: EngineConfiguration.DType) async throws {
-    let requests = requests()
+    let requests = requests(tokens: 240)
     let alone = try await unifiedAnswers(requests) { $0.dtype = type }
     let launch = try workerProcess()
     let engine = try await Engine.start(
@@ -37,13 +37,11 @@ import Testing
     var dead: Set<Int32> = []
     for kills in 1...3 {
       let from = engine.statistics.generationTokens + 120
-      while engine.statistics.generationTokens < from { try await Task.sleep(for: .milliseconds(1)) }
+      try #require(try await engine.waits { $0.generationTokens >= from })
       let victim = try await worker(engine, besides: dead)
       dead.insert(victim)
       #expect(kill(victim, SIGKILL) == 0)
-      while engine.statistics.data.recoveries["data_worker_lost", default: 0] < kills {
-        try await Task.sleep(for: .milliseconds(2))
-      }
+      try #require(try await engine.waits { $0.data.recoveries["data_worker_lost", default: 0] >= kills })
     }
     #expect(try await answers.map(\.choices) == alone)
     await engine.stop()
@@ -78,10 +76,11 @@ import Testing
       arguments: ["-c", "[ -e \(flag) ] && exit 1; exec \(path) \(arguments.joined(separator: " "))"])
     let engine = try await Engine.start(storyConfiguration { $0.separate(2, shell) })
     async let answers = engine.answers(requests)
-    while engine.statistics.generationTokens < 100 { try await Task.sleep(for: .milliseconds(1)) }
+    try #require(try await engine.waits { $0.generationTokens >= 100 })
     _ = FileManager.default.createFile(atPath: flag, contents: nil)
     #expect(kill(try await worker(engine), SIGKILL) == 0)
     #expect(try await answers.map(\.choices) == alone)
+    try #require(try await engine.waits { $0.data.recoveries["start_failed", default: 0] > 0 })
     await engine.stop()
     let data = engine.statistics.data
     #expect(data.recoveries["data_worker_lost"] == 1 && data.recoveries["start_failed", default: 0] > 0)
@@ -125,7 +124,7 @@ import Testing
     let launch = try workerProcess()
     let engine = try await Engine.start(storyConfiguration { $0.separate(1, launch, deadline: 2) })
     async let answers = engine.answers(requests)
-    while engine.statistics.generationTokens < 40 { try await Task.sleep(for: .milliseconds(1)) }
+    try #require(try await engine.waits { $0.generationTokens >= 40 })
     let victim = try await worker(engine)
     for _ in 0..<20 {
       kill(victim, SIGSTOP)

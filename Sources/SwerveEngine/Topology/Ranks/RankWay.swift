@@ -13,6 +13,8 @@ package struct RankWay: Sendable, Hashable {
     case tensor
     /// Residual rows, to the next stage.
     case stage
+    /// Which plan the stage before is to execute, of the one behind it.
+    case agreement
   }
 
   package var from: Int
@@ -27,7 +29,10 @@ package struct RankWay: Sendable, Hashable {
         ways.append(RankWay(from: rank, to: 0, purpose: .answer))
       }
       for partner in partners(rank, layout) { ways.append(RankWay(from: rank, to: partner, purpose: .tensor)) }
-      if let next = stage(rank, 1, layout) { ways.append(RankWay(from: rank, to: next, purpose: .stage)) }
+      if let next = stage(rank, 1, layout) {
+        ways.append(RankWay(from: rank, to: next, purpose: .stage))
+        ways.append(RankWay(from: next, to: rank, purpose: .agreement))
+      }
     }
     return ways
   }
@@ -41,7 +46,7 @@ package struct RankWay: Sendable, Hashable {
     switch purpose {
     case .control: return nil
     case .tensor: return 1 + stage + 0.1 * Double((sender.tensorRank ^ receiver.tensorRank).trailingZeroBitCount)
-    case .stage: return 0.8 + stage
+    case .stage, .agreement: return 0.8 + stage
     case .answer: return 1.5 + stage
     }
   }
@@ -77,12 +82,14 @@ extension RankLinks {
           receive: end(RankWay(from: partner, to: rank, purpose: .tensor), false)))
     }
     if let before = RankWay.stage(rank, -1, layout) {
-      let channel = end(RankWay(from: before, to: rank, purpose: .stage), false)
-      previous = RankLink(peer: layout.name(before), send: channel, receive: channel)
+      previous = RankLink(
+        peer: layout.name(before), send: end(RankWay(from: rank, to: before, purpose: .agreement), true),
+        receive: end(RankWay(from: before, to: rank, purpose: .stage), false))
     }
     if let after = RankWay.stage(rank, 1, layout) {
-      let channel = end(RankWay(from: rank, to: after, purpose: .stage), true)
-      next = RankLink(peer: layout.name(after), send: channel, receive: channel)
+      next = RankLink(
+        peer: layout.name(after), send: end(RankWay(from: rank, to: after, purpose: .stage), true),
+        receive: end(RankWay(from: after, to: rank, purpose: .agreement), false))
     }
     if rank == 0 {
       holders = (layout.computingCount..<layout.rankCount).map {
