@@ -24,15 +24,15 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
-      let awaitedCopy = running[slot].awaitsCopy
-      running[slot].awaitsCopy = false
       let isBeam = running[slot].isBeam
       var output = output(of: step, at: index)
       if !result.incomplete.isEmpty && result.incomplete.contains(Int32(index)) {
-        let goesOn = isSuspended(step.slot) ? retry(step.slot, awaitedCopy: awaitedCopy) : recover(step.slot)
+        let goesOn = isSuspended(step.slot) ? retry(step.slot) : recover(step.slot)
         emit(&output, ofIncomplete: step.slot, goesOn: goesOn, into: &outputs)
         continue
       }
+      // Only now is all there that was to be copied, or computed by another choice.
+      running[slot].awaitsCopy = false
       var accepted = 0
       if step.samples {
         if hasSample && isBeam {

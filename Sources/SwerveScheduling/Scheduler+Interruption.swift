@@ -15,21 +15,20 @@ extension Scheduler {
       guard isCurrent(step, of: plan.id) else { continue }
       let slot = Int(step.slot.rawValue)
       running[slot].plannedStep = 0
-      let awaitedCopy = running[slot].awaitsCopy
-      running[slot].awaitsCopy = false
       var output = output(of: step, at: index)
       // Some of the step's tokens may have been chosen: the sampler forgets them.
       running[slot].needsAdmission = true
-      let goesOn = retry(step.slot, awaitedCopy: awaitedCopy)
+      let goesOn = retry(step.slot)
       emit(&output, ofIncomplete: step.slot, goesOn: goesOn, into: &outputs)
     }
     for bank in 0..<pool.bankCount { giveUpCopies(in: bank) }
   }
 
-  /// The sequence's last step is to be planned again, from what it had computed before. Answers whether it goes on.
-  mutating func retry(_ slot: SlotID, awaitedCopy: Bool) -> Bool {
+  /// The sequence's last step is to be planned again, from what it had computed before. Answers whether it goes on. It may
+  /// still await a copy: a block that this was to fill must not be found by others when the sequence leaves it.
+  mutating func retry(_ slot: SlotID) -> Bool {
     guard mayLoseAgain(slot) else { return false }
-    if awaitedCopy || running[Int(slot.rawValue)].isBeam {
+    if running[Int(slot.rawValue)].awaitsCopy || running[Int(slot.rawValue)].isBeam {
       preempt(slot)
       return true
     }
