@@ -21,6 +21,8 @@ extension Scheduler {
     guard remaining > 1 && running[index].plannedStep != stepID && !isParked(slot) && !isSuspended(slot) else {
       return
     }
+    // Planned again after a lost step, a prompt that is computed whole waits for a step that holds it.
+    if !configuration.enableChunkedPrefill && !running[index].isBeam && remaining > budget { return }
     if continueLoading(slot, &budget) { return }
     var rows = min(prefillRows(slot, budget), limit)
     if running[index].isStreamed { rows = growForRows(slot, rows, in: &plan) }

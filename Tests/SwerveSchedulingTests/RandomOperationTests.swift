@@ -55,6 +55,14 @@ import Testing
     #expect(totals.recalled > 100)
     #expect(totals.suspended > 200 && totals.resumed > 200 && totals.interrupted > 100, "\(totals)")
   }
+
+  /// Histories that failed once: a block found that a lost step was to fill, and a prompt planned again in pieces.
+  @Test(arguments: [15_782_097_817_423_338_840, 2_142_556_758_719_962_047] as [UInt64])
+  func `what failed once`(episode: UInt64) throws {
+    var totals = Totals()
+    try Episode(seed: episode).run(operations: 600, totals: &totals)
+    #expect(totals.interrupted + totals.suspended > 0)
+  }
 }
 
 private struct Totals {
