@@ -132,5 +132,6 @@ extension RequestOptions {
     request.cacheSalt = cacheSalt
     request.tenant = tenant
     request.serviceTier = serviceTier
+    request.idempotency = idempotency
   }
 }

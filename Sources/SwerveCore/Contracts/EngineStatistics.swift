@@ -43,6 +43,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var tiers: TierStatistics?
   /// Data workers; empty where keys and values are in this process.
   package var data = DataStatistics()
+  /// The request journal; nil where none is kept.
+  package var journal: JournalStatistics?
   /// What moved for weights that are fetched into a ring; nil where all are resident.
   package var gather: GatherTraffic?
   /// Seconds spent in steps.
