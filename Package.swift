@@ -51,7 +51,7 @@ var targets: [Target] = [
   .target(name: "SwerveTiers", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
   // Links between workers, and their processes.
-  .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform"], swiftSettings: swift),
+  .target(name: "SwerveTransfer", dependencies: ["SwerveCore", "CSwervePlatform", crypto], swiftSettings: swift),
 
   // Layer 2 over a modelled device.
   .target(
@@ -120,11 +120,13 @@ var targets: [Target] = [
     name: "SwerveTextTests", dependencies: ["SwerveText", "SwerveCore"], exclude: ["Fixtures"], swiftSettings: swift),
   // A rank's process, for tests that end it.
   .executableTarget(
-    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveInference", "SwerveCore"], path: "Tests/RankTestSupport",
+    name: "rank-test-support", dependencies: ["SwerveEngine", "SwerveInference", "SwerveCore"],
+    path: "Tests/RankTestSupport",
     swiftSettings: swift),
   // A data worker's process, for tests that end it.
   .executableTarget(
-    name: "data-worker-test-support", dependencies: ["SwerveEngine"], path: "Tests/DataWorkerTestSupport",
+    name: "data-worker-test-support", dependencies: ["SwerveEngine", "SwerveTransfer"],
+    path: "Tests/DataWorkerTestSupport",
     swiftSettings: swift),
   .testTarget(
     name: "SwerveEngineTests",
@@ -150,6 +152,8 @@ if !isInner {
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
   ]
   let log = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -165,6 +169,8 @@ if !isInner {
         "SwerveCore", log, nio, crypto, lifecycle,
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "HummingbirdCore", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -177,14 +183,34 @@ if !isInner {
         "SwerveCore", nio, http1, posix, crypto,
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
       ], swiftSettings: swift),
+    // Certificates of workers, and what they protect.
+    .target(
+      name: "SwerveLinks",
+      dependencies: [
+        "SwerveTransfer", nio, posix, crypto,
+        .product(name: "NIOTLS", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "X509", package: "swift-certificates"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+      ], swiftSettings: swift),
+    // A front for servers that compute prompts and servers that go on with them.
+    .target(
+      name: "SwerveRouter",
+      dependencies: [
+        "SwerveCore", log, nio, http1, posix, lifecycle,
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+      ], swiftSettings: swift),
     // The public library.
     .target(name: "Swerve", dependencies: ["SwerveCore", "SwerveEngine", "SwerveHub"], swiftSettings: swift),
     // The command: one file a subcommand.
     .target(
       name: "SwerveCommand",
       dependencies: [
-        "SwerveCore", "SwerveAccess", "SwerveEngine", "SwerveText", "SwerveScheduling", "SwerveSimulation",
-        "SwerveHardware", "SwerveHub", "SwervePlacement", log, nio, http1, posix, lifecycle,
+        "SwerveCore", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveText", "SwerveScheduling",
+        "SwerveSimulation", "SwerveHardware", "SwerveHub", "SwerveLinks", "SwerveTransfer", "SwervePlacement", log, nio,
+        http1, posix, lifecycle,
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -209,9 +235,13 @@ if !isInner {
       dependencies: [
         "SwerveHub", "SwerveCore", nio, http1, posix, crypto, log,
       ], swiftSettings: swift),
+    .testTarget(
+      name: "SwerveLinksTests", dependencies: ["SwerveLinks", "SwerveTransfer", "SwerveEngine", "SwerveCore"],
+      swiftSettings: swift),
     .testTarget(name: "SwerveTests", dependencies: ["Swerve", "SwerveCore"], swiftSettings: swift),
     .testTarget(
-      name: "SwerveCommandTests", dependencies: ["SwerveCommand", "SwerveAccess", "SwerveEngine", "SwerveCore", log],
+      name: "SwerveCommandTests",
+      dependencies: ["SwerveCommand", "SwerveAccess", "SwerveRouter", "SwerveEngine", "SwerveCore", log],
       swiftSettings: swift),
   ]
   products += [

@@ -40,6 +40,15 @@ SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/por
 say "kill -9 while KV blocks are written, and restarts"
 python3 Scripts/kv-crash.py --binary .build/release/swerve --rounds "$([ -n "${SWERVE_LONG:-}" ] && echo 100 || echo 10)"
 
+say "two hosts, as network namespaces"
+python3 Scripts/two-hosts.py --binary .build/release/swerve
+
+say "every placement of one host against one process"
+python3 Scripts/placements.py --binary .build/release/swerve
+
+say "a server over the processes of mpirun"
+python3 Scripts/mpi-serve.py --binary .build/release/swerve
+
 say "the example, on the embedded model"
 swift run -c release --jobs "$jobs" Storyteller "Once upon a time"
 

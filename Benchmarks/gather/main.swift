@@ -4,6 +4,10 @@
 //
 //   gather-benchmark pack CONFIG_FOLDER OUT_FOLDER            writes seeded noise in the model's shapes as packed weights
 //   gather-benchmark run FOLDER packed|dummy none|nvme|host [DEPTH] [PROMPT] [OUTPUT] [BATCH]
+//   gather-benchmark run FOLDER packed peers DEPTH PROMPT OUTPUT BATCH RANKS [GROUP LIMIT]
+//                                          weights shared out among processes, each held to LIMIT bytes by a control
+//                                          group of its own whose folder begins with GROUP
+//   gather-benchmark rank                  one of those processes
 //   gather-benchmark disk FILE                                GB/s of reading it past the page cache, as a ring does
 
 import Glibc
@@ -89,11 +93,23 @@ func finish(_ engine: Engine, prompt: Int, output: Int, batch: Int, into result:
   result["steps"] = .int(after.steps - before.steps)
   result["step_s"] = .double(after.stepSeconds - before.stepSeconds)
   result["gathered_bytes"] = .int((after.gather?.readBytes ?? 0) - (before.gather?.readBytes ?? 0))
+  result["fetched_bytes"] = .int((after.gather?.fetchedBytes ?? 0) - (before.gather?.fetchedBytes ?? 0))
   result["stall_s"] = .double(
     Double((after.gather?.stallNanoseconds ?? 0) - (before.gather?.stallNanoseconds ?? 0)) * 1e-9)
   result["late_items"] = .int(after.gather?.lateItems ?? 0)
   result["wasted_items"] = .int(after.gather?.wastedItems ?? 0)
   result["weight_bytes"] = .int(after.weightBytes)
+}
+
+/// This program, in a group of its own where a limit is given.
+func rankProgram() -> EngineConfiguration.RankProgram {
+  let own = "/proc/self/exe"
+  guard arguments.count > 11, let path = realpath(own, nil) else { return .init(path: own, arguments: ["rank"]) }
+  defer { free(path) }
+  let enter = """
+    g="$0-$$" && mkdir "$g" && echo "$1" > "$g/memory.limit_in_bytes" && echo $$ > "$g/cgroup.procs" && exec "$2" rank
+    """
+  return .init(path: "/bin/sh", arguments: ["-c", enter, arguments[10], arguments[11], String(cString: path)])
 }
 
 func run() async throws {
@@ -104,6 +120,11 @@ func run() async throws {
     var gathering = GatherConfiguration()
     gathering.source = source
     gathering.depth = argument(5, default: 2)
+    if source == .peers {
+      gathering.peers = argument(9, default: 2)
+      settings.executor = .shm
+      settings.rankProgram = rankProgram()
+    }
     settings.gathering = gathering
   }
   let engine = try await Engine.start(settings) { fail($0) }
@@ -119,6 +140,7 @@ func run() async throws {
   print(JSON.object(result).text)
 }
 
+if arguments.dropFirst().first == "rank" { exit(RankProcess.run()) }
 switch arguments.count > 2 ? arguments[1] : "" {
 case "pack":
   guard arguments.count > 3 else { fail("usage: gather-benchmark pack CONFIG_FOLDER OUT_FOLDER") }

@@ -2,6 +2,7 @@
 // product needs.
 //
 //   tiers-benchmark measure FOLDER [BLOCK_MIB] [BLOCKS]   write and read GB/s: plain files and sealed blocks in turn
+//   tiers-benchmark lanes FOLDER [BLOCK_MIB] [BLOCKS] [ROUNDS]   the same through the threads of a lane
 //   tiers-benchmark open FOLDER [FILES]                   seconds until a folder of so many files is usable
 //   tiers-benchmark spill FOLDER KEY_FILE                 stores blocks 0, 1, 2, … and prints each number when it is kept
 
@@ -41,7 +42,7 @@ func memory(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
   return bytes
 }
 
-func writePlain(_ path: String, _ bytes: UnsafeMutableRawBufferPointer, synchronizes: Bool) {
+func writePlain(_ path: String, _ bytes: UnsafeRawBufferPointer, synchronizes: Bool) {
   let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
   var done = 0
   while done < bytes.count {
@@ -101,7 +102,7 @@ func measure(folder: String, blockMiB: Int, blocks: Int) throws {
       var sealedWrite = 0.0
       for number in 0..<blocks {
         let start = monotonicSeconds()
-        writePlain("\(plainFolder)/\(number)", source, synchronizes: synchronizes)
+        writePlain("\(plainFolder)/\(number)", UnsafeRawBufferPointer(source), synchronizes: synchronizes)
         let middle = monotonicSeconds()
         let outcome = tier.store(
           identity(number), from: UnsafeRawBufferPointer(source), reloadCost: 1, isLossy: false)
@@ -177,9 +178,12 @@ func number(_ place: Int, _ fallback: Int) -> Int {
 do {
   switch arguments.count > 2 ? arguments[1] : "" {
   case "measure": try measure(folder: arguments[2], blockMiB: number(3, 4), blocks: number(4, 64))
+  case "lanes":
+    try measureLanes(
+      folder: arguments[2], blockMiB: number(3, 4), blocks: number(4, 64), rounds: max(1, number(5, 5)))
   case "open": try measureOpening(folder: arguments[2], count: number(3, 100_000))
   case "spill" where arguments.count == 4: try spill(folder: arguments[2], keyFile: arguments[3])
-  default: fail("usage: tiers-benchmark measure|open|spill FOLDER …")
+  default: fail("usage: tiers-benchmark measure|lanes|open|spill FOLDER …")
   }
 } catch {
   fail("\(error)")

@@ -15,11 +15,15 @@ package enum ServerError: Error, Sendable, CustomStringConvertible {
   case addressInUse(String)
   /// The address does not exist on this machine or may not be used.
   case cannotListen(String, reason: String)
+  /// Certificates or keys that cannot be used.
+  case invalidTLS(files: String, reason: String)
 
   package var description: String {
     switch self {
     case .addressInUse(let address):
       "Cannot listen on \(address): the address is in use; stop the other server or choose another --port."
+    case .invalidTLS(let files, let reason):
+      "--ssl-certfile, --ssl-keyfile and --ssl-ca-certs (\(files)) cannot be used: \(reason)"
     case .cannotListen(let address, let reason): "Cannot listen on \(address): \(reason)"
     }
   }
@@ -52,7 +56,7 @@ package struct Server: Service {
   /// Serves until the surrounding service group shuts down. Throws `ServerError` when it cannot listen.
   package func run() async throws {
     let group = ServiceGroup(
-      configuration: .init(services: [application()], gracefulShutdownSignals: [], logger: state.logger))
+      configuration: .init(services: [try application()], gracefulShutdownSignals: [], logger: state.logger))
     // Detached, so that the listener does not hear of the shutdown before the requests are drained.
     let serving = Task.detached { try await group.run() }
     let statistics = Task { await reportStatistics() }
@@ -77,7 +81,7 @@ package struct Server: Service {
 
   // MARK: Parts
 
-  private func application() -> Application<AccessResponder> {
+  private func application() throws -> Application<AccessResponder> {
     let configuration = state.configuration
     let connections = state.connections
     let decoder = HTTP1Channel.Configuration.DecoderConfiguration(
@@ -96,7 +100,7 @@ package struct Server: Service {
     var quiet = state.logger
     quiet.logLevel = max(quiet.logLevel, .warning)
     return Application(
-      responder: responder, server: .http1(configuration: http),
+      responder: responder, server: try configuration.tls.server(http),
       configuration: ApplicationConfiguration(address: address, serverName: "swerve", backlog: 1024),
       onServerRunning: { channel in
         let port = channel.localAddress?.port
@@ -110,7 +114,7 @@ package struct Server: Service {
     if let path = state.configuration.unixSocket { return "unix:\(path)" }
     let host = state.configuration.host
     let shown = host.contains(":") ? "[\(host)]" : host
-    return "http://\(shown):\(port ?? state.configuration.port)"
+    return "\(state.configuration.tls.isOn ? "https" : "http")://\(shown):\(port ?? state.configuration.port)"
   }
 
   private func listenError(_ error: IOError) -> ServerError {

@@ -9,6 +9,7 @@ package struct ServerConfiguration: Sendable {
   package var port = 8000
   /// Path of a Unix domain socket; replaces host and port.
   package var unixSocket: String?
+  package var tls = ServerTLS()
   /// Prefix stripped from every path before routing and authentication, for servers behind a proxy.
   package var rootPath = ""
   /// Seconds a connection may idle between requests.
@@ -116,6 +117,7 @@ package struct ServerConfiguration: Sendable {
     require(
       requestTimeout.map { (1e-3...1e9).contains($0) } ?? true,
       "--request-timeout must be between 0.001 and 1000000000 seconds, not \(requestTimeout ?? 0).")
+    found += tls.problems()
     require(drainTimeout >= 0, "--shutdown-timeout must be 0 or more.")
     require(
       !allowsCredentials || !allowedOrigins.contains("*"),

@@ -4,6 +4,7 @@
 package import SwerveCore
 import SwerveScheduling
 import SwerveText
+import SwerveTransfer
 import Synchronization
 
 /// The front of the engine: submit, cancel, drain. The only face of it that other threads see; behind it are the engine
@@ -23,6 +24,8 @@ package final class Engine: EngineClient {
   private let prefixSalt: PrefixSalt
   private let seed: UInt64
   private let isReleased: ThreadEnd
+  /// Where blocks come in from other engines and go out to them; nil without.
+  let exchange: BlockExchange?
   private let counters = Mutex(Counters())
 
   private struct Counters {
@@ -45,7 +48,8 @@ package final class Engine: EngineClient {
   init(
     model: ModelInfo, report: StartReport, preparation: Preparation, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, board: StatusBoard, clock: EngineClock, admission: AdmissionLimits,
-    classes: ServiceClasses, prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd
+    classes: ServiceClasses, prefixSalt: PrefixSalt, seed: Int, isReleased: ThreadEnd,
+    exchange: BlockExchange? = nil
   ) {
     self.model = model
     self.report = report
@@ -59,9 +63,11 @@ package final class Engine: EngineClient {
     self.prefixSalt = prefixSalt
     self.seed = UInt64(bitPattern: Int64(seed))
     self.isReleased = isReleased
+    self.exchange = exchange
   }
 
   deinit {
+    exchange?.stop()
     inbox.post(.stop)
   }
 
@@ -71,14 +77,23 @@ package final class Engine: EngineClient {
     let id = try admit()
     if request.params.useBeamSearch { return try searchBeams(request, id: id) }
     let prepared = try preparation.prepare(request, fallbackSeed: Self.mix(seed, id.rawValue))
-    return try submit(prepared, id: id, request: request)
+    let (handover, answer) = try await handOver(
+      request, tokens: prepared.tokens,
+      salt: prefixSalt.salt(cacheSalt: request.cacheSalt, promptTokens: prepared.tokens.count))
+    do {
+      return try submit(prepared, id: id, request: request, handover: handover, transferAnswer: answer)
+    } catch {
+      handover.abandon()
+      throw error
+    }
   }
 
   /// Queues prepared work and answers its stream. Throws a 503 where the engine stopped or the queue filled up while the
   /// work was prepared. `search`: how to search beams, and what the runner is asked of each.
   func submit(
     _ prepared: Preparation.Prepared, id: RequestID, request: GenerationRequest,
-    search: (settings: BeamSettings, sampling: SamplingState)? = nil
+    search: (settings: BeamSettings, sampling: SamplingState)? = nil, handover: Handover = .nothing,
+    transferAnswer: JSONObject? = nil
   ) throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     let (stream, continuation) = AsyncThrowingStream.makeStream(of: GenerationEvent.self)
     let arrival = clock.now()
@@ -97,6 +112,7 @@ package final class Engine: EngineClient {
           "The request cannot go on behind what was delivered of it: the server's model or limits are others.")
       }
     }
+    record.transferAnswer = transferAnswer
     let inbox = inbox
     continuation.onTermination = { reason in
       if case .cancelled = reason { inbox.post(.cancel(id)) }
@@ -120,6 +136,11 @@ package final class Engine: EngineClient {
       counters.submittedTokens += prepared.tokens.count
       board.noteSubmission()
       publisher.post(.register(registered))
+      switch handover {
+      case .sends(let transfer): inbox.post(.handOver(id, transfer))
+      case .takes(let transfer): inbox.post(.expect(id, transfer))
+      case .nothing: break
+      }
       inbox.post(.submit(waiting, search?.settings))
       return nil
     }
@@ -180,7 +201,18 @@ package final class Engine: EngineClient {
   package func tokenString(_ token: TokenID) -> String? { preparation.tokenizer?.token(for: token) }
 
   package var health: EngineHealth { board.health }
-  package var statistics: EngineStatistics { board.statistics }
+  package var statistics: EngineStatistics {
+    var all = board.statistics
+    // Transfers go on when no step does.
+    if let exchange {
+      var now = exchange.statistics
+      now.queriedTokens = all.transfer?.queriedTokens ?? 0
+      now.hitTokens = all.transfer?.hitTokens ?? 0
+      now.failedRequests = all.transfer?.failedRequests ?? 0
+      all.transfer = now
+    }
+    return all
+  }
 
   package func resetPrefixCache() async -> Bool {
     await withCheckedContinuation { continuation in
@@ -194,7 +226,7 @@ package final class Engine: EngineClient {
   package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {
     let result =
       switch change {
-      case .attach: await attachDataWorker()
+      case .attach(let address): await attachDataWorker(at: address)
       case .drain(let worker, let seconds): await drainDataWorker(worker, within: seconds)
       }
     do { return try result.get() } catch {
@@ -203,10 +235,16 @@ package final class Engine: EngineClient {
     }
   }
 
-  /// Attaches one more data worker. Answers its name once it takes sequences.
-  package func attachDataWorker() async -> Result<String, DataChangeError> {
-    await withCheckedContinuation { continuation in
-      if !postUnlessStopped({ inbox.post(.attachWorker { continuation.resume(returning: $0) }) }) {
+  /// Attaches one more data worker: one that waits at `host:port`, or a process of this host. Answers its name once it
+  /// takes sequences.
+  package func attachDataWorker(at address: String? = nil) async -> Result<String, DataChangeError> {
+    let endpoint = address.map { Endpoint($0) }
+    if let endpoint, (endpoint?.port ?? 0) == 0 {
+      return .failure(
+        .refused("\((address ?? "").debugDescription) is not where a data worker listens; give host:port"))
+    }
+    return await withCheckedContinuation { continuation in
+      if !postUnlessStopped({ inbox.post(.attachWorker(endpoint ?? nil) { continuation.resume(returning: $0) }) }) {
         continuation.resume(returning: .failure(.stopped))
       }
     }
@@ -236,6 +274,7 @@ package final class Engine: EngineClient {
       if !counters.isStopped { inbox.post(.stop) }
       counters.isStopped = true
     }
+    exchange?.stop()
     await isReleased.wait()
   }
 

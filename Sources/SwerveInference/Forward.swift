@@ -19,6 +19,10 @@ struct Forward: ~Copyable {
   private var links: RankLinks
   private var rotary: RotaryEmbedding
   private var batches: MicroBatches
+  /// Residual rows that came from the stage before.
+  private(set) var stageBytes = 0
+  /// Sums sent to other tensor ranks.
+  var tensorBytes: Int { group?.sentBytes ?? 0 }
   /// A token's place in the rank's part of the embedding table.
   private var ownToken: [TokenID] = [0]
 
@@ -74,6 +78,7 @@ struct Forward: ~Copyable {
   private mutating func run(_ plan: borrowing StepPlan, residual: Tensor, incomplete: inout [Int32]) throws {
     if let previous = links.previous {
       try previous.receive.receiveAll(rows: residual, from: previous.peer)
+      stageBytes += residual.rows * residual.rowBytes
     } else {
       try embed(plan, into: residual)
     }

@@ -53,10 +53,10 @@ package struct MemoryPlan: Sendable, Hashable {
     weightBytes = c.layerCount * layer + (hasHead ? table : 0) + whole.normElements * 4
     mappedBytes = 0
     if case .packed(let packed, let tables) = configuration.weights {
-      weightBytes = packed / shape.stageCount
+      weightBytes = packed / (shape.stageCount * shape.tensorSize)
       mappedBytes = tables
       if let plan = configuration.gathering?.plan {
-        weightBytes = plan.residentBytes
+        weightBytes = plan.residentBytes + (configuration.gathering?.shareBytes ?? 0)
         mappedBytes = plan.embeddingBytes
       }
     } else if !c.tiedEmbeddings, shape.isFirstStage {
@@ -100,11 +100,13 @@ package struct MemoryPlan: Sendable, Hashable {
   package init(
     _ configuration: RunnerConfiguration, ranks: RankLayout, threads: Int
   ) throws(ModelFileError) {
-    try self.init(configuration, threads: max(1, threads / ranks.rankCount))
-    for rank in 1..<max(1, ranks.rankCount) {
+    let threads = max(1, threads / ranks.computingCount)
+    try self.init(configuration, threads: threads)
+    weightBytes += ranks.holderCount * (configuration.gathering?.shareBytes ?? 0)
+    for rank in 1..<max(1, ranks.computingCount) {
       var other = configuration
       other.shape = ranks.shape(rank)
-      let plan = try MemoryPlan(other, threads: max(1, threads / ranks.rankCount))
+      let plan = try MemoryPlan(other, threads: threads)
       weightBytes += plan.weightBytes
       activationBytes += plan.activationBytes
       attentionBytes += plan.attentionBytes

@@ -34,12 +34,13 @@ package final class ModelRunner {
   ///   - links: of rank 0 to its neighbours, where the configuration's shape is that of one of several ranks.
   ///   - coordinator: rank 0's way to all of them.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
+  ///   - watch: hears of each layer's keys and values, where those are in this process.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
     lower: LowerPlaces = LowerPlaces(), attention remote: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    coordinator: RankCoordinator? = nil,
+    coordinator: RankCoordinator? = nil, watch: (any LayerWatch)? = nil,
     progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let model = configuration.model
@@ -62,7 +63,7 @@ package final class ModelRunner {
     }
     shard = try ModelShard(
       configuration, files: files, device: device, blockCount: blockCount, lower: lower, attention: remote,
-      links: links,
+      links: links, watch: watch,
       progress: progress)
     rows.reserveCapacity(tileRows)
     tasks.reserveCapacity(tileRows)
@@ -110,6 +111,40 @@ package final class ModelRunner {
     self.coordinator = coordinator
     gather?.reconnect(coordinator.tensorLinks(configuration.shape))
     shard.reconnect(links)
+  }
+
+  /// Copies a block out of all ranks' pools, rank 0's part first. Between steps only.
+  ///
+  /// - Parameter parts: [ranks] bytes of each rank's part.
+  /// - Throws: `ChannelError` when a rank does not answer; then the bytes mean nothing.
+  package func pack(
+    _ block: BlockID, parts: [Int], into bytes: UnsafeMutableRawBufferPointer
+  ) throws(ChannelError) {
+    store.cache.pack(block, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<parts[0]]))
+    try coordinator?.pack(
+      block, parts: parts.dropFirst(), into: UnsafeMutableRawBufferPointer(rebasing: bytes[parts[0]...]))
+  }
+
+  /// Copies a block in that `pack` copied out. Between steps only.
+  ///
+  /// - Throws: `ChannelError` when a rank does not take its part; then the block means nothing.
+  package func unpack(
+    _ bytes: UnsafeRawBufferPointer, parts: [Int], into block: BlockID
+  ) throws(ChannelError) {
+    store.cache.unpack(UnsafeRawBufferPointer(rebasing: bytes[..<parts[0]]), into: block)
+    try coordinator?.unpack(
+      UnsafeRawBufferPointer(rebasing: bytes[parts[0]...]), parts: parts.dropFirst(), into: block)
+  }
+
+  /// What ranks hold and moved; nil with one rank. Takes a message to each and back: between steps only.
+  ///
+  /// - Throws: `ChannelError` when one does not answer.
+  package func rankTraffic() throws(ChannelError) -> RankTraffic? {
+    guard let coordinator else { return nil }
+    var traffic = RankTraffic()
+    traffic.ranks = [shard.traffic] + (try coordinator.reports())
+    traffic.plans = coordinator.planCount
+    return traffic
   }
 
   /// What moved for gathered weights; nil where all are resident.

@@ -15,10 +15,21 @@ package struct RunnerConfiguration: Sendable {
   package struct Gathering: Sendable, Hashable {
     package var plan: GatherPlan
     package var source: GatherConfiguration.Source
+    /// Of the packed weight file.
+    package var path: String
+    /// Ranks that hold shares of the weights, this one included. 1 unless the source is peers.
+    package var rankCount: Int
 
-    package init(plan: GatherPlan, source: GatherConfiguration.Source) {
+    package init(plan: GatherPlan, source: GatherConfiguration.Source, path: String, rankCount: Int = 1) {
       self.plan = plan
       self.source = source
+      self.path = path
+      self.rankCount = rankCount
+    }
+
+    /// Bytes of the largest share; 0 where nothing is shared out.
+    package var shareBytes: Int {
+      rankCount == 1 ? 0 : GatherShares(plan.items, rankCount: rankCount).byteCount(rank: rankCount - 1)
     }
   }
 
@@ -55,6 +66,9 @@ package struct RunnerConfiguration: Sendable {
 
   /// Which matrix is stored how.
   package var policy: WeightPolicy { WeightPolicy(model: model, type: type, quantization: quantization) }
+
+  /// Whether so many tensor ranks can share weights that were packed for one.
+  package func canSharePacked(_ ranks: Int) -> Bool { model.canSharePacked(ranks, policy: policy) }
 
   /// `--quantization` with `--quantization-config`.
   package static func weightFormat(_ configuration: EngineConfiguration) -> WeightFormat? {

@@ -85,6 +85,8 @@ package struct MachineDescription: Sendable, Hashable {
   package var diskBytesPerSecond: Double?
   /// Bytes a second copied from host memory to a device.
   package var hostBytesPerSecond: Double
+  /// The share of the CPUs' time that others used while this was measured; nil = unknown, or described.
+  package var busyShare: Double?
 
   package init(
     devices: [DeviceDescription], link: LinkDescription, diskBytesPerSecond: Double? = nil, hostBytesPerSecond: Double
@@ -94,6 +96,18 @@ package struct MachineDescription: Sendable, Hashable {
     self.diskBytesPerSecond = diskBytesPerSecond
     self.hostBytesPerSecond = hostBytesPerSecond
   }
+}
+
+extension MachineDescription {
+  /// Why the rates are not to be trusted; nil where nothing was noticed.
+  package var busyWarning: String? {
+    guard let busyShare, busyShare > Self.mostBusyShare else { return nil }
+    return
+      "other work used \(Decimals.fixed(busyShare * 100, 0)) % of the CPUs while this machine was measured, so that it "
+      + "looks slower than it is; plan while it is idle, or describe it with --machine"
+  }
+
+  static let mostBusyShare = 0.1
 }
 
 /// What is asked of an engine at once.

@@ -12,6 +12,7 @@ package enum PlacementText {
     lines.append(
       "weights: \(machine.diskBytesPerSecond.map { rate($0) } ?? "unknown") from disk, "
         + "\(rate(machine.hostBytesPerSecond)) from host memory")
+    if let warning = machine.busyWarning { lines.append(warning) }
     return lines
   }
 

@@ -170,7 +170,7 @@ extension Scheduler {
     sequence.cachedTokens = start.isForked ? group.cachedTokens : start.tokens
     sequence.paidTokens = start.tokens
     sequence.isBeam = group.beams != nil
-    sequence.isForking = sequence.isBeam || group.choices > 1
+    sequence.isForking = sequence.isBeam || group.sharesBlocks
     sequence.lastToken = group.prompt[group.prompt.count - 1]
     sequence.read = entry.read
     generated[index] = []

@@ -96,14 +96,15 @@ extension Scheduler {
     var best = -1
     var last = -1
     var known = 0
-    var bestRank = (hasRoom: false, tokens: -1, free: -1)
+    var bestRank = (hasRoom: false, tokens: -1, free: Int.min)
     for bank in 0..<pool.bankCount where banks.states[bank] == .open {
       known = findPrefix(of: entry, in: bank)
       last = bank
       let revived = hits.count { pool.referenceCount(of: $0) == 0 }
       let free = pool.freeCount(in: bank)
       let rank = (
-        hasRoom: configuration.blocks(for: known) - hits.count + revived <= free, tokens: hitTokens, free: free
+        hasRoom: configuration.blocks(for: known) - hits.count + revived <= free, tokens: hitTokens,
+        free: configuration.fillsBanksInOrder ? -bank : free
       )
       let isBetter =
         rank.hasRoom != bestRank.hasRoom

@@ -82,14 +82,14 @@ extension Scheduler {
   /// Whether an entry waits for a running choice of its request, which is computing the prompt for both, or has blocks that
   /// nobody computes with at present.
   func awaitsSibling(_ entry: RequestQueue.Entry) -> Bool {
-    groups[entry.group].choices > 1 && groups[entry.group].running > 0
+    groups[entry.group].sharesBlocks && groups[entry.group].running > 0
       && (awaitsBank(entry) || forkSource(of: entry) == nil)
   }
 
   /// A running choice of the entry's request whose prompt was computed in an earlier step; nil when there is none.
-  /// O(running sequences), where the request has several choices
+  /// O(running sequences), where choices share blocks
   func forkSource(of entry: RequestQueue.Entry) -> SlotID? {
-    guard groups[entry.group].choices > 1, groups[entry.group].running > 0 else { return nil }
+    guard groups[entry.group].sharesBlocks, groups[entry.group].running > 0 else { return nil }
     return order.first {
       let other = running[Int($0.rawValue)]
       return other.group == entry.group && other.generatedTokens > 0 && other.computedTokens >= other.promptTokens

@@ -146,7 +146,7 @@ extension Scheduler {
         return "\(name): \(sequence.generatedTokens) tokens generated, \(sequence.maxNewTokens) allowed"
       }
       let most = Int(sequence.promptTokens) + max(Int(sequence.maxNewTokens) - 1, 0)
-      if configuration.blocks(for: most) > configuration.sequenceBlocks() {
+      if configuration.blocks(for: most) > configuration.sequenceBlocks {
         return "\(name): it can never fit the pool"
       }
     }

@@ -125,12 +125,12 @@ package struct Scheduler: ~Copyable {
   // MARK: Requests
 
   /// Whether a request of that size can ever run here. nil = as many output tokens as fit.
-  package func fits(promptTokens: Int, maxTokens: Int?, choices: Int = 1) -> Bool {
-    refusal(promptTokens: promptTokens, maxTokens: maxTokens, choices: choices) == nil
+  package func fits(promptTokens: Int, maxTokens: Int?) -> Bool {
+    refusal(promptTokens: promptTokens, maxTokens: maxTokens) == nil
   }
 
   /// Why a request of that size can never run here, or nil when it can.
-  package func refusal(promptTokens: Int, maxTokens: Int?, choices: Int = 1) -> SchedulingError? {
+  package func refusal(promptTokens: Int, maxTokens: Int?) -> SchedulingError? {
     if promptTokens < 1 { return .emptyPrompt }
     if let maxTokens, maxTokens < 0 { return .negativeMaxTokens(maxTokens) }
     let room = maxTokens == 0 ? 0 : 1
@@ -140,7 +140,7 @@ package struct Scheduler: ~Copyable {
     let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
     let computed = promptTokens + max(output, 1) - 1
     let blocks = configuration.blocks(for: computed)
-    let available = configuration.sequenceBlocks(choices: choices)
+    let available = configuration.sequenceBlocks
     if blocks > available {
       return .exceedsPool(blocks: blocks, available: available, blockSize: configuration.blockSize)
     }
@@ -153,11 +153,7 @@ package struct Scheduler: ~Copyable {
   /// Queues a request. Throws, and changes nothing, when it can never run (`refusal`) or its id is in use.
   package mutating func add(_ request: WaitingRequest) throws(SchedulingError) {
     let params = request.sampling.params
-    if let refusal = refusal(
-      promptTokens: request.promptTokens.count, maxTokens: params.maxTokens, choices: request.n)
-    {
-      throw refusal
-    }
+    if let refusal = refusal(promptTokens: request.promptTokens.count, maxTokens: params.maxTokens) { throw refusal }
     if request.n < 1 || request.n > Int(Int32.max) { throw .invalidChoiceCount(request.n) }
     if groups.index(of: request.request) != nil { throw .duplicateRequest(request.request) }
     guard waiting.rules.indices.contains(Int(request.serviceClass)) else {
@@ -166,7 +162,7 @@ package struct Scheduler: ~Copyable {
     if let width = request.beamWidth { try checkBeams(width, request) }
     let prompt = request.promptTokens.count
     // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
-    var limit = configuration.contextLimit(choices: request.n)
+    var limit = configuration.contextLimit
     if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
     var room = min(params.maxTokens ?? .max, limit - prompt)
     if let width = request.beamWidth { room = min(room, longestBeams(width, promptTokens: prompt)) }
@@ -183,6 +179,8 @@ package struct Scheduler: ~Copyable {
         saltHash: BlockHash(salt: request.prefixSalt),
         maxNewTokens: Int32(room), minNewTokens: Int32(clamping: params.minTokens),
         unfinished: Int32(request.n)))
+    // What is larger than the device moves below it, block by block; what choices hold in common does not.
+    groups[group].sharesBlocks = request.n > 1 && !exceedsDevice(prompt + max(room, 1) - 1)
     groups[group].beams = request.beamWidth.map { BeamGroup(width: Int32($0)) }
     if request.generated.isEmpty {
       waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
@@ -268,6 +266,7 @@ package struct Scheduler: ~Copyable {
     var snapshot = counters
     snapshot.runningRequests = runningRequests
     snapshot.waitingRequests = groups.count - runningRequests
+    snapshot.deferredRequests = min(waitingReads, snapshot.waitingRequests)
     snapshot.oldestArrival = arrivals.oldest
     snapshot.blocksTotal = pool.blockCount - banks.closedCount * pool.bankBlocks
     snapshot.blocksUsed = pool.usedCount

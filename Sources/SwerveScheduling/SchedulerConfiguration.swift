@@ -15,6 +15,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var bankCount = 1
   /// How many of the banks, the first ones, hold blocks from the start; nil = all. Others are opened later.
   package var openBanks: Int?
+  /// Whether requests go to the first bank with room, and not to the emptiest one.
+  package var fillsBanksInOrder = false
   /// Places for blocks of running sequences in host memory, which are read where they lie.
   package var hostBlockCount = 0
   /// Places in the overflow store, for sequences that do not fit the device.
@@ -119,22 +121,17 @@ package struct SchedulerConfiguration: Sendable, Hashable {
     BlockRanges(deviceCount: blockCount, hostCount: hostBlockCount, overflowCount: overflowBlockCount)
   }
 
-  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole, and so
-  /// must what several choices of a request share.
-  package func sequenceBlocks(choices: Int = 1) -> Int {
-    enableChunkedPrefill && choices == 1 ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
+  /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole.
+  package var sequenceBlocks: Int {
+    enableChunkedPrefill ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
   }
 
   /// Most prompt + output tokens of one sequence: the model's length, or what all places hold. The last output token is
   /// never computed, so it needs no place.
-  package func contextLimit(choices: Int) -> Int {
-    min(maxModelLength, sequenceBlocks(choices: choices) * blockSize + 1)
-  }
-
-  package var contextLimit: Int { contextLimit(choices: 1) }
+  package var contextLimit: Int { min(maxModelLength, sequenceBlocks * blockSize + 1) }
 
   /// Most blocks one sequence can hold.
-  package var maxBlocksPerSequence: Int { min(sequenceBlocks(), blocks(for: maxModelLength)) }
+  package var maxBlocksPerSequence: Int { min(sequenceBlocks, blocks(for: maxModelLength)) }
 
   /// Blocks that an admission leaves free.
   package var watermarkBlocks: Int { Int((watermark * Double(bankBlocks)).rounded(.up)) }

@@ -15,6 +15,8 @@ struct SequenceGroup {
   let saltHash: BlockHash
   let maxNewTokens: Int32
   let minNewTokens: Int32
+  /// Whether its choices hold blocks together: there are several, and none is larger than the device.
+  var sharesBlocks = false
   /// Choices below this one were admitted at least once.
   var nextChoice: Int32 = 0
   /// Choices that have not finished, started or not.

@@ -79,6 +79,41 @@ import Testing
     }
   }
 
+  @Test func requestsThatWaitForATierAreDeferred() {
+    let registry = PrometheusRegistry()
+    let metrics = EngineMetrics(registry: registry, modelName: "m")
+    var statistics = EngineStatistics()
+    statistics.waitingRequests = 5
+    statistics.deferredRequests = 2
+    metrics.update(from: statistics)
+    let page = registry.render(.text)
+    for (reason, count) in [("capacity", 3), ("deferred", 2)] {
+      let line = #"vllm:num_requests_waiting_by_reason{model_name="m",engine="0",reason="\#(reason)"} \#(count).0"#
+      #expect(page.contains(line + "\n"))
+    }
+  }
+
+  /// A sequence that was preempted behind its first token and came back from a lower precision.
+  @Test(arguments: [true, false]) func aStreamTellsInItsTrailerWhatCameBehindItsHeaders(isLossy: Bool) async throws {
+    let engine = FakeEngine(mayReadLossy: true) { request throws(RequestError) in
+      var last = ChoiceDelta(index: 0, text: "b", tokens: [98], finish: .length)
+      last.hasReadLossy = isLossy
+      return [Script.started(request), .delta(ChoiceDelta(index: 0, text: "a", tokens: [97])), .delta(last)]
+    }
+    try await LiveServer.run(engine) { server in
+      let text = try await RawConnection.open(port: server.port) { connection in
+        try await connection.send(
+          LiveServer.head("POST", "/v1/completions", body: #"{"model":"fake","prompt":"x","stream":true}"#))
+        return try await connection.readToEnd()
+      }
+      let parts = text.split(separator: "\r\n0\r\n", maxSplits: 1)
+      try #require(parts.count == 2, "\(text)")
+      let head = parts[0].lowercased()
+      #expect(head.contains("trailer: x-swerve-lossy-kv\r\n") && !head.contains("x-swerve-lossy-kv: true"))
+      #expect(parts[1] == (isLossy ? "x-swerve-lossy-kv: true\r\n\r\n" : "\r\n"))
+    }
+  }
+
   private func engine(lossy isLossy: Bool) -> FakeEngine {
     FakeEngine(mayReadLossy: isLossy) { request throws(RequestError) in
       guard case .started(var info) = Script.started(request) else { return [] }

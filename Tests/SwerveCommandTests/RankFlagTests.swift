@@ -31,6 +31,24 @@ import Testing
     #expect(engine.launcher == (executor == .mpi ? .init(rank: 1, localRank: 1, localSize: 2) : nil))
   }
 
+  @Test func aJobIsRecognised() throws {
+    let job = [
+      "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2", "OMPI_COMM_WORLD_LOCAL_RANK": "0",
+      "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    ]
+    let engine = try parse(["-tp", "2", "-pp", "2"], environment: job).settings.engine
+    #expect(engine.executor == .mpi && engine.launcher == .init(rank: 2, localRank: 0, localSize: 2))
+    #expect(
+      try parse(["-tp", "2", "--distributed-executor-backend", "threads"], environment: job).settings.engine.executor
+        == .threads)
+    #expect(try parse([], environment: job).settings.engine.executor == nil)
+    let slurm = ["PMIX_RANK": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"]
+    #expect(try parse(["-pp", "2"], environment: slurm).settings.engine.launcher?.rank == 1)
+    // An allocation of Slurm without a step is no job.
+    #expect(
+      try parse(["-pp", "2"], environment: ["SLURM_PROCID": "0", "SLURM_NTASKS": "2"]).settings.engine.executor == nil)
+  }
+
   static let refusals: [([String], String)] = [
     (["-tp", "3"], "must be 1, 2, 4 or 8, not 3"), (["-pp", "0"], "--pipeline-parallel-size must be"),
     (["-tp", "2", "--pipeline-split", "a"], "such as 20,12"),
@@ -38,7 +56,8 @@ import Testing
     (["--virtual-shards", "4"], "must be 8"),
     (["-tp", "2", "--distributed-executor-backend", "inline"], "use threads"),
     (["--distributed-executor-backend", "mpi", "-tp", "2"], "mpirun -np 2"),
-    (["-tp", "2", "--kv-tiers", "host=1GiB"], "--kv-tiers"), (["-pp", "2", "--numa-bind"], "--numa-bind"),
+    (["--placement", "pipeline-pd", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
+    (["-pp", "2", "--numa-bind"], "--numa-bind"),
     (["-tp", "2", "-q", "int8-dynamic"], "use int8"), (["--distributed-timeout-seconds", "0"], "greater than 0"),
   ]
 

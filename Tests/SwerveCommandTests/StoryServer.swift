@@ -12,6 +12,7 @@ struct StoryServer: Sendable {
   /// Runs `body` against it and takes it down.
   static func run(
     _ configure: (inout EngineConfiguration) -> Void = { _ in },
+    server configureServer: (inout ServerConfiguration) -> Void = { _ in },
     body: @escaping @Sendable (StoryServer) async throws -> Void
   ) async throws {
     var configuration = EngineConfiguration()
@@ -28,6 +29,8 @@ struct StoryServer: Sendable {
     settings.drainTimeout = 0.2
     settings.keepAliveTimeout = 300
     settings.enablesAdminEndpoints = true
+    configureServer(&settings)
+    let scheme = settings.tls.certificate == nil ? "http" : "https"
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let (ports, found) = AsyncStream.makeStream(of: Int.self)
     let server = Server(
@@ -46,7 +49,7 @@ struct StoryServer: Sendable {
         }
         var iterator = ports.makeAsyncIterator()
         if let port = await iterator.next() {
-          try await body(StoryServer(url: "http://127.0.0.1:\(port)", engine: engine))
+          try await body(StoryServer(url: "\(scheme)://127.0.0.1:\(port)", engine: engine))
         }
         tasks.cancelAll()
         // How a cancelled server ends is not the subject here.

@@ -63,18 +63,67 @@ import Testing
     return try JSON(parsing: [UInt8](data))
   }
 
-  @Test func `a model twice as large as the memory limit serves, with the tokens of an unlimited run`() throws {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "swerve-limit-\(UUID().uuidString)")
-    defer { try? FileManager.default.removeItem(at: folder) }
+  /// Writes the model's packed weights below a folder that is made for them.
+  static func pack(into folder: URL) throws -> String {
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-    try Self.model.write(to: folder.appending(path: "config.json"), atomically: false, encoding: .utf8)
+    try model.write(to: folder.appending(path: "config.json"), atomically: false, encoding: .utf8)
     let packed = folder.appending(path: "packed").path()
     let pack = Process()
-    pack.executableURL = URL(filePath: try Self.program())
+    pack.executableURL = URL(filePath: try program())
     pack.arguments = ["pack", folder.path(), packed]
     try pack.run()
     pack.waitUntilExit()
     #expect(pack.terminationStatus == 0)
+    return packed
+  }
+
+  /// Whether processes can have a limit each.
+  static var hasGroups: Bool {
+    guard case .group(let path) = makeLimit() else { return false }
+    rmdir(path)
+    return true
+  }
+
+  @Test(.enabled(if: hasGroups, "memory control groups cannot be made here"))
+  func `a model twice as large as any process's memory limit is shared out among processes`() throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "swerve-limit-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let packed = try Self.pack(into: folder)
+    let group = "/sys/fs/cgroup/memory/swerve-peers-\(getpid())"
+    try #require(mkdir(group, 0o755) == 0)
+    try "\(Self.limit)".write(toFile: group + "/memory.limit_in_bytes", atomically: false, encoding: .utf8)
+    defer {
+      // Processes that were told to end take a moment to leave their groups.
+      for _ in 0..<50 {
+        let all = (try? FileManager.default.contentsOfDirectory(atPath: "/sys/fs/cgroup/memory")) ?? []
+        let left = all.filter { $0.hasPrefix("swerve-peers-\(getpid())") }.map { "/sys/fs/cgroup/memory/" + $0 }
+        if left.filter({ rmdir($0) != 0 }).isEmpty { break }
+        usleep(100_000)
+      }
+    }
+    let resident = try #require(
+      try Self.run(["run", folder.path(), "dummy", "none", "1", "48", "6", "3"], limit: nil))
+    let ranks = 6
+    let shared = try #require(
+      try Self.run(
+        ["run", packed, "packed", "peers", "1", "48", "6", "3", "\(ranks)", group, "\(Self.limit)"],
+        limit: .group(group)), "shared weights did not fit the limits")
+    #expect(shared["tokens"] == resident["tokens"])
+    #expect(shared["tokens"]?.array?.count == 3 && shared["tokens"]?[0]?.array?.count == 6)
+    let steps = try #require(shared["steps"]?.int)
+    let read = try #require(shared["gathered_bytes"]?.int)
+    let fetched = try #require(shared["fetched_bytes"]?.int)
+    #expect(read > steps * Self.weightBytes * 3 / 4)
+    // Five of six bytes are other ranks'.
+    #expect(abs(Double(fetched) / Double(read) - Double(ranks - 1) / Double(ranks)) < 0.05)
+    let peak = try #require(shared["peak_resident_bytes"]?.int)
+    #expect(peak < Self.limit && Self.limit < Self.weightBytes * 6 / 10, "\(peak) bytes were resident")
+  }
+
+  @Test func `a model twice as large as the memory limit serves, with the tokens of an unlimited run`() throws {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "swerve-limit-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let packed = try Self.pack(into: folder)
 
     let limit = Self.makeLimit()
     defer { if case .group(let path) = limit { rmdir(path) } }

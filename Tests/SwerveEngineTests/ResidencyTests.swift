@@ -123,6 +123,23 @@ import Testing
     #expect(engine.statistics.overflow.traffic.writtenBytes > 0)
   }
 
+  @Test func choicesLargerThanTheDeviceGiveTheSameBits() async throws {
+    let kind = Kind(type: .bfloat16)
+    var several = long(3, tokens: 24)
+    several.params.n = 3
+    let alone = try await unbounded([several], kind)
+    #expect(Set(alone[0].map(\.tokens)).count == 3)
+    for caching in [true, false] {
+      let keeper = StoreKeeper()
+      let engine = try await small(kind, keeper.overflow(host: 12, store: 60, staging: 32), device: 6) {
+        $0.enablePrefixCaching = caching
+      }
+      #expect(try await engine.answers([several]).map(\.choices) == alone)
+      await engine.stop()
+      #expect(engine.statistics.overflow.traffic.readBytes > 0 && engine.statistics.overflow.storeBlocksUsed == 0)
+    }
+  }
+
   @Test func tiersGiveOneSequenceOfTheGreatestLengthItsPlaces() async throws {
     let kind = Kind(type: .bfloat16)
     let requests = [long(0), long(7)] + short(4)

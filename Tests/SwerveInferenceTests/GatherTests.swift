@@ -106,7 +106,7 @@ import Testing
     configuration.weights = .packed(weightBytes: file.weightBytes, tableBytes: file.tableBytes)
     let resident = try MemoryPlan(configuration, threads: 2)
     let plan = try GatherPlan(file.index, model: configuration.model, depth: 1, path: file.path)
-    configuration.gathering = .init(plan: plan, source: .nvme)
+    configuration.gathering = .init(plan: plan, source: .nvme, path: file.path)
     let gathered = try MemoryPlan(configuration, threads: 2)
     #expect(plan.ringBytes == 2 * plan.slotBytes)
     #expect(gathered.weightBytes - plan.ringBytes == file.index.norms.byteCount)

@@ -23,6 +23,16 @@ import Testing
     #expect(planner.warning(for: .gathered(.nvme, depth: 2))?.contains("% slower than unified") == true)
   }
 
+  @Test func `rates that were measured beside other work are not trusted`() {
+    var machine = Self.gpus(1).cost.machine
+    #expect(machine.busyWarning == nil)
+    machine.busyShare = 0.04
+    #expect(machine.busyWarning == nil)
+    machine.busyShare = 0.37
+    #expect(machine.busyWarning?.contains("used 37 % of the CPUs") == true)
+    #expect(PlacementText.machine(machine).contains { $0.contains("plan while it is idle") })
+  }
+
   @Test func `weights larger than the device are gathered, and where two devices hold them, split`() {
     let one = Self.gpus(1, memory: 12)
     let best = one.best?.placement

@@ -239,7 +239,7 @@ private final class Episode {
       topK: generator.chance(40) ? Int.random(in: 1...2, using: &generator) : 0)
     let n = generator.chance(25) ? Int.random(in: 2...5, using: &generator) : 1
     let salt: [UInt8] = generator.chance(20) ? [9] : []
-    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens, choices: n)
+    let fits = harness.scheduler.fits(promptTokens: prompt.count, maxTokens: maxTokens)
     do {
       try harness.add(
         id, Array(prompt), n: n, state, priority: Int.random(in: 0..<3, using: &generator), arrival: harness.now,
@@ -253,7 +253,7 @@ private final class Episode {
     if !fits { throw RunnerFault(description: "accepted what does not fit") }
     totals.requests += 1
     // Alone, a choice computes its known tokens one by one at worst, once; the first in order is never preempted.
-    let output = min(maxTokens ?? .max, numbers.contextLimit(choices: n) - prompt.count)
+    let output = min(maxTokens ?? .max, numbers.contextLimit - prompt.count)
     let cost = n * (prompt.count + 2 * max(output, 0) + 2)
     // Those before it, itself, and for each of its choices a slot's worth of later ones that came while it waited for
     // its sibling.
@@ -361,7 +361,7 @@ private final class Episode {
       for choice in 0..<request.n {
         let alone = FakeModel.reference(
           prompt: request.prompt, salt: request.salt, sampling: request.sampling, choice: choice,
-          contextLimit: limit(request.n))
+          contextLimit: limit)
         let got = harness.tokens(id, choice)
         if request.truncated.contains(choice) {
           totals.truncated += 1
@@ -380,8 +380,8 @@ private final class Episode {
     }
   }
 
-  private func limit(_ n: Int32) -> Int {
-    let limit = numbers.contextLimit(choices: Int(n))
+  private var limit: Int {
+    let limit = numbers.contextLimit
     return numbers.enableChunkedPrefill ? limit : min(limit, numbers.maxBatchedTokens + 1)
   }
 

@@ -75,12 +75,30 @@ import Testing
     #expect(harness.cached(3) == 20)
   }
 
-  @Test func `choices and beams stay on the device`() throws {
+  @Test func `choices larger than the device hold blocks of their own below it`() throws {
+    for caching in [true, false] {
+      var numbers = numbers(device: 6, host: 5, store: 80)
+      numbers.enablePrefixCaching = caching
+      let harness = try Harness(numbers)
+      let prompt = tokens((0..<90).map { $0 % 61 })
+      try harness.add(1, prompt, n: 3, sampling(maxTokens: 40))
+      try harness.add(2, tokens(30..<41), n: 2, sampling(maxTokens: 8))
+      try harness.drain()
+      for (id, prompt, limit, n) in [(1, prompt, 40, 3), (2, tokens(30..<41), 8, 2)] {
+        for choice in 0..<n {
+          let alone = FakeModel.reference(
+            prompt: prompt, salt: [], sampling: sampling(maxTokens: limit), choice: Int32(choice), contextLimit: 365)
+          #expect(harness.tokens(UInt64(id), Int32(choice)) == alone.tokens)
+          #expect(alone.tokens.count == limit)
+        }
+      }
+      #expect(harness.statistics.overflow.blocksToStore > 40)
+    }
+  }
+
+  @Test func `choices and beams that fit stay on the device`() throws {
     let harness = try Harness(numbers(device: 12, host: 20, store: 80))
     let prompt = tokens(0..<18)
-    #expect(throws: SchedulingError.exceedsPool(blocks: 15, available: 12, blockSize: 4)) {
-      try harness.add(1, prompt, n: 2, sampling(maxTokens: 40))
-    }
     try harness.add(2, prompt, sampling(maxTokens: 40))
     try harness.add(3, prompt, n: 2, sampling(maxTokens: 15))
     try harness.add(4, tokens(30..<45), sampling(maxTokens: 30))

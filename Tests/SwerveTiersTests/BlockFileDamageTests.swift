@@ -70,6 +70,45 @@ import TierTestSupport
     #expect(tier.fetch(block(1)).reason == nil)
   }
 
+  /// Payloads are sealed in pieces of 64 KiB: as many as needed, in one order, each guarded.
+  @Test func blocksOfSeveralPiecesComeBackAndAreGuarded() throws {
+    let record = configuration(folder: folder.path, blockBytes: 0).fileBytes - 128 - 16
+    let piece = 64 << 10
+    for blockBytes in [piece - record - 1, piece - record, piece - record + 1, 2 * piece - record, 3 * piece + 77] {
+      let folder = try TemporaryFolder()
+      let files = MemoryFileSystem()
+      let settings = configuration(folder: folder.path, blockBytes: blockBytes)
+      let tier = try FileTier(settings, master: master, files: files, clock: files.clock)
+      let written = content(5, count: blockBytes)
+      _ = tier.store(block(1), written)
+      let path = try #require(files.blockPaths.first)
+      let bytes = try #require(files[path])
+      let pieces = (record + blockBytes + piece - 1) / piece
+      #expect(bytes.count == 128 + record + blockBytes + 16 * pieces && bytes.count == settings.fileBytes)
+      #expect(try tier.fetch(block(1)).get() == written)
+      #expect(!String(decoding: bytes, as: UTF8.self).contains(String(decoding: written.prefix(64), as: UTF8.self)))
+      // A bit of each piece and of each tag.
+      for number in 0..<pieces {
+        let begin = 128 + number * (piece + 16)
+        let end = min(begin + piece + 16, bytes.count)
+        for place in [begin, (begin + end) / 2, end - 17, end - 16, end - 1] {
+          var damaged = try #require(files[path])
+          damaged[place] ^= 4
+          files[path] = damaged
+          #expect(tier.fetch(block(1)).reason == .damaged, "byte \(place) of \(bytes.count)")
+          _ = tier.store(block(1), written)
+        }
+      }
+      guard pieces > 2 else { continue }
+      // Two pieces in each other's place.
+      let stored = try #require(files[path])
+      let first = 128..<128 + piece + 16
+      let second = first.upperBound..<first.upperBound + piece + 16
+      files[path] = Array(stored[..<128] + stored[second] + stored[first] + stored[second.upperBound...])
+      #expect(tier.fetch(block(1)).reason == .damaged)
+    }
+  }
+
   @Test func aFileUnderAnotherBlocksNameIsAMiss() throws {
     let tier = try open()
     let first = try stored(tier, 1)

@@ -12,19 +12,33 @@ static char *carve(char **at, size_t bytes) {
   return p;
 }
 
-static swerve_workspace *lay_out(void *scratch, size_t d, int type) {
-  char *at = scratch;
-  swerve_workspace *s = (swerve_workspace *)carve(&at, sizeof(swerve_workspace));
-  const size_t padded = swerve_round_up(d, 16), element = swerve_type_bytes(type);
-  s->q = carve(&at, TILE * d * element);
-  s->scores = (float *)carve(&at, TILE * PARTITION * sizeof(float));
-  s->weights = carve(&at, TILE * PARTITION * element);
-  s->output = (float *)carve(&at, TILE * padded * sizeof(float));
-  s->running = (float *)carve(&at, TILE * padded * sizeof(float));
-  s->last = carve(&at, 16 * d * element + 64);
-  s->panel = carve(&at, PANEL * 16 * padded * element + 64);
-  s->copy = carve(&at, 2 * 16 * padded * element + 64);
-  return s;
+/* Carves a worker's scratch into what one partition needs and as many tiles' own state as fit. */
+static size_t lay_out(swerve_workspace *tiles, swerve_partition *at, void *scratch, const swerve_kv_layer *cache) {
+  char *place = scratch;
+  const char *end = place + SWERVE_SCRATCH_BYTES;
+  const size_t d = cache->head_dim, padded = swerve_round_up(d, 16);
+  const size_t element = swerve_type_bytes(swerve_kv_compute_type(cache->type));
+  const bool coded = cache->type >= SWERVE_KV_INT8;
+  at->scores = (float *)carve(&place, TILE * PARTITION * sizeof(float));
+  at->weights = carve(&place, TILE * PARTITION * element);
+  at->output = (float *)carve(&place, TILE * padded * sizeof(float));
+  at->last = carve(&place, 16 * d * element + 64);
+  at->panel = carve(&place, PANEL * 16 * padded * element + 64);
+  at->copy = carve(&place, 2 * 16 * padded * element + 64);
+  const size_t own = swerve_round_up(TILE * d * element, 64) + TILE * padded * sizeof(float);
+  const size_t numbers = coded ? swerve_round_up(PARTITION * padded * element + 64, 64) : 0;
+  /* Heads too wide for the numbers of a partition are met by one tile at a time. */
+  const size_t most = (size_t)(end - place) >= 2 * numbers + 2 * own ? TILES : 1;
+  at->keys = carve(&place, most > 1 ? numbers : 0);
+  at->values = carve(&place, most > 1 ? numbers : 0);
+  size_t count = 0;
+  while (count < most && (count == 0 || place + own <= end)) {
+    swerve_workspace *tile = tiles + count++;
+    tile->at = at;
+    tile->q = carve(&place, TILE * d * element);
+    tile->running = (float *)carve(&place, TILE * padded * sizeof(float));
+  }
+  return count;
 }
 
 static char *query_row(const swerve_query_tile *t, size_t query, const void *base, size_t stride) {
@@ -58,9 +72,9 @@ static void soften(const swerve_query_tile *t, swerve_workspace *s, size_t begin
   const size_t count = (end - begin) / 16;
   for (size_t i = 0; i < t->queries; i++) {
     /* Memory need not wait meanwhile: values beyond those that the keys' product has fetched. */
-    if (i + AHEAD < count) swerve_attention_fetch(t, s->groups[count + AHEAD + i]);
-    float *row = s->scores + i * PARTITION;
-    char *weights = s->weights + i * PARTITION * t->element;
+    if (i + AHEAD < count) swerve_attention_fetch(t, s->at->groups[count + AHEAD + i]);
+    float *row = s->at->scores + i * PARTITION;
+    char *weights = s->at->weights + i * PARTITION * t->element;
     size_t low = (size_t)s->low[i] > begin ? (size_t)s->low[i] : begin;
     size_t high = (size_t)s->high[i] < end ? (size_t)s->high[i] : end;
     if (low >= high) low = high = begin;
@@ -69,11 +83,11 @@ static void soften(const swerve_query_tile *t, swerve_workspace *s, size_t begin
     high -= begin;
     /* The scale of a key goes to its score, that of a value to its weight: exact, and once a token. */
     const float top =
-      t->coded ? kernels->scaled_maximum(row + low, s->key_scales + low, n) : kernels->maximum(row + low, n);
-    s->maximum[i] = n ? top * t->scale : -INFINITY;
-    s->sum[i] = n
+      t->coded ? kernels->scaled_maximum(row + low, s->at->key_scales + low, n) : kernels->maximum(row + low, n);
+    s->at->maximum[i] = n ? top * t->scale : -INFINITY;
+    s->at->sum[i] = n
       ? kernels->soften[t->type](
-          weights + low * t->element, row + low, t->scale, s->maximum[i], t->coded ? s->value_scales + low : NULL, n)
+          weights + low * t->element, row + low, t->scale, s->at->maximum[i], t->coded ? s->at->value_scales + low : NULL, n)
       : 0;
     memset(weights, 0, low * t->element);
     memset(weights + high * t->element, 0, (end - begin - high) * t->element);
@@ -150,7 +164,8 @@ static float *partial_address(const swerve_query_tile *t, size_t partition, size
   return t->job->partials + ((size_t)item->partial + place * t->queries + query) * swerve_partial_floats(t->d);
 }
 
-static void attend_partition(const swerve_query_tile *t, swerve_workspace *s, size_t partition) {
+/* `leads`: what comes next is another partition, not another tile's turn at this one. */
+static void attend_partition(const swerve_query_tile *t, swerve_workspace *s, size_t partition, bool leads) {
   const size_t base = partition * PARTITION;
   size_t low = (size_t)s->low[0];
   const size_t last = (size_t)s->high[t->queries - 1];
@@ -159,20 +174,21 @@ static void attend_partition(const swerve_query_tile *t, swerve_workspace *s, si
    * depend on the other queries. */
   const size_t begin = low / 32 * 32, end = swerve_min(last, base + PARTITION);
   const size_t rounded = swerve_round_up(end, 16), count = (rounded - begin) / 16;
-  const bool more = partition + 1 < (size_t)t->item->partition_end;
+  const bool more = leads && partition + 1 < (size_t)t->item->partition_end;
+  s->at->first_group = (begin - base) / 16;
   const size_t ahead = swerve_attention_find(t, s, begin, count, more ? last : 0);
   swerve_attention_score(t, s, count, ahead);
   soften(t, s, begin, rounded);
   swerve_attention_weigh(t, s, count, 16 - (rounded - end), ahead);
   if (t->item->partial < 0) {
-    merge(t, s, s->maximum, s->sum, s->output, t->padded);
+    merge(t, s, s->at->maximum, s->at->sum, s->at->output, t->padded);
     return;
   }
   for (size_t i = 0; i < t->queries; i++) {
     float *record = partial_address(t, partition, i);
-    record[0] = s->maximum[i];
-    record[1] = s->sum[i];
-    memcpy(record + 16, s->output + i * t->padded, t->d * sizeof(float));
+    record[0] = s->at->maximum[i];
+    record[1] = s->at->sum[i];
+    memcpy(record + 16, s->at->output + i * t->padded, t->d * sizeof(float));
   }
 }
 
@@ -203,24 +219,59 @@ static swerve_query_tile context_of(const swerve_attention_job *j, size_t unit) 
   };
 }
 
+/* Tiles of one sequence and KV head meet a partition one after the other, while its keys and values are near. */
+static void attend_tiles(const swerve_attention_job *j, size_t head, size_t first, size_t count, swerve_workspace *s) {
+  swerve_query_tile tiles[TILES];
+  int32_t begin = INT32_MAX, end = 0;
+  for (size_t i = 0; i < count; i++) {
+    swerve_query_tile *t = tiles + i;
+    *t = context_of(j, (first + i) * j->cache.kv_heads + head);
+    load_queries(t, s + i);
+    if (t->item->state >= 0 && !t->item->is_first) load_running(t, s + i);
+    else start_running(t, s + i);
+    if (t->item->partition_begin < begin) begin = t->item->partition_begin;
+    if (t->item->partition_end > end) end = t->item->partition_end;
+  }
+  s->at->shares = count > 1;
+  for (int32_t p = begin; p < end; p++) {
+    s->at->made[0] = s->at->made[1] = 0;
+    for (size_t i = 0; i < count; i++) {
+      const swerve_attention_item *item = tiles[i].item;
+      if (p >= item->partition_begin && p < item->partition_end)
+        attend_partition(tiles + i, s + i, (size_t)p, i + 1 == count);
+    }
+  }
+  for (size_t i = 0; i < count; i++) {
+    const swerve_attention_item *item = tiles[i].item;
+    if (item->state >= 0 && !item->is_last) save_running(tiles + i, s + i);
+    else if (item->partial < 0) store_outputs(tiles + i, s + i);
+  }
+}
+
 void swerve_attention_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_attention_job *j = job;
-  swerve_workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
-  for (size_t unit = begin; unit < end; unit++) {
-    const swerve_query_tile t = context_of(j, unit);
-    load_queries(&t, s);
-    const bool resumes = t.item->state >= 0 && !t.item->is_first, pauses = t.item->state >= 0 && !t.item->is_last;
-    if (resumes) load_running(&t, s);
-    else start_running(&t, s);
-    for (int32_t p = t.item->partition_begin; p < t.item->partition_end; p++) attend_partition(&t, s, (size_t)p);
-    if (pauses) save_running(&t, s);
-    else if (t.item->partial < 0) store_outputs(&t, s);
+  const size_t heads = j->cache.kv_heads;
+  swerve_partition at;
+  swerve_workspace s[TILES];
+  const size_t most = lay_out(s, &at, scratch, &j->cache);
+  const size_t last = (end + heads - 1) / heads;
+  for (size_t first = begin / heads, next; first < last; first = next) {
+    for (next = first + 1; next < last && next - first < most; next++)
+      if (j->items[next].first_row != j->items[first].first_row) break;
+    for (size_t head = 0; head < heads; head++) {
+      /* Units go head by head, so a worker's first and last item may lack some. */
+      const size_t from = first * heads + head < begin ? first + 1 : first;
+      const size_t to = (next - 1) * heads + head < end ? next : next - 1;
+      if (from < to) attend_tiles(j, head, from, to - from, s);
+    }
   }
 }
 
 void swerve_attention_merge_task(const void *job, size_t begin, size_t end, void *scratch) {
   const swerve_attention_job *j = job;
-  swerve_workspace *s = lay_out(scratch, j->cache.head_dim, swerve_kv_compute_type(j->cache.type));
+  swerve_partition at;
+  swerve_workspace s[TILES];
+  lay_out(s, &at, scratch, &j->cache);
   for (size_t unit = begin; unit < end; unit++) {
     const swerve_query_tile t = context_of(j, unit);
     start_running(&t, s);
@@ -228,10 +279,10 @@ void swerve_attention_merge_task(const void *job, size_t begin, size_t end, void
       const float *records = partial_address(&t, (size_t)p, 0);
       const size_t stride = swerve_partial_floats(t.d);
       for (size_t i = 0; i < t.queries; i++) {
-        s->maximum[i] = records[i * stride];
-        s->sum[i] = records[i * stride + 1];
+        s->at->maximum[i] = records[i * stride];
+        s->at->sum[i] = records[i * stride + 1];
       }
-      merge(&t, s, s->maximum, s->sum, records + 16, stride);
+      merge(&t, s, s->at->maximum, s->at->sum, records + 16, stride);
     }
     store_outputs(&t, s);
   }

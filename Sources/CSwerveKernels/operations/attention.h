@@ -7,25 +7,36 @@
 enum { TILE = SWERVE_QUERY_TILE, PARTITION = SWERVE_PARTITION_TOKENS, GROUPS = PARTITION / 16 };
 /* Groups of eight-bit codes that are made numbers at once, and groups fetched beyond the partition. */
 enum { PANEL = 4, AHEAD = 4 };
+/* Tiles of a sequence that meet a partition while it is near. */
+enum { TILES = 8 };
 /* Rows whose codes become numbers on their way into the products. */
 enum { FEW = 8 };
 
-/* One worker's buffers, carved out of its scratch. d is head_dim, D head_dim rounded up to 16, C the type that
+/* What a worker needs for a tile and a partition, over and over. d is head_dim, D head_dim rounded up to 16, C the type that
  * attention computes in. */
 typedef struct {
-  char *q;        /* C [TILE, d] */
   float *scores;  /* [TILE, PARTITION] */
   char *weights;  /* C [TILE, PARTITION]: 2^scores */
   float *output;  /* [TILE, D] of one partition */
-  float *running; /* [TILE, D] */
   char *last;     /* the last, incomplete group of values, made clean */
   char *panel;    /* PANEL groups of numbers made of codes */
   char *copy;     /* of swerve_groups */
+  char *keys, *values; /* numbers made of a partition's codes, for tiles that share them: C [PARTITION, d or D] */
+  uint32_t made[2];    /* of keys and values: which groups of the partition are there, a bit each */
+  bool shares;         /* whether several tiles meet the partition */
+  size_t first_group;  /* of the tile's groups in the partition */
   const char *groups[2 * GROUPS + AHEAD]; /* keys, values, keys of the next partition */
   float key_scales[PARTITION], value_scales[PARTITION];
-  float maximum[TILE], sum[TILE]; /* of one partition; maxima are of scores times log2 e */
+  float maximum[TILE], sum[TILE]; /* maxima are of scores times log2 e */
+} swerve_partition;
+
+/* A tile's own state while it goes through its partitions. */
+typedef struct {
+  swerve_partition *at;
+  char *q;        /* C [TILE, d] */
+  float *running; /* [TILE, D] */
   float running_maximum[TILE], running_sum[TILE];
-  int32_t low[TILE], high[TILE];  /* visible positions of each query */
+  int32_t low[TILE], high[TILE]; /* visible positions of each query */
 } swerve_workspace;
 
 /* A tile and what follows from its job. */

@@ -18,8 +18,8 @@ static void load_scales(const swerve_query_tile *t, swerve_workspace *s, size_t 
   for (size_t g = 0; g < count; g++) {
     const size_t position = begin + g * 16;
     const char *scales = block_address(t, position) + t->key_offset + 2 * t->head_bytes + position % tokens * 2;
-    t->job->kernels->widen[SWERVE_BFLOAT16](s->key_scales + g * 16, scales, 16);
-    t->job->kernels->widen[SWERVE_BFLOAT16](s->value_scales + g * 16, scales + tokens * 2, 16);
+    t->job->kernels->widen[SWERVE_BFLOAT16](s->at->key_scales + g * 16, scales, 16);
+    t->job->kernels->widen[SWERVE_BFLOAT16](s->at->value_scales + g * 16, scales + tokens * 2, 16);
   }
   const size_t end = begin + count * 16;
   for (size_t position = end; position < swerve_min(next_end, end + PARTITION); position += 16)
@@ -31,8 +31,8 @@ static void find_keys_and_values(const swerve_query_tile *t, swerve_workspace *s
   for (size_t g = 0; g < count; g++) {
     const size_t position = begin + g * 16, within = position % tokens / 16;
     const char *block = block_address(t, position);
-    s->groups[g] = block + t->key_offset + within * t->group_bytes;
-    s->groups[count + g] = block + t->value_offset + within * t->group_bytes;
+    s->at->groups[g] = block + t->key_offset + within * t->group_bytes;
+    s->at->groups[count + g] = block + t->value_offset + within * t->group_bytes;
   }
 }
 
@@ -44,10 +44,10 @@ size_t swerve_attention_find(
   if (t->coded) load_scales(t, s, begin, count, next_end);
   size_t ahead = 0;
   for (size_t position = begin + count * 16; position < next_end && ahead < AHEAD; position += 16, ahead++)
-    s->groups[2 * count + ahead] =
+    s->at->groups[2 * count + ahead] =
       block_address(t, position) + t->key_offset + position % tokens / 16 * t->group_bytes;
   /* A list that ends fetches its own last group again, which costs nothing. */
-  if (ahead == 0) s->groups[2 * count] = s->groups[2 * count - 1];
+  if (ahead == 0) s->at->groups[2 * count] = s->at->groups[2 * count - 1];
   return ahead > 0 ? ahead : 1;
 }
 
@@ -67,16 +67,39 @@ static void multiply_values(const swerve_query_tile *t, const swerve_groups *pro
   else swerve_groups_weigh(kernels->multiply[t->type], product);
 }
 
+/* Numbers of the partition's groups, made of codes once for all tiles that meet it: `part` 0 keys, 1 values. */
+static void share_numbers(
+  const swerve_query_tile *t, swerve_workspace *s, size_t part, const char **groups, size_t count, const char **numbers
+) {
+  const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
+  const size_t width = part ? t->padded : t->d, bytes = 32 * width, row = width * 4;
+  for (size_t g = 0; g < count; g++) {
+    const size_t place = s->at->first_group + g;
+    char *out = (part ? s->at->values : s->at->keys) + place * bytes;
+    numbers[g] = out;
+    if (s->at->made[part] >> place & 1) continue;
+    s->at->made[part] |= 1u << place;
+    if (g + PANEL < count) swerve_attention_fetch(t, groups[g + PANEL]);
+    const uint8_t *cells = (const uint8_t *)groups[g];
+    if (part == 0) {
+      t->job->kernels->unpack_codes(out, out + 64, 128, cells, t->d / 4, codes);
+      continue;
+    }
+    for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, out += 2 * row)
+      t->job->kernels->unpack_codes(out, out + row, 64, cells, t->padded / 16, codes);
+  }
+}
+
 void swerve_attention_score(const swerve_query_tile *t, swerve_workspace *s, size_t count, size_t ahead) {
   swerve_groups product = {
     .x = s->q,
     .x_stride = t->d * t->element,
-    .groups = s->groups,
+    .groups = s->at->groups,
     .count = count,
     .ahead = count + ahead,
     .steps = t->type == SWERVE_FLOAT32 ? t->d : t->d / 2,
     .step_stride = 64,
-    .acc = s->scores,
+    .acc = s->at->scores,
     .acc_stride = PARTITION,
     .rows = t->queries,
   };
@@ -89,19 +112,26 @@ void swerve_attention_score(const swerve_query_tile *t, swerve_workspace *s, siz
     t->job->kernels->score_codes(&product, codes);
     return;
   }
+  product.ahead = 0;
+  if (s->at->shares) {
+    const char *numbers[GROUPS];
+    share_numbers(t, s, 0, s->at->groups, count, numbers);
+    product.groups = numbers;
+    multiply_keys(t, &product);
+    return;
+  }
   const size_t bytes = 32 * t->d;
   const char *panel[PANEL];
   product.groups = panel;
-  product.ahead = 0;
   for (size_t first = 0; first < count; first += PANEL) {
     product.count = swerve_min(PANEL, count - first);
     for (size_t g = 0; g < product.count; g++) {
-      panel[g] = s->panel + g * bytes;
-      swerve_attention_fetch(t, s->groups[first + g + PANEL]);
+      panel[g] = s->at->panel + g * bytes;
+      swerve_attention_fetch(t, s->at->groups[first + g + PANEL]);
       t->job->kernels->unpack_codes(
-        s->panel + g * bytes, s->panel + g * bytes + 64, 128, (const uint8_t *)s->groups[first + g], t->d / 4, codes);
+        s->at->panel + g * bytes, s->at->panel + g * bytes + 64, 128, (const uint8_t *)s->at->groups[first + g], t->d / 4, codes);
     }
-    product.acc = s->scores + first * 16;
+    product.acc = s->at->scores + first * 16;
     multiply_keys(t, &product);
   }
 }
@@ -109,35 +139,35 @@ void swerve_attention_score(const swerve_query_tile *t, swerve_workspace *s, siz
 /* A group of values whose tokens from `tokens` on may never have been written, with zeros there: 0 x NaN would leak. */
 static const char *cleaned(const swerve_query_tile *t, swerve_workspace *s, const char *values, size_t tokens) {
   if (t->type == SWERVE_FLOAT32) {
-    memcpy(s->last, values, tokens * t->d * 4);
-    memset(s->last + tokens * t->d * 4, 0, (16 - tokens) * t->d * 4);
-    return s->last;
+    memcpy(s->at->last, values, tokens * t->d * 4);
+    memset(s->at->last + tokens * t->d * 4, 0, (16 - tokens) * t->d * 4);
+    return s->at->last;
   }
   const size_t pairs = (tokens + 1) / 2;
-  memcpy(s->last, values, pairs * t->d * 4);
-  memset(s->last + pairs * t->d * 4, 0, (8 - pairs) * t->d * 4);
+  memcpy(s->at->last, values, pairs * t->d * 4);
+  memset(s->at->last + pairs * t->d * 4, 0, (8 - pairs) * t->d * 4);
   if (tokens % 2 == 1) {
-    uint16_t *pair = (uint16_t *)s->last + (tokens - 1) * t->d;
+    uint16_t *pair = (uint16_t *)s->at->last + (tokens - 1) * t->d;
     for (size_t i = 0; i < t->d; i++) pair[i * 2 + 1] = 0;
   }
-  return s->last;
+  return s->at->last;
 }
 
 void swerve_attention_weigh(const swerve_query_tile *t, swerve_workspace *s, size_t count, size_t tail, size_t ahead) {
-  const char **groups = s->groups + count;
+  const char **groups = s->at->groups + count;
   swerve_groups product = {
-    .x = s->weights,
+    .x = s->at->weights,
     .x_stride = PARTITION * t->element,
     .groups = groups,
     .count = count,
     .ahead = ahead,
     .steps = t->type == SWERVE_FLOAT32 ? 16 : 8,
     .step_stride = t->d * 4,
-    .acc = s->output,
+    .acc = s->at->output,
     .acc_stride = t->padded,
     .rows = t->queries,
     .blocks = t->padded / 16,
-    .copy = s->copy,
+    .copy = s->at->copy,
   };
   if (!t->coded) {
     if (tail < 16) groups[count - 1] = cleaned(t, s, groups[count - 1], tail);
@@ -151,21 +181,28 @@ void swerve_attention_weigh(const swerve_query_tile *t, swerve_workspace *s, siz
     return;
   }
   const size_t bytes = 32 * t->padded, row = t->padded * 4;
-  const char *panel[PANEL];
-  product.groups = panel;
   product.step_stride = row;
   product.ahead = 0;
+  if (s->at->shares) {
+    const char *numbers[GROUPS];
+    share_numbers(t, s, 1, groups, count, numbers);
+    product.groups = numbers;
+    multiply_values(t, &product);
+    return;
+  }
+  const char *panel[PANEL];
+  product.groups = panel;
   for (size_t first = 0; first < count; first += PANEL) {
     product.count = swerve_min(PANEL, count - first);
     for (size_t g = 0; g < product.count; g++) {
-      panel[g] = s->panel + g * bytes;
+      panel[g] = s->at->panel + g * bytes;
       if (first + g + PANEL < count + ahead) swerve_attention_fetch(t, groups[first + g + PANEL]);
       const uint8_t *cells = (const uint8_t *)groups[first + g];
-      char *pairs = s->panel + g * bytes;
+      char *pairs = s->at->panel + g * bytes;
       for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, pairs += 2 * row)
         t->job->kernels->unpack_codes(pairs, pairs + row, 64, cells, t->padded / 16, codes);
     }
-    product.x = s->weights + first * 32;
+    product.x = s->at->weights + first * 32;
     product.accumulate = first > 0;
     multiply_values(t, &product);
   }

@@ -5,6 +5,8 @@
 #define SWERVE_PLATFORM_H
 
 #include "swerve_mpi.h"
+#include "swerve_network.h"
+#include "swerve_wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -62,6 +64,7 @@ void swerve_shared_unmap(void *pages, size_t bytes);
 /* Words of such memory, in one order that all processes see. */
 static inline uint32_t swerve_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
 static inline void swerve_word_store(uint32_t *word, uint32_t value) { __atomic_store_n(word, value, __ATOMIC_SEQ_CST); }
+static inline void swerve_word_add(uint32_t *word) { __atomic_add_fetch(word, 1, __ATOMIC_SEQ_CST); }
 static inline uint64_t swerve_long_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
 static inline void swerve_long_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
 

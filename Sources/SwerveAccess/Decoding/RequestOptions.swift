@@ -27,6 +27,8 @@ struct RequestOptions {
   var tenant: String?
   /// Filled in by whoever knows the client's headers.
   var idempotency: GenerationRequest.Idempotency?
+  /// Keys and values that another server computed, or goes on with.
+  var kvTransfer: KVTransferParams?
   /// The client's own id from the body.
   var requestID: String?
 
@@ -126,7 +128,7 @@ struct RequestOptions {
     if let tenant, !(1...128).contains(tenant.unicodeScalars.count) {
       throw .badRequest("tenant must have 1 to 128 characters.", param: "tenant")
     }
-    _ = try reader.object("kv_transfer_params")
+    kvTransfer = try KVTransferParams(reader)
     guard let arguments = try reader.object("vllm_xargs") else { return }
     for (name, value) in arguments {
       switch value {

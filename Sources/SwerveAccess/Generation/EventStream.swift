@@ -20,6 +20,8 @@ struct EventStream<Writer: ChunkWriter>: Sendable {
   var numbers: EventNumbers?
   private(set) var usage = Usage()
   private(set) var isDone = false
+  /// Whether anything so far came out of keys and values of a lower precision.
+  private(set) var hasReadLossy = false
   /// The client left before the end.
   private(set) var isAbandoned = false
   /// The last choice's finish, or nil while none has finished. For the request's log line.
@@ -38,6 +40,7 @@ struct EventStream<Writer: ChunkWriter>: Sendable {
   /// Appends what an event makes visible.
   mutating func apply(_ event: RunEvent, to out: inout [UInt8]) async {
     guard !isDone else { return }
+    if event.hasReadLossy { hasReadLossy = true }
     switch event {
     case .accepted: return
     case .output(let prompt, .started(let info)):

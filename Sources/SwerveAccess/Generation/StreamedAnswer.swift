@@ -42,14 +42,15 @@ enum StreamedAnswer {
       }
       if stream.isAbandoned { throw CancellationError() }
       status = (200, "OK")
-      try await writer.finish(nil)
+      // What was read after the headers had gone is told behind the body.
+      try await writer.finish(stream.hasReadLossy ? [.xSwerveLossyKV: "true"] : nil)
     }
-    return Response(
-      status: .ok,
-      headers: [
-        .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache", .connection: "keep-alive",
-        .xAccelBuffering: "no",
-      ], body: body
-    ).telling(lossyKV: mayReadLossy && early.contains(where: \.hasReadLossy))
+    var headers: HTTPFields = [
+      .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache", .connection: "keep-alive",
+      .xAccelBuffering: "no",
+    ]
+    if mayReadLossy { headers[.trailer] = HTTPField.Name.xSwerveLossyKV.rawName }
+    return Response(status: .ok, headers: headers, body: body).telling(
+      lossyKV: mayReadLossy && early.contains(where: \.hasReadLossy))
   }
 }

@@ -14,6 +14,7 @@ package struct EngineMetrics: Sendable {
   private let overflow: OverflowMetrics
   private let workers: WorkerMetrics
   private let gather: GatherMetrics
+  private let transfer: TransferMetrics
   private let modelName: String
 
   /// - Parameters:
@@ -35,6 +36,7 @@ package struct EngineMetrics: Sendable {
     overflow = OverflowMetrics(factory)
     workers = WorkerMetrics(registry: registry)
     gather = GatherMetrics(registry: registry)
+    transfer = TransferMetrics(factory)
     requests = RequestMetrics(factory, serviceClasses: serviceClasses)
     http = HTTPMetrics(registry: registry)
     process = ProcessMetrics(registry: registry)
@@ -64,6 +66,7 @@ package struct EngineMetrics: Sendable {
     overflow.update(from: snapshot)
     workers.update(from: snapshot)
     gather.update(from: snapshot)
+    transfer.update(from: snapshot)
     process.update()
   }
 
@@ -97,10 +100,10 @@ struct MetricFactory: Sendable {
 
 /// Families read from the engine's snapshot.
 struct StatisticsMetrics: Sendable {
-  private let running, waiting, waitingForCapacity, kvUsage, queueTokens, queueOldest: GaugeMetric
+  private let running, waiting, waitingForCapacity, deferred, kvUsage, queueTokens, queueOldest: GaugeMetric
   private let weightBytes, kvBytes, loadSeconds: GaugeMetric
   private let promptTokens, generationTokens, computedTokens, hitTokens, cachedTokens, cachedOnDevice: CounterMetric
-  private let externalTokens: CounterMetric
+  private let externalTokens, cachedElsewhere: CounterMetric
   private let queries, hits, copied, preemptions, steps: CounterMetric
 
   init(_ make: MetricFactory, cacheConfiguration: [(String, String)]) {
@@ -108,7 +111,7 @@ struct StatisticsMetrics: Sendable {
     waiting = make.gauge("vllm:num_requests_waiting", "Requests waiting to be scheduled.")
     let reasonHelp = "Waiting requests by what they wait for."
     waitingForCapacity = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "capacity")])
-    _ = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "deferred")])
+    deferred = make.gauge("vllm:num_requests_waiting_by_reason", reasonHelp, [("reason", "deferred")])
     kvUsage = make.gauge("vllm:kv_cache_usage_perc", "Share of KV blocks in use; 1 means all.")
     queueTokens = make.gauge("swerve:queue_prompt_tokens", "Prompt tokens of requests that wait for their first step.")
     queueOldest = make.gauge("swerve:queue_oldest_seconds", "Seconds the oldest request waits for its first step.")
@@ -129,9 +132,8 @@ struct StatisticsMetrics: Sendable {
     cachedTokens = make.counter("vllm:prompt_tokens_cached", "Prompt tokens found in a cache.")
     let tierHelp = "Prompt tokens found in a cache, by tier."
     cachedOnDevice = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "device")])
-    for source in ["p2p", "external_unspecified"] {
-      _ = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", source)])
-    }
+    cachedElsewhere = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "p2p")])
+    _ = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "external_unspecified")])
     queries = make.counter("vllm:prefix_cache_queries", "Prompt tokens looked up in the prefix cache.")
     hits = make.counter("vllm:prefix_cache_hits", "Prompt tokens found in the prefix cache.")
     copied = make.counter(
@@ -149,13 +151,16 @@ struct StatisticsMetrics: Sendable {
   func update(from snapshot: EngineStatistics) {
     running.set(Int64(snapshot.runningRequests))
     waiting.set(Int64(snapshot.waitingRequests))
-    waitingForCapacity.set(Int64(snapshot.waitingRequests))
+    waitingForCapacity.set(Int64(snapshot.waitingRequests - snapshot.deferredRequests))
+    deferred.set(Int64(snapshot.deferredRequests))
     kvUsage.set(snapshot.kvUsage)
     queueTokens.set(Int64(snapshot.waitingTokens))
     queueOldest.set(snapshot.oldestSeconds)
     promptTokens.set(total: Double(snapshot.promptTokens))
     generationTokens.set(total: Double(snapshot.generationTokens))
-    let below = snapshot.tiers?.hitTokens.reduce(0, +) ?? 0
+    let elsewhere = snapshot.transfer?.hitTokens ?? 0
+    let below = (snapshot.tiers?.hitTokens.reduce(0, +) ?? 0) + elsewhere
+    cachedElsewhere.set(total: Double(elsewhere))
     computedTokens.set(total: Double(snapshot.promptTokens - snapshot.prefixHitTokens - below))
     externalTokens.set(total: Double(below))
     hitTokens.set(total: Double(snapshot.prefixHitTokens))

@@ -14,6 +14,10 @@ struct GatherMetrics: Sendable {
     counter("swerve_gather_stall_seconds", "Seconds that steps waited for weights which were still being fetched.")
       .set(total: Double(gather.stallNanoseconds) * 1e-9)
     counter("swerve_gather_bytes", "Bytes of weights fetched into the ring.").set(total: Double(gather.readBytes))
+    if gather.fetchedBytes > 0 {
+      counter("swerve_gather_fetched_bytes", "Bytes of weights that other ranks sent.")
+        .set(total: Double(gather.fetchedBytes))
+    }
     counter("swerve_gather_late_items", "Layers and pieces of the output head that were waited for.")
       .set(total: Double(gather.lateItems))
     counter("swerve_gather_wasted_items", "Layers and pieces that were fetched and not used.")

@@ -14,8 +14,9 @@ struct TierMetrics: Sendable {
     let tierHelp = "Prompt tokens found in a cache, by tier."
     cachedOnHost = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "host")])
     cachedOnDisk = make.counter("vllm:prompt_tokens_cached_by_source", tierHelp, [("source", "disk")])
-    queries = make.counter("vllm:external_prefix_cache_queries", "Prompt tokens looked up in tiers below the device.")
-    hits = make.counter("vllm:external_prefix_cache_hits", "Prompt tokens found in tiers below the device.")
+    queries = make.counter(
+      "vllm:external_prefix_cache_queries", "Prompt tokens looked up below the device and at other engines.")
+    hits = make.counter("vllm:external_prefix_cache_hits", "Prompt tokens found below the device and at other engines.")
     loadBytes = make.counter("vllm:kv_offload_load_bytes", "Bytes of KV blocks copied back to the device.")
     storeBytes = make.counter("vllm:kv_offload_store_bytes", "Bytes of KV blocks copied from the device.")
     loadTime = make.counter("vllm:kv_offload_load_time", "Seconds of copies back to the device.")
@@ -51,13 +52,14 @@ struct TierMetrics: Sendable {
     swapped.set(total: Double(snapshot.swappedPreemptions))
     recomputed.set(total: Double(snapshot.preemptions - snapshot.swappedPreemptions))
     lossy.set(total: Double(snapshot.lossySequences))
+    let transfer = snapshot.transfer
+    queries.set(total: Double((snapshot.tiers?.queriedTokens ?? 0) + (transfer?.queriedTokens ?? 0)))
+    hits.set(total: Double((snapshot.tiers?.hitTokens.reduce(0, +) ?? 0) + (transfer?.hitTokens ?? 0)))
     guard let tiers = snapshot.tiers else { return }
     let host = TierStatistics.Source.host.rawValue
     let files = TierStatistics.Source.files.rawValue
     cachedOnHost.set(total: Double(tiers.hitTokens[host]))
     cachedOnDisk.set(total: Double(tiers.hitTokens[files]))
-    queries.set(total: Double(tiers.queriedTokens))
-    hits.set(total: Double(tiers.hitTokens.reduce(0, +)))
     loadBytes.set(total: Double(tiers.hostToDeviceBytes))
     storeBytes.set(total: Double(tiers.deviceToHostBytes))
     loadTime.set(total: tiers.loadSeconds)

@@ -32,7 +32,9 @@ struct ChatAnswer {
       out.raw(#","prompt_text":"#)
       out.string(orNull: info?.promptText)
     }
-    out.raw(#","kv_transfer_params":null,"metrics":null}"#)
+    out.raw(#","kv_transfer_params":"#)
+    out.object(orNull: info?.kvTransfer)
+    out.raw(#","metrics":null}"#)
     return out
   }
 

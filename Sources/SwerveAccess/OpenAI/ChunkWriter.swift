@@ -30,6 +30,8 @@ struct ChatChunkWriter: ChunkWriter {
   let echoedText: String
   let returnsPromptText: Bool
   private let prefix: [UInt8]
+  /// For the last chunk of a choice.
+  private var kvTransfer: JSONObject?
 
   init(shape: AnswerShape, role: String, echoedText: String, returnsPromptText: Bool) {
     self.shape = shape
@@ -40,6 +42,7 @@ struct ChatChunkWriter: ChunkWriter {
   }
 
   mutating func start(prompt: Int, _ info: PromptInfo, echo: PromptEcho?, usage: Usage, to out: inout [UInt8]) {
+    kvTransfer = info.kvTransfer
     for index in 0..<shape.n {
       out += prefix
       out.raw(#","choices":[{"index":"#)
@@ -94,7 +97,7 @@ struct ChatChunkWriter: ChunkWriter {
       out.tokens(delta.tokens)
     }
     out.raw("}]")
-    shape.endChunk(usage, finish: delta.finish, withCompletionDetails: true, to: &out)
+    shape.endChunk(usage, finish: delta.finish, withCompletionDetails: true, kvTransfer: kvTransfer, to: &out)
   }
 
   func writeUsage(_ usage: Usage, to out: inout [UInt8]) {
@@ -161,7 +164,8 @@ struct CompletionChunkWriter: ChunkWriter {
       out.tokens(delta.tokens)
     }
     out.raw("}]")
-    shape.endChunk(usage, finish: delta.finish, withCompletionDetails: false, to: &out)
+    shape.endChunk(
+      usage, finish: delta.finish, withCompletionDetails: false, kvTransfer: infos[prompt]?.kvTransfer, to: &out)
   }
 
   func writeUsage(_ usage: Usage, to out: inout [UInt8]) {
@@ -174,8 +178,13 @@ struct CompletionChunkWriter: ChunkWriter {
 extension AnswerShape {
   /// After the choices: the fingerprint on the last chunk where no usage chunk follows, the running usage where asked for.
   fileprivate func endChunk(
-    _ usage: Usage, finish: FinishReason?, withCompletionDetails: Bool, to out: inout [UInt8]
+    _ usage: Usage, finish: FinishReason?, withCompletionDetails: Bool, kvTransfer: JSONObject? = nil,
+    to out: inout [UInt8]
   ) {
+    if finish != nil, let kvTransfer {
+      out.raw(#","kv_transfer_params":"#)
+      out.object(orNull: kvTransfer)
+    }
     if finish != nil, !includesUsage, let fingerprint = head.fingerprint {
       out.raw(#","system_fingerprint":"#)
       out.string(fingerprint)

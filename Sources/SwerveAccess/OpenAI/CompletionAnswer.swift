@@ -92,7 +92,9 @@ struct CompletionAnswer {
     out.string(orNull: shape.head.fingerprint)
     out.raw(#","usage":"#)
     answer.usage.write(to: &out, withCompletionDetails: false)
-    out.raw(#","kv_transfer_params":null}"#)
+    out.raw(#","kv_transfer_params":"#)
+    out.object(orNull: answer.infos.first??.kvTransfer)
+    out.raw("}")
     return out
   }
 

@@ -119,6 +119,7 @@ struct CompletionRequest {
         id: prompts.count == 1 ? id : "\(id)-\(place)", prompt: prompt, params: params)
       request.addSpecialTokens = addSpecialTokens
       options.apply(to: &request)
+      request.kvTransfer?.place = place
       return request
     }
   }
@@ -133,5 +134,6 @@ extension RequestOptions {
     request.tenant = tenant
     request.serviceTier = serviceTier
     request.idempotency = idempotency
+    request.kvTransfer = kvTransfer
   }
 }

@@ -11,6 +11,10 @@ extension [UInt8] {
     if let text { string(text) } else { raw("null") }
   }
 
+  mutating func object(orNull object: JSONObject?) {
+    if let object { append(contentsOf: JSON.object(object).bytes) } else { raw("null") }
+  }
+
   mutating func int(_ value: Int) { raw(String(value)) }
 
   /// A log-probability; what has none (banned, never computed, not a number) is −9999.0.

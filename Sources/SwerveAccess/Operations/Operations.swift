@@ -29,13 +29,27 @@ enum Operations {
     return Response(status: .ok, headers: [.contentType: format.contentType], body: ResponseBody(byteBuffer: body))
   }
 
+  /// Where other servers hand keys and values over to this one: what a router asks before it names this server to another.
+  @Sendable static func kvTransfer(_ exchange: Exchange) async throws -> Response {
+    guard let description = exchange.engine.transferDescription else {
+      throw RequestError(
+        .notFound, "This server hands no keys and values over; start it with --kv-transfer-config for that.")
+    }
+    return .json(.object(description))
+  }
+
   @Sendable static func resetPrefixCache(_ exchange: Exchange) async throws -> Response {
     .json(["success": .bool(await exchange.engine.resetPrefixCache())])
   }
 
-  /// Attaches a data worker: `{"worker": "d2"}` once it takes sequences.
+  /// Attaches a data worker, the one at `{"at": "host:port"}` or one of this host: `{"worker": "d2"}` once it takes
+  /// sequences.
   @Sendable static func addDataWorker(_ exchange: Exchange) async throws -> Response {
-    .json(["worker": .string(try await exchange.engine.change(.attach))])
+    let body: JSON = exchange.request.headers[.contentType] == nil ? [:] : try await exchange.json()
+    if let address = body["at"], address != .null, address.string == nil {
+      throw RequestError.badRequest("at must be host:port of a data worker.", param: "at")
+    }
+    return .json(["worker": .string(try await exchange.engine.change(.attach(at: body["at"]?.string)))])
   }
 
   /// `{"worker": "d1", "timeout": 30}`: the same when its sequences have ended or moved.

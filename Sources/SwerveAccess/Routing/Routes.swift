@@ -45,6 +45,7 @@ struct Routes: Sendable {
       Route(.get, path: "/ready", .open, Operations.health),
       Route(.get, path: "/version", .open, Operations.version),
       Route(.get, path: "/load", .inference, Operations.load),
+      Route(.get, path: "/kv_transfer", .inference, Operations.kvTransfer),
       Route(.get, path: "/metrics", metricsAccess, Operations.metrics),
       Route(.post, path: "/reset_prefix_cache", .admin, Operations.resetPrefixCache),
       Route(.post, path: "/data_workers/add", .admin, Operations.addDataWorker),

@@ -1,16 +1,7 @@
 import ArgumentParser
 import SwerveCore
-import SwerveEngine
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
-/// `swerve data add`, `swerve data drain d1`: changes a server's data workers while it serves.
+/// `swerve data add`, `swerve data add host:port`, `swerve data drain d1`: changes a server's data workers while it serves.
 struct DataCommand: TableCommand {
   static let configuration = passing(
     "data", "Change a server's data workers: swerve data add, swerve data drain d1.")
@@ -37,34 +28,14 @@ struct DataCommand: TableCommand {
   ) throws(CommandError) -> (path: String, body: JSON, done: String) {
     switch (positionals.first, positionals.count) {
     case ("add", 1): return ("/data_workers/add", [:], "attached")
+    case ("add", 2): return ("/data_workers/add", ["at": .string(positionals[1])], "attached")
     case ("drain", 2):
       return (
         "/data_workers/drain", ["worker": .string(positionals[1]), "timeout": .double(settings.timeout)], "drained"
       )
     default:
-      throw CommandError(.usage, "swerve data needs what to do: add, or drain and a worker's name as in drain d1.")
+      throw CommandError(
+        .usage, "swerve data needs what to do: add, add host:port, or drain and a worker's name as in drain d1.")
     }
   }
 }
-
-/// A data worker's process, started by `swerve serve --placement separated`.
-struct DataWorkerCommand: TableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "data-worker", abstract: "A data worker; started by swerve serve.", shouldDisplay: false, helpNames: []
-  )
-  static let table = FlagTable()
-  @Argument(parsing: .captureForPassthrough) var words: [String] = []
-
-  func run(_ context: CommandContext) async throws {
-    if words.isEmpty {
-      let code = DataWorkerMain.runProcess(version: Version.text)
-      if code != DataWorkerMain.notStarted { endProcess(code) }
-    }
-    throw CommandError(.usage, "swerve data-worker is started by swerve serve --placement separated, not by hand.")
-  }
-
-  func run(_ settings: Settings, _ positionals: [String], _ context: CommandContext) async throws {}
-}
-
-/// Commands have an `exit` of their own.
-private func endProcess(_ code: Int32) -> Never { exit(code) }

@@ -40,6 +40,7 @@ enum PlacementPlanning {
     switch settings.placement.name {
     case "auto":
       let planner = try planner(settings, configuration)
+      if let warning = planner.cost.machine.busyWarning { console.warn(warning + ".") }
       let best = planner.candidates.filter { $0.refusal == nil && runnable.contains($0.placement.name) }
         .reduce(nil as Estimate?) { best, next in
           guard let best, best.tokensPerSecond >= next.tokensPerSecond else { return next }

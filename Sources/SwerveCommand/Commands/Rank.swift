@@ -43,5 +43,12 @@ enum Ranks {
     return .init(rank: rank, localRank: local, localSize: max(local + 1, size))
   }
 
+  /// Whether mpirun or srun started several processes side by side.
+  static func isJob(_ environment: [String: String]) -> Bool {
+    if let size = environment["OMPI_COMM_WORLD_SIZE"].flatMap({ Int($0) }) { return size > 1 }
+    // A step of Slurm with PMIx; an allocation alone sets neither.
+    return environment["PMIX_RANK"] != nil && (environment["SLURM_STEP_NUM_TASKS"].flatMap { Int($0) } ?? 1) > 1
+  }
+
   static func end(_ code: Int32) -> Never { exit(code) }
 }

@@ -14,6 +14,7 @@ struct Serving {
   func run() async throws {
     LoggingSystem.bootstrap(LogSink(logConfiguration).handler)
     let logger = Logger(label: LogLabel.server)
+    try settings.server.tls.check()
     if settings.server.unixSocket == nil {
       try AddressProbe.check(host: settings.server.host, port: settings.server.port)
     }

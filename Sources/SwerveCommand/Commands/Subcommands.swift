@@ -5,9 +5,9 @@ enum Subcommands {
   static let all: [any ParsableCommand.Type] = [
     ServeCommand.self, ChatCommand.self, CompleteCommand.self, BenchCommand.self, TokenizeCommand.self,
     DetokenizeCommand.self, RenderTemplateCommand.self, SimulateCommand.self, PlacementCommand.self, TopCommand.self,
-    DataCommand.self, CollectEnvCommand.self, RunBatchCommand.self, RankCommand.self,
+    DataCommand.self, RouterCommand.self, CollectEnvCommand.self, RunBatchCommand.self, RankCommand.self,
     LaunchCommand.self, QuantizeCommand.self, DoctorCommand.self, TuneCommand.self,
-    DataWorkerCommand.self,
+    DataWorkerCommand.self, CertsCommand.self,
   ]
 
   /// Every word that names one.

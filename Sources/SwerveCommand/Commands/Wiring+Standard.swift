@@ -2,6 +2,7 @@ import Logging
 import SwerveCore
 import SwerveEngine
 import SwerveText
+import SwerveTransfer
 
 extension Wiring {
   /// The real rooms.
@@ -18,8 +19,12 @@ struct LocalEngines: EngineProvider {
     progress: @escaping @Sendable (Double) -> Void
   ) async throws -> StartedEngine {
     let journal = try Journal.open(configuration) { EngineLog.notice($0) }
+    let separation = configuration.dataWorkers
+    let links =
+      configuration.placement == .separated && separation.links.isGiven
+      ? try LinkSetup.protection(separation.links, role: .parameter) : LinkProtection()
     let engine = try await Engine.start(
-      configuration, observer: observer, onFailure: { EngineLog.failure($0) },
+      configuration, links: links, observer: observer, onFailure: { EngineLog.failure($0) },
       onNotice: { EngineLog.notice($0) }, onProgress: progress)
     return StartedEngine(
       client: journal.map { JournaledEngine(engine, journal: $0) as any EngineClient } ?? engine,

@@ -7,6 +7,17 @@ extension Flag {
       "data-workers", .parallelism, \.engine.dataWorkers.count, default: 1,
       "data workers; with a number --placement is separated"),
     .custom(
+      "data-workers-at", .string, .parallelism, default: "null",
+      "data workers that wait on other hosts: host:port,host:port"
+    ) { settings, value in
+      if value.text.lowercased() == "null" { return }
+      settings.engine.dataWorkers.addresses = value.text.split(separator: ",", omittingEmptySubsequences: false).map(
+        String.init)
+    },
+    .double(
+      "data-worker-connect-timeout", .parallelism, \.engine.dataWorkers.connectSeconds, default: 10,
+      "seconds in which a data worker of another host must be reached"),
+    .custom(
       "data-devices", .string, .parallelism, default: "null", "devices of keys and values, one a data worker: cpu,cpu"
     ) { settings, value in settings.placement.dataDevices = try devices(value)?.count },
     .custom(
@@ -42,15 +53,15 @@ extension Flag {
 extension Settings {
   /// What of `--placement` is about data workers; `given` are the flags that somebody wrote.
   mutating func applyDataWorkers(given: Set<String>, problems: inout [String]) {
-    let asks = ["data-workers", "data-devices"].filter(given.contains)
+    let asks = ["data-workers", "data-workers-at", "data-devices"].filter(given.contains)
     if let first = asks.first {
       if !given.contains("placement") { placement.name = "separated" }
-      if placement.name != "separated" {
-        problems.append("--\(first) is for --placement separated, not \(placement.name).")
+      if !["separated", "pipeline-pd"].contains(placement.name) {
+        problems.append("--\(first) is for --placement separated or pipeline-pd, not \(placement.name).")
       }
     }
-    guard placement.name == "separated" else { return }
-    engine.placement = .separated
+    guard ["separated", "pipeline-pd"].contains(placement.name) else { return }
+    if placement.name == "separated" { engine.placement = .separated }
     if let devices = placement.dataDevices {
       if given.contains("data-workers") && devices != engine.dataWorkers.count {
         problems.append(
@@ -58,6 +69,10 @@ extension Settings {
             + "many of each.")
       }
       engine.dataWorkers.count = devices
+    }
+    let elsewhere = engine.dataWorkers.addresses.count
+    if elsewhere > 0, !given.contains("data-workers"), placement.dataDevices == nil {
+      engine.dataWorkers.count = elsewhere
     }
     // Data workers of the command are processes of the same program.
     engine.dataWorkers.launch = .process(path: "/proc/self/exe", arguments: ["data-worker"])

@@ -16,10 +16,13 @@ extension Flag {
       "api-server-count", .int(words: ["auto": 1]), .frontEnd, default: "1", why: "one server is enough", "servers"),
     .double(
       "shutdown-timeout", .frontEnd, \.server.drainTimeout, default: 30, "seconds running requests get to finish"),
-    .later("ssl-keyfile", .string, .frontEnd, default: "null", why: noTLS, "TLS key"),
-    .later("ssl-certfile", .string, .frontEnd, default: "null", why: noTLS, "TLS certificate"),
-    .later("ssl-ca-certs", .string, .frontEnd, default: "null", why: noTLS, "authorities of client certificates"),
-    .later("ssl-cert-reqs", .int, .frontEnd, default: "0", why: noTLS, "whether clients need certificates"),
+    .string("ssl-keyfile", .frontEnd, \.server.tls.key, "private key of --ssl-certfile, in PEM"),
+    .string(
+      "ssl-certfile", .frontEnd, \.server.tls.certificate, "certificate of the HTTP server, in PEM: serves https"),
+    .string("ssl-ca-certs", .frontEnd, \.server.tls.authorities, "authorities of client certificates, in PEM"),
+    .int(
+      "ssl-cert-reqs", .frontEnd, \.server.tls.requirement, default: 0,
+      "client certificates: 0 none, 1 checked if there is one, 2 required"),
     .later("enable-ssl-refresh", .bool, .frontEnd, default: "false", why: noTLS, "reload certificates"),
   ]
 

@@ -47,9 +47,6 @@ extension Flag {
       "kv-offloading-backend", .words("native", "lmcache"), .memory, default: "native",
       why: "blocks are moved by the engine itself", "who moves blocks to the host"),
     .later(
-      "kv-transfer-config", .json, .memory, default: "{}", allowed: ["null"],
-      why: "keys and values stay in one process", "hand over keys and values to other servers"),
-    .later(
       "kv-events-config", .json, .memory, default: "{}", allowed: ["null", #"{"enable_kv_cache_events":false}"#],
       why: "cache events are not published", "publish cache events"),
     .later(

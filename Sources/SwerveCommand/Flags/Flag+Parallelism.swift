@@ -4,7 +4,7 @@ import SwerveHardware
 extension Flag {
   /// Several devices, several processes, several hosts: what is still to come, beside the ranks of one process.
   static let parallelism: [Flag] =
-    cpu + placement + dataWorkers + ranks + [
+    cpu + placement + dataWorkers + links + ranks + [
       one("data-parallel-size", aliases: ["dp", "dp-size"], short: ["dp"], "replicas"),
       .later("data-parallel-rank", .int, .parallelism, default: "0", why: oneProcess, "this replica"),
       .later("data-parallel-start-rank", .int, .parallelism, default: "0", why: oneProcess, "first replica here"),
@@ -50,8 +50,6 @@ extension Flag {
       .later("enable-elastic-ep", .bool, .parallelism, default: "false", why: oneProcess, "change ranks at run time"),
       .later("enable-fault-tolerance", .bool, .parallelism, default: "false", why: oneProcess, "survive lost ranks"),
       .later("link", .string, .parallelism, default: "auto", why: oneProcess, "transport between devices"),
-      .later("link-encryption", .string, .parallelism, default: "off", why: oneProcess, "seal what leaves the host"),
-      .later("trusted-network", .bool, .parallelism, default: "false", why: oneProcess, "allow open links"),
       .later(
         "attention-partition", .int, .parallelism, default: "256", why: "attention works in pieces of 256 tokens",
         "tokens per partial attention"),

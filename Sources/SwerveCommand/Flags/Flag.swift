@@ -72,6 +72,8 @@ package struct Flag: Sendable {
     case simulation = "Simulation"
     case top = "Top"
     case data = "Data"
+    case certificates = "Certificates"
+    case router = "Router"
     case placement = "Placement"
     case environment = "Environment"
   }

@@ -45,7 +45,7 @@ package struct FlagTable: Sendable {
 
 extension FlagTable {
   private static let engine =
-    Flag.model + Flag.memory + Flag.scheduling + Flag.parallelism + Flag.features
+    Flag.model + Flag.memory + Flag.transfer + Flag.scheduling + Flag.parallelism + Flag.features
 
   package static let serve = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.environmentOnly)
@@ -74,6 +74,9 @@ extension FlagTable {
     Flag.placementPlan, Flag.jsonOutput, Flag.general, engine, Flag.quietObservability, Flag.environmentOnly)
   package static let top = FlagTable(Flag.top, Flag.benchGeneral)
   package static let data = FlagTable(Flag.dataChanges, Flag.benchGeneral)
+  package static let dataWorker = FlagTable(Flag.dataWorker, Flag.benchGeneral)
+  package static let certs = FlagTable(Flag.certificates, Flag.benchGeneral)
+  package static let router = FlagTable(Flag.router, Flag.benchGeneral)
   package static let collectEnv = FlagTable(Flag.jsonOutput, Flag.benchGeneral)
   package static let text = FlagTable(Flag.textFlags, Flag.benchGeneral)
   package static let renderTemplate = FlagTable(Flag.renderFlags, Flag.benchGeneral)
@@ -82,6 +85,7 @@ extension FlagTable {
   package static let everything = FlagTable(
     Flag.general, Flag.frontEnd, engine, Flag.observability, Flag.cpu, Flag.chatFlags, Flag.chatOnly, Flag.latency,
     Flag.throughput, Flag.benchServe, Flag.replay, Flag.startup, Flag.perplexity, Flag.quantize, Flag.simulation,
-    Flag.textFlags, Flag.renderFlags, Flag.top, Flag.dataChanges, Flag.placementPlan,
+    Flag.textFlags, Flag.renderFlags, Flag.top, Flag.dataChanges, Flag.dataWorker, Flag.certificates,
+    Flag.placementPlan, Flag.router,
     Flag.environmentOnly)
 }

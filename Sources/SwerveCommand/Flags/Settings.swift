@@ -1,5 +1,6 @@
 package import SwerveAccess
 package import SwerveCore
+import SwerveRouter
 
 /// Everything that flags, environment and configuration file decide, for all commands. Each command uses its part.
 package struct Settings: Sendable {
@@ -26,7 +27,9 @@ package struct Settings: Sendable {
   package var simulation = SimulationSettings()
   package var top = TopSettings()
   package var data = DataSettings()
+  package var certificates = CertificateSettings()
   package var placement = PlacementSettings()
+  package var router = RouterSettings()
 
   package init() {}
 }
@@ -130,6 +133,21 @@ package struct DataSettings: Sendable {
   package var apiKey: String?
   package var insecure = false
   package var timeout = 30.0
+  /// `data-worker`: where it waits; nil: it is told by who started it.
+  package var listen: String?
+}
+
+/// `certs`.
+package struct CertificateSettings: Sendable {
+  package init() {}
+
+  package var folder = "certs"
+  package var cluster = "swerve"
+  package var hosts: [String] = []
+  package var days = 365.0
+  package var role: String?
+  package var name: String?
+  package var force = false
 }
 
 /// `simulate`.

@@ -156,6 +156,7 @@ package struct SettingsParser: Sendable {
     }
     applyShortQuantization(&settings, given: given, problems: &problems)
     applyPlacement(&settings, given: given, problems: &problems)
+    settings.applyLinks(problems: &problems)
     settings.engine.modelName = settings.model ?? "story"
     if !given.contains("served-model-name") { settings.server.servedModelNames = [settings.engine.modelName] }
     if !settings.speculation.isEmpty {
@@ -166,6 +167,9 @@ package struct SettingsParser: Sendable {
       }
     }
     settings.engine.rankProgram = Ranks.program
+    // Who is one of several processes of a job and is asked for several ranks is one of them.
+    let asksRanks = settings.engine.tensorParallelSize * settings.engine.pipelineParallelSize > 1
+    if settings.engine.executor == nil, asksRanks, Ranks.isJob(environment) { settings.engine.executor = .mpi }
     if settings.engine.executor == .mpi { settings.engine.launcher = Ranks.launcher(environment) }
     problems += settings.engine.problems() + settings.server.problems()
   }
@@ -174,16 +178,27 @@ package struct SettingsParser: Sendable {
   private func applyPlacement(_ settings: inout Settings, given: Set<String>, problems: inout [String]) {
     settings.applyDataWorkers(given: given, problems: &problems)
     let isGathered = settings.placement.name == "gathered"
-    for flag in ["gather-source", "gather-depth"] where given.contains(flag) && !isGathered {
+    for flag in ["gather-source", "gather-depth", "gather-peers"] where given.contains(flag) && !isGathered {
       problems.append("--\(flag) is for --placement gathered, not \(settings.placement.name).")
     }
     switch settings.placement.name {
     case "unified", "auto", "separated": break
+    case "tensor":
+      if settings.engine.tensorParallelSize == 1 {
+        problems.append("--placement tensor shares every layer among ranks; say among how many with -tp.")
+      }
+    case "pipeline":
+      if settings.engine.pipelineParallelSize == 1 {
+        problems.append("--placement pipeline shares the layers among ranks; say among how many with -pp.")
+      }
+    case "pipeline-pd":
+      settings.engine.placement = .pipelineData
+      if !given.contains("pipeline-parallel-size") { settings.engine.pipelineParallelSize = 2 }
     case "gathered": settings.engine.gathering = settings.placement.gather
     default:
       problems.append(
-        "--placement \(settings.placement.name) is not supported yet; use auto, unified, separated, gathered "
-          + "or a plan's file.")
+        "--placement \(settings.placement.name) is not supported yet; use auto, unified, separated, gathered, "
+          + "tensor, pipeline, pipeline-pd or a plan's file.")
     }
   }
 

@@ -33,10 +33,14 @@ package protocol EngineClient: Sendable {
   /// Attaches or drains a data worker, under whatever load. Answers the worker's name when it is done; throws a 400 for
   /// what cannot be done.
   func change(_ change: DataWorkerChange) async throws(RequestError) -> String
+
+  /// Who this engine is to others that hand keys and values over; nil where it does not.
+  var transferDescription: JSONObject? { get }
 }
 
 extension EngineClient {
   package var isJournaled: Bool { false }
+  package var transferDescription: JSONObject? { nil }
 
   package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {
     throw RequestError(.notImplemented, "This server has no data workers.")
@@ -45,7 +49,8 @@ extension EngineClient {
 
 /// What may be done to the set of data workers while serving.
 package enum DataWorkerChange: Sendable, Hashable {
-  case attach
+  /// At `host:port`, where one waits; nil: a process of this host.
+  case attach(at: String?)
   /// Its sequences end there within so many seconds, or are computed again elsewhere.
   case drain(worker: Int, seconds: Double)
 }

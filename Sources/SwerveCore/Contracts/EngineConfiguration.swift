@@ -142,8 +142,11 @@ public struct EngineConfiguration: Sendable {
 
   /// Where parameters and request data live.
   public var placement = RolePlacement.unified
-  /// Only with `placement` separated.
+  /// Only with `placement` separated or pipeline-pd.
   public var dataWorkers = DataWorkerConfiguration()
+
+  /// Prompts' keys and values go to other engines or come from them; nil = neither.
+  public var kvTransfer: KVTransferConfiguration?
 
   // MARK: Limits
 
@@ -243,7 +246,9 @@ public struct EngineConfiguration: Sendable {
       "--journal-ttl must be between 1 and 31536000 seconds, not \(journalSeconds).")
     found += speculation?.problems() ?? []
     found += separationProblems()
+    found += pipelineDataProblems()
     found += gathering?.problems ?? []
+    found += transferProblems()
     require(threads, atMost: 4096, "OMP_NUM_THREADS (--threads)")
     if let quantizationGroup {
       require(
@@ -288,6 +293,15 @@ public struct EngineConfiguration: Sendable {
     require(
       distributedTimeoutSeconds > 0 && distributedTimeoutSeconds <= 86_400,
       "--distributed-timeout-seconds must be greater than 0 and at most 86400, not \(distributedTimeoutSeconds).")
+    if gathering?.source == .peers {
+      require(
+        executor != .mpi && executor != .inline,
+        "--gather-source peers keeps shares of the weights with threads or processes of one host; use "
+          + "--distributed-executor-backend threads or shm.")
+      require(
+        executor != .shm || rankProgram != nil,
+        "--distributed-executor-backend shm starts the swerve command for each rank; from another program use threads.")
+    }
     guard tensorParallelSize > 1 || pipelineParallelSize > 1 else {
       require(pipelineSplit == nil, "--pipeline-split needs --pipeline-parallel-size.")
       return
@@ -302,10 +316,6 @@ public struct EngineConfiguration: Sendable {
     require(
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
-    require(
-      kvTiers == nil && kvOffloadingBytes == nil,
-      "--kv-tiers and --kv-offloading-size keep whole blocks, and those are spread over ranks here; leave them out, or "
-        + "use one rank.")
     require(overflow == nil, "blocks of running sequences cannot leave the device where they are spread over ranks.")
     require(
       !numaBind,

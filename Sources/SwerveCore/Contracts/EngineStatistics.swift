@@ -3,6 +3,8 @@ package struct EngineStatistics: Sendable, Hashable {
   // Gauges
   package var runningRequests = 0
   package var waitingRequests = 0
+  /// Of those, the ones whose keys and values are on their way from a lower tier.
+  package var deferredRequests = 0
   /// Prompt tokens of requests that never ran.
   package var waitingTokens = 0
   /// When the request arrived that has waited longest without running, on the engine's clock; nil when none waits.
@@ -45,8 +47,12 @@ package struct EngineStatistics: Sendable, Hashable {
   package var data = DataStatistics()
   /// The request journal; nil where none is kept.
   package var journal: JournalStatistics?
+  /// Blocks that went to other engines and came from them; nil without.
+  package var transfer: TransferStatistics?
   /// What moved for weights that are fetched into a ring; nil where all are resident.
   package var gather: GatherTraffic?
+  /// What ranks told each other; nil with one rank.
+  package var ranks: RankTraffic?
   /// Seconds spent in steps.
   package var stepSeconds = 0.0
   /// Bytes of keys and values that sequences' steps could read: the blocks of each, once a step.

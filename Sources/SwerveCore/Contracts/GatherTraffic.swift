@@ -2,6 +2,8 @@
 package struct GatherTraffic: Sendable, Hashable {
   /// Bytes fetched into the ring.
   package var readBytes = 0
+  /// Of these, bytes that other ranks sent.
+  package var fetchedBytes = 0
   /// Nanoseconds that steps waited for weights.
   package var stallNanoseconds = 0
   /// Items that were waited for.

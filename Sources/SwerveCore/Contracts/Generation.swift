@@ -44,6 +44,8 @@ public struct GenerationRequest: Sendable {
       self.isNamed = isNamed
     }
   }
+  /// Keys and values that another engine computed, or goes on with; nil = neither.
+  public var kvTransfer: KVTransferParams?
 
   public enum TruncationSide: String, Sendable { case left, right }
 
@@ -100,6 +102,8 @@ public struct PromptInfo: Sendable {
   public var cachedTokens: Int
   /// Whether keys and values that went through a lower precision were read: tokens may differ from the device's own.
   public var hasReadLossy = false
+  /// `kv_transfer_params` of the answer: where the prompt's keys and values are; nil where they are handed to nobody.
+  public var kvTransfer: JSONObject?
   /// One entry per prompt position, the first nil; nil when not asked for.
   public var promptLogprobs: [PositionLogprobs?]?
 

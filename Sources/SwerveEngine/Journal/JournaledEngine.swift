@@ -97,6 +97,7 @@ package final class JournaledEngine: EngineClient {
   // MARK: The engine's own
 
   package var isJournaled: Bool { true }
+  package var transferDescription: JSONObject? { engine.transferDescription }
   package var model: ModelInfo { engine.model }
   package var health: EngineHealth { engine.health }
 

@@ -1,5 +1,6 @@
 package import SwerveCore
 package import SwerveScheduling
+package import SwerveTransfer
 
 /// The engine thread's state: scheduler, executor and the buffers between them. Built inside the thread's body and never
 /// leaves it, so nothing here is locked or `Sendable`.
@@ -19,6 +20,10 @@ package struct EngineLoop: ~Copyable {
   private let tiers: BlockTiers?
   /// Workers that have the keys and values; nil where this process has them.
   private let data: DataSet?
+  /// Prompts whose blocks go to other engines; nil without.
+  private let handover: BlockHandover?
+  /// Only its counters are read here.
+  private let exchange: BlockExchange?
 
   // Reused by every step: nothing is allocated while tokens flow.
   private var messages: [InboxMessage] = []
@@ -59,6 +64,7 @@ package struct EngineLoop: ~Copyable {
     storeBudget: StoreBudget? = nil, inbox: Mailbox<InboxMessage>,
     publisher: Mailbox<PublisherMessage>, spares: Mailbox<StepOutputs>, board: StatusBoard, clock: EngineClock,
     totals: EngineStatistics, tiers: BlockTiers? = nil, data: DataSet? = nil,
+    handover: BlockHandover? = nil, exchange: BlockExchange? = nil,
     gatherTraffic: (() -> GatherTraffic)? = nil
   ) {
     self.scheduler = scheduler
@@ -73,6 +79,8 @@ package struct EngineLoop: ~Copyable {
     self.totals = totals
     self.tiers = tiers
     self.data = data
+    self.handover = handover
+    self.exchange = exchange
     self.gatherTraffic = gatherTraffic
     blockBytes = totals.kvBytes / max(self.scheduler.statistics.blocksTotal, 1)
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
@@ -97,9 +105,10 @@ package struct EngineLoop: ~Copyable {
     }
     if let tiers {
       tiers.close()
-      totals.tiers = tiers.statistics
+      if tiers.keepsBlocks { totals.tiers = tiers.statistics }
     }
-    if tiers == nil && data == nil { return }
+    totals.ranks = executor.rankTraffic(isLast: true)
+    if tiers == nil && data == nil && totals.ranks == nil { return }
     let now = clock.now()
     board.update(statistics: statistics(now: now), taken: taken, now: now)
   }
@@ -118,11 +127,13 @@ package struct EngineLoop: ~Copyable {
     if let tiers {
       scheduler.collectReads(now: outputs.start.nanoseconds)
       tiers.advance(&scheduler)
+      for (request, why) in tiers.takeMissing() { drop(request, .missingBlocks(why)) }
     }
     data?.advance(&scheduler)
     scheduler.schedule(into: &plan, now: outputs.start.nanoseconds, expired: &expired)
     for request in expired {
       searches[request] = nil
+      endTransfer(of: request)
       publisher.post(.drop(request, .waitedTooLong(retryAfter: board.retryAfter)))
     }
     tiers?.swapOut(&scheduler, executor)
@@ -130,6 +141,7 @@ package struct EngineLoop: ~Copyable {
     tiers?.load(&scheduler, executor)
     execute(into: &outputs)
     tiers?.keep(&scheduler, executor)
+    if exchange != nil { endTransfers(outputs.outputs) }
     measure(since: outputs.start)
     measureStore(since: outputs.start)
     publish(&outputs)
@@ -161,15 +173,15 @@ package struct EngineLoop: ~Copyable {
       switch message {
       case .submit(let request, let search): add(request, search)
       case .cancel(let request):
-        _ = scheduler.cancel(request: request)
-        searches[request] = nil
-        publisher.post(.drop(request, nil))
+        drop(request, nil)
+      case .handOver(let request, let transfer): handover?.add(request, transfer)
+      case .expect(let request, let transfer): tiers?.expect(transfer, for: request)
       case .finish(let sequence): _ = scheduler.finish(sequence)
       case .resetPrefixCache(let answer):
         let isEmpty = death == nil && scheduler.resetPrefixCache()
         if let tiers { tiers.removeAll { answer($0 && isEmpty) } } else { answer(isEmpty) }
-      case .attachWorker(let answer):
-        if let data { data.attach(&scheduler, answer) } else { answer(.failure(.isUnified)) }
+      case .attachWorker(let endpoint, let answer):
+        if let data { data.attach(at: endpoint, &scheduler, answer) } else { answer(.failure(.isUnified)) }
       case .drainWorker(let worker, let seconds, let answer):
         if let data {
           data.drain(worker, within: seconds, &scheduler, answer)
@@ -181,19 +193,41 @@ package struct EngineLoop: ~Copyable {
     }
   }
 
+  private mutating func drop(_ request: RequestID, _ error: RequestError?) {
+    _ = scheduler.cancel(request: request)
+    searches[request] = nil
+    endTransfer(of: request)
+    publisher.post(.drop(request, error))
+  }
+
+  /// What was to go out of a request, or to come in, is wanted no more.
+  private func endTransfer(of request: RequestID) {
+    handover?.end(request)
+    tiers?.forget(request)
+  }
+
+  private func endTransfers(_ outputs: [SequenceOutput]) {
+    for output in outputs where output.finish != nil { endTransfer(of: output.sequence.request) }
+  }
+
   private mutating func add(_ request: WaitingRequest, _ search: BeamSettings?) {
     taken.requests += 1
     taken.tokens += request.promptTokens.count
-    if let death { return publisher.post(.drop(request.request, death)) }
+    if let death {
+      endTransfer(of: request.request)
+      return publisher.post(.drop(request.request, death))
+    }
     do {
       try scheduler.add(request)
       if let search, let maxTokens = scheduler.maxNewTokens(of: request.request) {
         searches[request.request] = BeamSearch(search, promptTokens: request.promptTokens, maxTokens: maxTokens)
       }
     } catch SchedulingError.beamsTooWide(let width, let limit) {
+      endTransfer(of: request.request)
       let error = SchedulingError.beamsTooWide(width: width, limit: limit)
       publisher.post(.drop(request.request, .badRequest("\(error)", param: "n")))
     } catch {
+      endTransfer(of: request.request)
       publisher.post(.drop(request.request, .badRequest("\(error)", param: "prompt")))
     }
   }
@@ -271,6 +305,7 @@ package struct EngineLoop: ~Copyable {
     outputs.now = now
     if let changed = tiers?.takeStatistics() { totals.tiers = changed }
     if let changed = data?.takeStatistics(scheduler) { totals.data = changed }
+    if let changed = executor.rankTraffic(isLast: false) { totals.ranks = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {
       emptied.append(outputs)
@@ -298,10 +333,15 @@ package struct EngineLoop: ~Copyable {
     all.device = totals.device
     all.kvBytes = data == nil ? totals.kvBytes : blockBytes * all.blocksTotal
     all.data = totals.data
+    all.ranks = totals.ranks
     all.groupRestarts = executor.restarts
     all.loadSeconds = totals.loadSeconds
     if let overflow { all.overflow.traffic = overflow.traffic }
     all.gather = gatherTraffic?()
+    if var transfer = exchange?.statistics {
+      tiers?.describe(in: &transfer)
+      all.transfer = transfer
+    }
     return all
   }
 }

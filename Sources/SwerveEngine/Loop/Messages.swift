@@ -1,5 +1,6 @@
 package import SwerveCore
 package import SwerveScheduling
+package import SwerveTransfer
 
 /// What the engine thread is told. Cancellation is a message like any other.
 package enum InboxMessage: Sendable {
@@ -9,8 +10,12 @@ package enum InboxMessage: Sendable {
   case cancel(RequestID)
   /// The publisher found a stop string: the sequence is over.
   case finish(SequenceID)
+  /// The prompt's blocks of a request that is submitted next go out, or come in.
+  case handOver(RequestID, OutgoingBlocks)
+  case expect(RequestID, IncomingBlocks)
   case resetPrefixCache(@Sendable (Bool) -> Void)
-  case attachWorker(DataAnswer)
+  /// One that waits on another host; nil: one of this host.
+  case attachWorker(Endpoint?, DataAnswer)
   /// Within so many seconds, worker by number.
   case drainWorker(Int, Double, DataAnswer)
   /// Finish or abort nothing; leave the loop once everything before this message was handled.

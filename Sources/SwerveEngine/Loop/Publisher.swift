@@ -123,6 +123,7 @@ struct Publisher: ~Copyable {
       promptTokens: record.promptTokens, promptText: record.promptText, cachedTokens: record.cachedTokens,
       promptLogprobs: record.promptLogprobs)
     info.hasReadLossy = hasReadLossy
+    info.kvTransfer = record.transferAnswer
     record.stream.yield(.started(info))
   }
 

@@ -18,6 +18,9 @@ package struct RequestRecord: Sendable {
   /// Collected while the prompt is computed; `[0]` stays nil.
   package var promptLogprobs: [PositionLogprobs?]?
 
+  /// `kv_transfer_params` of the answer.
+  package var transferAnswer: JSONObject?
+
   // Filled by the publisher.
   package var hasStarted = false
   package var openChoices: Int

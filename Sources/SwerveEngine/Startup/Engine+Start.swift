@@ -3,6 +3,7 @@ import SwerveHardware
 import SwerveInference
 import SwerveScheduling
 import SwerveText
+package import SwerveTransfer
 
 extension Engine {
   /// Builds and starts an engine: sizes from the configuration files, then tokenizer and weights at the same time, the
@@ -12,15 +13,19 @@ extension Engine {
   ///   - observer: hears of steps and finished requests; see `EngineObserver`.
   ///   - onFailure: hears, in one sentence, why a step failed. The loop goes on.
   ///   - onNotice: hears, in one sentence, of something else an operator should know.
+  ///   - links: how links to data workers of other hosts are protected; nothing: they may not leave this machine.
   ///   - onProgress: share of the weights that are loaded, 0…1; called from the engine thread.
   package static func start(
-    _ configuration: EngineConfiguration, observer: (any EngineObserver)? = nil,
+    _ configuration: EngineConfiguration, links: LinkProtection = LinkProtection(),
+    observer: (any EngineObserver)? = nil,
     onFailure: @escaping @Sendable (String) -> Void = { _ in },
     onNotice: @escaping @Sendable (String) -> Void = { _ in },
     onProgress: @escaping @Sendable (Double) -> Void = { _ in }
   ) async throws(EngineStartError) -> Engine {
-    try await start(
-      StartPlan(configuration), observer: observer, onFailure: onFailure, onNotice: onNotice, onProgress: onProgress)
+    var plan = try StartPlan(configuration)
+    plan.links = links
+    return try await start(
+      plan, observer: observer, onFailure: onFailure, onNotice: onNotice, onProgress: onProgress)
   }
 
   /// The same with sizes decided before.
@@ -90,7 +95,7 @@ extension Engine {
         maxQueuedRequests: configuration.maxQueuedRequests, maxQueuedTokens: configuration.maxQueuedTokens,
         maxSequences: configuration.resolvedMaxSequences),
       classes: configuration.serviceClasses, prefixSalt: PrefixSalt(dependsOnLength: dependsOnLength),
-      seed: configuration.seed, isReleased: threads.end)
+      seed: configuration.seed, isReleased: threads.end, exchange: loaded.exchange)
   }
 
   // MARK: Text

@@ -8,19 +8,26 @@ extension EngineThreads {
   ///
   /// - Parameter attention: another place for keys and values; only with one rank.
   func makeExecutor(
-    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?,
+    _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?, watch: (any LayerWatch)? = nil,
     onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> (ModelRunner, any StepExecutor) {
     guard plan.layout.rankCount > 1 else {
-      let runner = try makeRunner(device, lower: lower, attention: attention, onProgress: onProgress)
+      let runner = try makeRunner(
+        device, lower: lower, attention: attention, watch: watch, onProgress: onProgress)
       return (runner, InlineExecutor(runner: runner))
     }
     let ranks = try startRanks(kernels: device.kernelSet)
     do {
+      // Ranks that only hold weights are told nothing of steps.
+      let coordinator = plan.layout.computingCount > 1 ? ranks.coordinator() : nil
       let runner = try makeRunner(
-        device, lower: lower, links: ranks.links(), coordinator: ranks.coordinator(), onProgress: onProgress)
+        device, lower: lower, links: ranks.links(), coordinator: coordinator, onProgress: onProgress)
       try ranks.wait()
-      return (runner, RankedExecutor(runner: runner, ranks: ranks, onNotice: { [board] in board.record(notice: $0) }))
+      return (
+        runner,
+        RankedExecutor(
+          runner: runner, ranks: ranks, parts: try plan.blockParts(), onNotice: { [board] in board.record(notice: $0) })
+      )
     } catch {
       ranks.stop(hasFailed: true)
       throw error
@@ -29,20 +36,23 @@ extension EngineThreads {
 
   private func startRanks(kernels: KernelSet) throws(EngineStartError) -> any RankHandle {
     let configuration = plan.configuration
-    if plan.runsRanksAsThreads {
-      return ThreadRanks(
-        ThreadRanks.Start(
-          layout: plan.layout, runner: plan.runner, files: plan.files, blockCount: plan.sizing.blockCount,
-          device: try deviceConfiguration(), seconds: configuration.distributedTimeoutSeconds)
-      ) { [end] in end.threadEnded() }
-    }
+    let excess = configuration.placement == .pipelineData ? RankExcess(configuration.dataWorkers) : nil
     do {
-      let greeting = RankGreeting(
+      var greeting = RankGreeting(
         rank: 0, layout: plan.layout, folder: configuration.modelFolder, overrides: configuration.configOverrides,
         runner: plan.runner, blockCount: plan.sizing.blockCount, threads: configuration.threads, kernels: kernels,
         seconds: configuration.distributedTimeoutSeconds,
         fingerprint: try RankGreeting.fingerprint(
           files: plan.files, runner: plan.runner, overrides: configuration.configOverrides, kernels: kernels))
+      greeting.excess = excess
+      if plan.runsRanksAsThreads {
+        var start = ThreadRanks.Start(
+          layout: plan.layout, runner: plan.runner, files: plan.files, blockCount: plan.sizing.blockCount,
+          device: try deviceConfiguration(), seconds: configuration.distributedTimeoutSeconds)
+        start.excess = excess
+        start.fingerprint = greeting.fingerprint
+        return ThreadRanks(start) { [end] in end.threadEnded() }
+      }
       if configuration.executor == .mpi { return try MPIRanks(greeting) }
       guard let program = configuration.rankProgram else { preconditionFailure("checked with the configuration") }
       return try ProcessRanks(greeting, program: program.path, arguments: program.arguments)
@@ -53,8 +63,26 @@ extension EngineThreads {
 }
 
 extension StartPlan {
+  /// [ranks that compute] bytes of each one's part of a block.
+  func blockParts() throws(EngineStartError) -> [Int] {
+    var parts: [Int] = []
+    for rank in 0..<layout.computingCount {
+      var own = runner
+      own.shape = layout.shape(rank)
+      do {
+        parts.append(try own.share.layout(type: own.kvType, blockTokens: own.limits.blockTokens).blockBytes)
+      } catch {
+        throw .model("\(error)")
+      }
+    }
+    return parts
+  }
+
   /// Whether the other ranks are threads of this process.
   var runsRanksAsThreads: Bool {
-    layout.rankCount > 1 && (configuration.executor ?? .threads) == .threads
+    // Shares of the weights are in memory of their own where there is a program to start.
+    let usual: EngineConfiguration.Executor =
+      layout.holderCount > 0 && configuration.rankProgram != nil ? .shm : .threads
+    return layout.rankCount > 1 && (configuration.executor ?? usual) == .threads
   }
 }

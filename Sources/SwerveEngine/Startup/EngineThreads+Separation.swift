@@ -15,8 +15,10 @@ extension EngineThreads {
   /// - Throws: `.device` when a worker does not start, or is not the one it has to be; nothing was accepted then.
   func makeSeparation(_ device: CPUDevice) throws(EngineStartError) -> Separation? {
     guard plan.configuration.placement == .separated else { return nil }
+    let endpoints = try endpoints(plan.configuration.dataWorkers)
     let workers = DataSet(
-      try greeting(device), plan.configuration.dataWorkers, blockBytes: plan.memoryPlan.blockBytes,
+      try greeting(device, endpoints), plan.configuration.dataWorkers, endpoints, plan.links,
+      blockBytes: plan.memoryPlan.blockBytes,
       parameterBytes: { device.memoryInUseBytes }, onNotice: { [board] in board.record(notice: $0) })
     try workers.start()
     do {
@@ -29,8 +31,23 @@ extension EngineThreads {
     }
   }
 
+  /// Where workers of other hosts listen.
+  private func endpoints(_ configuration: DataWorkerConfiguration) throws(EngineStartError) -> [Endpoint] {
+    var endpoints: [Endpoint] = []
+    for address in configuration.addresses {
+      guard let endpoint = Endpoint(address), endpoint.port > 0 else {
+        throw .configuration([
+          "--data-workers-at must be host:port, or several with commas between them, not \(address.debugDescription)."
+        ])
+      }
+      if let problem = plan.links.problem(with: endpoint) { throw .configuration(["\(problem)."]) }
+      endpoints.append(endpoint)
+    }
+    return endpoints
+  }
+
   /// What each data worker has to be.
-  private func greeting(_ device: CPUDevice) throws(EngineStartError) -> WorkerGreeting {
+  private func greeting(_ device: CPUDevice, _ endpoints: [Endpoint]) throws(EngineStartError) -> WorkerGreeting {
     let configuration = plan.configuration
     let limits = plan.runner.limits
     let fingerprint: Digest
@@ -43,7 +60,8 @@ extension EngineThreads {
     var bytes = [UInt8](repeating: 0, count: Digest.byteCount)
     bytes.withUnsafeMutableBytes { fingerprint.write(to: $0, at: 0) }
     let shape = AttentionShape(plan.model)
-    let threads = device.threadCount * (1 + configuration.dataWorkers.count)
+    let elsewhere = endpoints.count { !$0.isLoopback }
+    let threads = device.threadCount * (1 + configuration.dataWorkers.count - elsewhere)
     return WorkerGreeting(
       version: configuration.dataWorkers.version, fingerprint: bytes, worker: 0, epoch: 0, type: plan.runner.type,
       kvType: plan.runner.kvType, kernels: device.kernelSet.rawValue, threads: device.threadCount,

@@ -4,6 +4,7 @@ import SwerveInference
 import SwerveScheduling
 package import SwerveText
 import SwerveTiers
+package import SwerveTransfer
 
 /// The two threads of an engine and what connects them. The engine's state is built inside its thread and never leaves.
 package struct EngineThreads: Sendable {
@@ -23,6 +24,8 @@ package struct EngineThreads: Sendable {
     /// One line about blocks below the device; nil without.
     package var tiers: String?
     package var seconds = 0.0
+    /// Where blocks come in from other engines and go out to them; nil without.
+    package var exchange: BlockExchange?
 
     package init() {}
   }
@@ -91,8 +94,11 @@ package struct EngineThreads: Sendable {
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
     let separation = try makeSeparation(device)
+    let handover =
+      plan.configuration.kvTransfer?.role.sends == true
+      ? BlockHandover(blockTokens: plan.configuration.blockSize) : nil
     let (runner, local) = try makeExecutor(
-      device, lower: lower, attention: separation?.attention, onProgress: onProgress)
+      device, lower: lower, attention: separation?.attention, watch: handover, onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -107,7 +113,10 @@ package struct EngineThreads: Sendable {
         ", on memory node\(nodes.count == 1 ? "" : "s") "
         + nodes.map(String.init).joined(separator: ", ")
     }
-    if plan.layout.rankCount > 1 {
+    if plan.layout.holderCount > 0 {
+      loaded.deviceDetail += ", weights shared out among \(plan.layout.rankCount) ranks"
+    }
+    if plan.layout.computingCount > 1 {
       loaded.deviceDetail +=
         ", \(plan.layout.rankCount) ranks (tensor parallel \(plan.layout.tensorSize), "
         + "\(plan.layout.stages.count) stage\(plan.layout.stages.count == 1 ? "" : "s"))"
@@ -120,6 +129,7 @@ package struct EngineThreads: Sendable {
     }
     loaded.seconds = totals.loadSeconds
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
+    loaded.exchange = try openExchange(kernels: device.kernelSet)
     let executor: any StepExecutor =
       if separation == nil { local } else { SeparatedExecutor(runner: runner) }
     return EngineLoop(
@@ -130,23 +140,38 @@ package struct EngineThreads: Sendable {
           ? StoreBudget(secondsPerStep: $0.storeSecondsPerStep, blockBytes: plan.memoryPlan.blockBytes) : nil
       },
       inbox: inbox, publisher: publisher, spares: spares, board: board, clock: clock, totals: totals,
-      tiers: tiers, data: separation?.workers, gatherTraffic: runner.gatherTraffic)
+      tiers: tiers, data: separation?.workers, handover: handover, exchange: loaded.exchange,
+      gatherTraffic: runner.gatherTraffic)
   }
 
   private func openTiers(
     _ runner: ModelRunner, kernels: KernelSet, _ loaded: inout Loaded
   ) throws(EngineStartError) -> BlockTiers? {
-    guard let tiers = plan.tiers else { return nil }
-    let model: Digest
+    guard let tiers = plan.tiers else { return try passage(runner) }
+    var model: Digest
     do {
       model = try ModelFingerprint.digest(
         files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
     } catch {
       throw .model("\(error)")
     }
+    let layout = try StartPlan.layout(plan.runner)
+    if plan.layout.computingCount > 1 {
+      guard try plan.blockParts().reduce(0, +) == layout.blockBytes else {
+        throw .configuration([
+          "--kv-tiers keeps the parts of a block that ranks have, once each; use --reduction exact, or fewer ranks."
+        ])
+      }
+      // A block's bytes lie in the order of the ranks: others cannot read it.
+      var words = [UInt8](repeating: 0, count: Digest.byteCount)
+      words.withUnsafeMutableBytes { model.write(to: $0, at: 0) }
+      model = Digest(of: words + Array("ranks \(plan.layout.tensorSize) \(plan.layout.stages.map(\.count))".utf8))
+    }
     let opened = try tiers.open(
-      model: model, layout: runner.store.cache.layout, deviceBlocks: plan.sizing.blockCount,
-      sharesPrefixes: plan.configuration.enablePrefixCaching, onNotice: { [board] in board.record(notice: $0) })
+      model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
+      sharesPrefixes: plan.configuration.enablePrefixCaching,
+      failsWithoutBlocks: plan.configuration.kvTransfer?.loadFailurePolicy == .fail,
+      onNotice: { [board] in board.record(notice: $0) })
     if tiers.files != nil && tiers.master == nil {
       loaded.warnings.append(
         "--kv-tiers: without --kv-key-file blocks in files end with this process; give a key file to keep them over a "
@@ -158,9 +183,9 @@ package struct EngineThreads: Sendable {
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
     var own = try deviceConfiguration()
-    if plan.layout.rankCount > 1 {
+    if plan.layout.computingCount > 1 {
       let launcher = plan.configuration.executor == .mpi ? plan.configuration.launcher : nil
-      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.rankCount)
+      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.computingCount)
     }
     do {
       return try CPUDevice(configuration: own)
@@ -185,12 +210,13 @@ package struct EngineThreads: Sendable {
 
   func makeRunner(
     _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)? = nil, links: RankLinks = RankLinks(),
-    coordinator: RankCoordinator? = nil, onProgress: @escaping @Sendable (Double) -> Void
+    coordinator: RankCoordinator? = nil, watch: (any LayerWatch)? = nil,
+    onProgress: @escaping @Sendable (Double) -> Void
   ) throws(EngineStartError) -> ModelRunner {
     do {
       return try ModelRunner(
         plan.runner, files: plan.files, device: device, blockCount: plan.sizing.blockCount, lower: lower,
-        attention: attention, links: links, coordinator: coordinator, progress: onProgress)
+        attention: attention, links: links, coordinator: coordinator, watch: watch, progress: onProgress)
     } catch let error as HardwareError {
       throw .memory("\(error)")
     } catch {
@@ -245,6 +271,11 @@ package struct EngineThreads: Sendable {
       scheduler.openBanks = workers.count
       scheduler.blockCount = plan.sizing.blockCount / workers.count * workers.resolvedMaximum
     }
+    if configuration.placement == .pipelineData {
+      // The parameter rank's own blocks are used before those of its data workers.
+      scheduler.bankCount = configuration.bankCount
+      scheduler.fillsBanksInOrder = true
+    }
     if let overflow = configuration.overflow {
       scheduler.hostBlockCount = overflow.hostBlocks
       scheduler.overflowBlockCount = overflow.makeStore == nil ? 0 : overflow.storeBlocks
@@ -258,7 +289,7 @@ package struct EngineThreads: Sendable {
     scheduler.queueTimeout = configuration.queueTimeout.map { UInt64($0 * 1e9) }
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
-    scheduler.tiers = plan.tiers?.rules
+    scheduler.tiers = transferRules
     scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
     scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler

@@ -52,10 +52,11 @@ package struct MemorySizing: Sendable, Equatable {
       blocks = min(budget / needs.blockBytes, useful)
     }
     // A sequence's blocks lie with one data worker; all have the same number.
-    let workers = max(configuration.dataWorkerCount, 1)
+    let workers = configuration.bankCount
     blocks -= blocks % workers
     let pool = product(blocks, needs.blockBytes)
-    if pool > memory.totalBytes - beside {
+    // Beyond this machine only where other ones hold it.
+    if pool > memory.totalBytes - beside, configuration.dataWorkers.addresses.isEmpty {
       throw .memory(
         "The KV cache would need \(bytes(pool)) beside \(bytes(beside)) of weights and working memory "
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")

@@ -24,7 +24,13 @@ extension StartPlan.Memory {
     _ asked: EngineConfiguration, files: ModelFiles, model: ModelConfiguration, layout ranks: RankLayout
   ) throws(EngineStartError) {
     let tiers = try TierPlan(asked)
-    if asked.overflow == nil, asked.enableChunkedPrefill, let tiers {
+    if let tiers, tiers.isLossy, ranks.computingCount > 1 {
+      throw .configuration([
+        "--kv-tiers: dtype= converts whole blocks, and those are spread over \(ranks.computingCount) ranks; leave it out, or "
+          + "use one rank."
+      ])
+    }
+    if asked.overflow == nil, asked.enableChunkedPrefill, ranks.computingCount == 1, let tiers {
       let runner = try StartPlan.runner(asked, files: files, model: model)
       let layout = try StartPlan.layout(runner)
       if let places = tiers.mostPlaces(layout) {

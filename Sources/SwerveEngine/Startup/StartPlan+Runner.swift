@@ -33,22 +33,33 @@ extension StartPlan {
     runner.kvType = configuration.kvCacheType ?? KVType(runner.type)
     if let layout { runner.shape = layout.shape(0) }
     runner.microBatches = configuration.microBatches
-    if case .packed = runner.weights, let layout, layout.tensorSize > 1 {
-      throw .configuration([
-        "--tensor-parallel-size \(layout.tensorSize): a packed weight file cannot be split over tensor ranks; load the "
-          + "original weights (--load-format safetensors)."
-      ])
-    }
+    if case .packed = runner.weights, let layout { try checkShares(of: runner, layout) }
     if let gathering = configuration.gathering {
-      if let layout, layout.rankCount > 1 {
+      if let layout, layout.computingCount > 1 {
         throw .configuration([
-          "--placement gathered fetches the layers of one rank, not of \(layout.rankCount); leave --tensor-parallel-size "
+          "--placement gathered fetches the layers of one rank, not of \(layout.computingCount); leave --tensor-parallel-size "
             + "and --pipeline-parallel-size out."
         ])
       }
       runner.gathering = try gatheringPlan(gathering, of: runner, files: files)
     }
     return runner
+  }
+
+  /// Shares of packed matrices are whole blocks of them.
+  private static func checkShares(
+    of runner: RunnerConfiguration, _ layout: RankLayout
+  ) throws(EngineStartError) {
+    if layout.tensorSize == 1 || runner.canSharePacked(layout.tensorSize) { return }
+    let legal = [1, 2, 4, 8].filter {
+      $0 == 1 || RankLayout.isPossible(runner.model, $0, isExact: layout.isExact) && runner.canSharePacked($0)
+    }
+    throw .configuration([
+      "--tensor-parallel-size \(layout.tensorSize) would cut blocks of this packed weight file"
+        + (runner.quantization == .int8Dynamic ? " (int8-dynamic rounds whole rows)" : "") + "; possible "
+        + (legal.count == 1 ? "is " : "are ") + legal.map(String.init).joined(separator: ", ")
+        + ", or load the original weights (--load-format safetensors)."
+    ])
   }
 
   /// What is fetched of the packed weights that the runner would use.
@@ -64,7 +75,7 @@ extension StartPlan {
       }
       return .init(
         plan: try GatherPlan(file.index, model: runner.model, depth: gathering.depth, path: file.path),
-        source: gathering.source)
+        source: gathering.source, path: file.path, rankCount: gathering.rankCount)
     } catch let error as EngineStartError {
       throw error
     } catch {

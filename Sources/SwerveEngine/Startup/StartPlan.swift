@@ -2,6 +2,7 @@ package import SwerveCore
 import SwerveHardware
 package import SwerveInference
 import SwerveTiers
+package import SwerveTransfer
 
 /// What a start would do, from the configuration files alone: no weight is read and no memory taken. `--dry-run` prints
 /// its table.
@@ -17,6 +18,8 @@ package struct StartPlan: Sendable {
   package let memoryPlan: MemoryPlan
   /// Blocks below the device; nil = none are kept there.
   package var tiers: TierPlan?
+  /// How links to data workers of other hosts are protected.
+  package var links = LinkProtection()
   /// End-of-sequence ids.
   package let endTokens: Set<TokenID>
   /// Sampling defaults in `generation_config.json`'s keys.
@@ -75,9 +78,11 @@ package struct StartPlan: Sendable {
     _ configuration: EngineConfiguration, _ model: ModelConfiguration
   ) throws(EngineStartError) -> RankLayout {
     do {
-      return try RankLayout(
+      var layout = try RankLayout(
         model, tensorSize: configuration.tensorParallelSize, stageCount: configuration.pipelineParallelSize,
         split: configuration.pipelineSplit, isExact: configuration.reduction == .exact)
+      layout.holderCount = (configuration.gathering?.rankCount ?? 1) - 1
+      return layout
     } catch {
       throw .configuration(error.problems)
     }

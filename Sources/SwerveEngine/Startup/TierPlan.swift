@@ -134,7 +134,7 @@ package struct TierPlan: Sendable {
 
   /// Opens host memory and files. Waits for the disk.
   func open(
-    model: Digest, layout: KVLayout, deviceBlocks: Int, sharesPrefixes: Bool,
+    model: Digest, layout: KVLayout, deviceBlocks: Int, sharesPrefixes: Bool, failsWithoutBlocks: Bool = false,
     onNotice: @escaping @Sendable (String) -> Void
   ) throws(EngineStartError) -> BlockTiers {
     let shape = BlockShape(
@@ -155,7 +155,7 @@ package struct TierPlan: Sendable {
       }
       return BlockTiers(
         shape: shape, host: host, files: opened, deviceBlocks: deviceBlocks, sharesPrefixes: sharesPrefixes,
-        lane: lane, onNotice: onNotice)
+        lane: lane, failsWithoutBlocks: failsWithoutBlocks, onNotice: onNotice)
     } catch let error as EngineStartError {
       throw error
     } catch {

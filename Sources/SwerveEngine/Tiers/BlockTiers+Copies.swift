@@ -1,6 +1,7 @@
 import SwerveCore
 package import SwerveScheduling
 import SwerveTiers
+import SwerveTransfer
 
 #if canImport(Glibc)
   import Glibc
@@ -34,6 +35,10 @@ extension BlockTiers {
   /// After results were applied: copies what became full to the host. As many blocks as the step's tokens filled.
   package func keep(_ scheduler: inout Scheduler, _ executor: any StepExecutor) {
     if scheduler.tierOrders.sealed.isEmpty { return }
+    if !keepsBlocks && scheduler.tierOrders.sealed.count > 0 {
+      nameSealed(&scheduler)
+      return
+    }
     var bytes = 0
     for sealed in scheduler.tierOrders.sealed where scheduler.cache.contains(sealed.block) {
       let identity = BlockIdentity(
@@ -45,6 +50,18 @@ extension BlockTiers {
     if bytes > 0 { totals.storeSizes.add(Double(bytes)) }
     scheduler.tierOrders.sealed.removeAll(keepingCapacity: true)
     isChanged = true
+  }
+
+  /// Nothing is copied; but a later read begins behind a block of the device, by that block's name.
+  private func nameSealed(_ scheduler: inout Scheduler) {
+    for sealed in scheduler.tierOrders.sealed where scheduler.cache.contains(sealed.block) {
+      digests[Int(sealed.block.rawValue)] =
+        BlockIdentity(
+          scope: scope(salt: sealed.salt), parent: sealed.parent.map { digests[Int($0.rawValue)] },
+          tokens: scheduler.cache.tokens(of: sealed.block)
+        ).digest
+    }
+    scheduler.tierOrders.sealed.removeAll(keepingCapacity: true)
   }
 
   private func swapOut(_ order: SwapOut, _ executor: any StepExecutor) {
@@ -84,14 +101,17 @@ extension BlockTiers {
     }
     guard let memory = host.memory(of: slot) else { preconditionFailure("a reserved place is pinned") }
     let began = clock()
+    let target = shape.conversion == nil ? memory.bytes : scratch
+    // Who lost a part of the block says so itself.
+    guard (try? executor.pack(block, into: target)) != nil else {
+      host.abandon(slot)
+      return 0
+    }
     if let conversion = shape.conversion {
-      executor.pack(block, into: scratch)
       guard conversion.encode(UnsafeRawBufferPointer(scratch), into: memory.bytes) else {
         host.abandon(slot)
         return 0
       }
-    } else {
-      executor.pack(block, into: memory.bytes)
     }
     host.seal(slot, lossy: shape.conversion != nil)
     measureCopy(began)
@@ -109,10 +129,12 @@ extension BlockTiers {
 
   /// Carries an order out. Answers the bytes copied.
   private func load(_ load: BlockLoad, _ executor: any StepExecutor) -> Int {
-    guard let entry = take(Int(load.position), of: load.read), let memory = host.memory(of: entry.slot) else {
+    let entry = take(Int(load.position), of: load.read)
+    if let entry, let external = entry.external { return self.load(load, entry, external, executor) }
+    guard let entry, let slot = entry.slot, let memory = host.memory(of: slot) else {
       preconditionFailure("block \(load.position) of read \(load.read) was never reported to be ready")
     }
-    defer { host.unpin(entry.slot) }
+    defer { host.unpin(slot) }
     guard let block = load.block else { return 0 }
     let began = clock()
     if let conversion = shape.conversion {
@@ -133,6 +155,18 @@ extension BlockTiers {
       totals.swapInBytes += shape.hostBytes
     }
     return shape.hostBytes
+  }
+
+  /// The same with a block that another engine sent.
+  private func load(
+    _ load: BlockLoad, _ entry: TierReading.Entry, _ external: IncomingBlocks, _ executor: any StepExecutor
+  ) -> Int {
+    guard let block = load.block else { return 0 }
+    let isLoaded = external.load(Int(load.position)) { executor.unpack($0, into: block) }
+    precondition(isLoaded, "block \(load.position) of a transfer was never reported to be ready")
+    digests[Int(block.rawValue)] = entry.identity.digest
+    if load.isHit { externalHitTokens += shape.blockTokens }
+    return 0
   }
 
   private func measureCopy(_ began: Double) {

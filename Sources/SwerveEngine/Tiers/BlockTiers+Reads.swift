@@ -1,6 +1,7 @@
 import SwerveCore
 import SwerveScheduling
 import SwerveTiers
+import SwerveTransfer
 
 extension BlockTiers {
   /// Starts the reads that the scheduler asked for.
@@ -11,9 +12,12 @@ extension BlockTiers {
       // What the device has is in the chain already: nothing is hashed twice.
       let parent = order.parent.map { digests[Int($0.rawValue)] }
       if !order.isSwapped { totals.queriedTokens += (order.limit - order.first) * shape.blockTokens }
+      let external = order.isSwapped ? nil : expected[order.sequence.request]
+      if external != nil { externalQueriedTokens += (order.limit - order.first) * shape.blockTokens }
       reads.append(
         TierReading(
-          order: order, scope: scope(salt: order.salt, of: order.sequence), parent: parent, asked: now))
+          order: order, external: external, scope: scope(salt: order.salt, of: order.sequence), parent: parent,
+          asked: now))
     }
     isChanged = true
   }
@@ -43,6 +47,10 @@ extension BlockTiers {
     while budget > 0, reads[index].end == nil {
       if reads[index].next >= reads[index].order.limit {
         set(end: reads[index].order.limit, of: index)
+      } else if extendExternally(index, &budget) {
+        continue
+      } else if !keepsBlocks {
+        set(end: reads[index].next, of: index)
       } else if heldCount >= (reads[index].order.isSwapped ? heldLimit : max(1, heldLimit / 2)) {
         reads[index].isBlocked = true
         break
@@ -53,6 +61,19 @@ extension BlockTiers {
       }
     }
     if reads[index].isBlocked != wasBlocked { reads[index].isChanged = true }
+  }
+
+  /// Adds the next block to a window where another engine has sent it, or is about to.
+  private func extendExternally(_ index: Int, _ budget: inout Int) -> Bool {
+    guard let external = reads[index].external else { return false }
+    let isReady = external.isReady(reads[index].next)
+    guard isReady || external.mayCome(reads[index].next) else { return false }
+    budget -= 1
+    reads[index].window.append(
+      TierReading.Entry(
+        identity: reads[index].nextIdentity(blockTokens: shape.blockTokens), slot: nil, external: external,
+        state: isReady ? .ready : .coming, source: .host, seconds: clock()))
+    return true
   }
 
   /// Adds the next block to a window, or ends the read before it. False when there is no room now.
@@ -108,6 +129,17 @@ extension BlockTiers {
   private func settle(_ index: Int) {
     for place in reads[index].window.indices.dropFirst(reads[index].readyCount) {
       let entry = reads[index].window[place]
+      if case .coming = entry.state, let external = entry.external {
+        if external.isReady(reads[index].base + place) {
+          reads[index].window[place].state = .ready
+        } else if !external.mayCome(reads[index].base + place) {
+          // It was lost on its way: what else there is begins here.
+          truncate(index, at: place)
+          reads[index].end = nil
+          return
+        }
+        continue
+      }
       guard case .elsewhere = entry.state else { continue }
       if let slot = host.find(entry.identity), host.pin(slot) {
         reads[index].window[place].slot = slot
@@ -131,10 +163,11 @@ extension BlockTiers {
   }
 
   private func release(_ entry: TierReading.Entry) {
+    guard let slot = entry.slot else { return }
     heldCount -= 1
     switch entry.state {
-    case .ready: host.unpin(entry.slot)
-    case .elsewhere: break
+    case .ready: host.unpin(slot)
+    case .elsewhere, .coming: break
     case .fetching(let id):
       // Its completion gives the place back.
       if case .fetch(_, let position)? = transfers[id]?.kind {
@@ -158,7 +191,7 @@ extension BlockTiers {
     guard place >= reads[index].taken, place < reads[index].readyCount else { return nil }
     for entry in reads[index].window[reads[index].taken..<place] { release(entry) }
     reads[index].taken = place + 1
-    heldCount -= 1
+    if reads[index].window[place].slot != nil { heldCount -= 1 }
     return reads[index].window[place]
   }
 

@@ -23,7 +23,7 @@ extension BlockTiers {
 
   /// The statistics if they changed since they were last taken.
   package func takeStatistics() -> TierStatistics? {
-    if !isChanged { return nil }
+    if !isChanged || !keepsBlocks { return nil }
     isChanged = false
     return statistics
   }

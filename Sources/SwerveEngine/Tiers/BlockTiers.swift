@@ -6,6 +6,7 @@
 import SwerveCore
 package import SwerveScheduling
 package import SwerveTiers
+import SwerveTransfer
 
 /// The KV tiers of one engine. Owned by the engine thread; nothing here waits for a disk.
 ///
@@ -49,6 +50,17 @@ package final class BlockTiers {
   /// A block on its way between device and a host of another precision.
   let scratch: UnsafeMutableRawBufferPointer
 
+  /// Whether host memory keeps blocks; otherwise they only come from other engines.
+  let keepsBlocks: Bool
+  /// What requests' prompts get from other engines.
+  var expected: [RequestID: IncomingBlocks] = [:]
+  /// Whether a request whose blocks do not come is given up, and those that are to be.
+  let failsWithoutBlocks: Bool
+  var missing: [(RequestID, String)] = []
+  var externalQueriedTokens = 0
+  var externalHitTokens = 0
+  var failedRequests = 0
+
   var totals = TierStatistics()
   var secondsPerBlock: Double?
   var secondsPerToken: Double?
@@ -62,9 +74,12 @@ package final class BlockTiers {
     shape: BlockShape, host: HostTier, files: FileTier?, deviceBlocks: Int, sharesPrefixes: Bool,
     lane configuration: TransferLane.Configuration = TransferLane.Configuration(),
     clock: @escaping @Sendable () -> Double = monotonicSeconds,
+    keepsBlocks: Bool = true, failsWithoutBlocks: Bool = false,
     onNotice: @escaping @Sendable (String) -> Void = { _ in }
   ) {
     precondition(host.blockBytes == shape.hostBytes, "the host's blocks have another size")
+    self.keepsBlocks = keepsBlocks
+    self.failsWithoutBlocks = failsWithoutBlocks
     self.shape = shape
     self.host = host
     self.files = files
@@ -101,6 +116,7 @@ package final class BlockTiers {
     scheduler.tierOrders.ended.removeAll(keepingCapacity: true)
     begin(scheduler.tierOrders.reads)
     scheduler.tierOrders.reads.removeAll(keepingCapacity: true)
+    if failsWithoutBlocks && !expected.isEmpty { collectMissing() }
     extendReads()
     for index in reads.indices where reads[index].isChanged {
       reads[index].isChanged = false
@@ -188,7 +204,7 @@ package final class BlockTiers {
   package func violation() -> String? {
     if let found = host.violation() ?? files?.violation() { return found }
     var held = 0
-    for read in reads { held += read.window.count - read.taken }
+    for read in reads { held += read.window.dropFirst(read.taken).count { $0.slot != nil } }
     if held != heldCount { return "reads hold \(held) blocks, \(heldCount) counted" }
     return nil
   }

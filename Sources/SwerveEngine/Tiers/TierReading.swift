@@ -1,6 +1,7 @@
 import SwerveCore
 import SwerveScheduling
 import SwerveTiers
+import SwerveTransfer
 
 /// A sequence's blocks on their way to the device: a window of positions that are in host memory, or coming there. Those
 /// taken from its front are the device's by now.
@@ -13,9 +14,13 @@ struct TierReading {
       case fetching(TransferID)
       /// Coming by another read's transfer.
       case elsewhere
+      /// Coming from another engine.
+      case coming
     }
     var identity: BlockIdentity
-    var slot: HostSlot
+    /// Where it is in the host; nil for what comes from another engine, which has places of its own.
+    var slot: HostSlot?
+    var external: IncomingBlocks?
     var state: State
     var source: TierStatistics.Source
     /// When it was asked for; how long it took once it is ready.
@@ -24,6 +29,8 @@ struct TierReading {
   }
 
   let order: ReadOrder
+  /// The request's blocks that another engine computed.
+  var external: IncomingBlocks?
   let scope: BlockScope
   /// Digest of the block before the window.
   let parent: Digest?

@@ -58,6 +58,7 @@ package struct PlacementProbe: Sendable {
     let memory = SystemMemory.current()
     let found: MachineProbe.Result
     let name: String
+    let busy = BusyWatch()
     do {
       let device = try CPUDevice(
         configuration: CPUConfiguration(
@@ -83,9 +84,11 @@ package struct PlacementProbe: Sendable {
       attentionOperationsPerSecond: found.attentionOperationsPerSecond, layerSeconds: found.layerSeconds,
       rowSeconds: found.rowSeconds)
     let disk = packedPath.flatMap { try? DiskSpeed.measure(path: $0, seconds: 0.25) }
-    return MachineDescription(
+    var machine = MachineDescription(
       devices: [device],
       link: LinkDescription(latencySeconds: found.exchangeSeconds, bytesPerSecond: found.copyBytesPerSecond),
       diskBytesPerSecond: disk, hostBytesPerSecond: found.copyBytesPerSecond)
+    machine.busyShare = busy.othersShare
+    return machine
   }
 }

@@ -19,9 +19,15 @@ package protocol StepExecutor: AnyObject {
   /// wrote is still there, and that the step can be planned again.
   func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws
   /// Copies a block out of the device, all layers one after another. Between steps only.
-  func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer)
-  /// Copies a block in that `pack` copied out. Between steps only.
+  ///
+  /// - Throws: when a part of it is with somebody who does not answer; then the bytes mean nothing.
+  func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws
+  /// Copies a block in that `pack` copied out. Between steps only. Where a part of it does not arrive no plan is executed
+  /// any more.
   func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID)
+  /// What ranks hold and moved; nil where there is one, and where that was told lately. Between steps only; `isLast` before
+  /// the engine ends.
+  func rankTraffic(isLast: Bool) -> RankTraffic?
 }
 
 /// A step that counts for nothing, while all before it stands: who computed it was lost, and comes back.
@@ -34,6 +40,7 @@ package struct StepInterrupted: Error, Hashable, CustomStringConvertible {
 }
 
 extension StepExecutor {
+  package func rankTraffic(isLast: Bool) -> RankTraffic? { nil }
   package func isReady() -> Bool { true }
   package var restarts: Int { 0 }
 

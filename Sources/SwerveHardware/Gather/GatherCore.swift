@@ -68,7 +68,11 @@ final class GatherCore: Sendable {
     self.state.withLock { request(&$0) }
   }
 
-  var traffic: GatherTraffic { state.withLock { $0.traffic } }
+  var traffic: GatherTraffic {
+    var now = state.withLock { $0.traffic }
+    for source in sources { now.fetchedBytes += source.fetchedBytes }
+    return now
+  }
 
   func end() {
     state.withLock { $0.isEnding = true }

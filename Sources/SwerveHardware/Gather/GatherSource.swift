@@ -9,6 +9,13 @@ package protocol GatherSource: Sendable {
   ///
   /// - Throws: one sentence; also where the source ends before `needed` bytes.
   func read(into bytes: UnsafeMutableRawBufferPointer, at offset: Int, needed: Int) throws(GatherError)
+
+  /// Bytes that other ranks sent.
+  var fetchedBytes: Int { get }
+}
+
+extension GatherSource {
+  package var fetchedBytes: Int { 0 }
 }
 
 /// One run of bytes, fetched as a whole: a layer, a piece of the output head.

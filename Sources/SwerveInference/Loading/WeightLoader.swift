@@ -28,6 +28,9 @@ struct WeightLoader {
   /// How a packed file's layers are fetched; nil: they are used where they lie.
   var gathering: RunnerConfiguration.Gathering?
 
+  /// Ranks that hold shares of the weights.
+  var holders: [RankLink] = []
+
   private var loadedElements = 0
   private var normsUsed = 0
   private var matrices: UInt64 = 0
@@ -71,13 +74,23 @@ struct WeightLoader {
     if let gathering, let head, case .packed(let file) = source {
       gathered = try GatheredWeights(
         gathering.plan, mapped: layers, head: head, index: file.index, names: names,
-        source: try GatherFile(path: file.path, caching: gathering.source == .host ? .kept : .bypassed),
-        device: device)
+        source: try gatherSource(gathering), device: device)
       layers = []
     }
     progress(1)
     return ModelWeights(
       embedding: embedding, layers: layers, finalNorm: finalNorm, head: head, norms: norms, gathered: gathered)
+  }
+
+  private func gatherSource(_ gathering: RunnerConfiguration.Gathering) throws -> any GatherSource {
+    switch gathering.source {
+    case .host: return try GatherFile(path: gathering.path, caching: .kept)
+    case .nvme: return try GatherFile(path: gathering.path, caching: .bypassed)
+    case .peers:
+      let shares = GatherShares(gathering.plan.items, rankCount: gathering.rankCount)
+      let own = try GatherShard(shares, rank: 0, path: gathering.path, device: device)
+      return PeerSource(own, links: holders)
+    }
   }
 
   private static let matricesOfLayer: UInt64 = 4
@@ -160,17 +173,17 @@ struct WeightLoader {
   ) throws -> PackedWeight {
     switch source {
     case .packed(let file):
-      guard shape.tensorSize == 1 else {
-        throw ModelFileError(
-          file: file.path,
-          reason: "packed weights cannot be split over \(shape.tensorSize) tensor ranks; load the safetensors weights "
-            + "(--load-format safetensors)")
-      }
+      let isShare = shape.tensorSize > 1
+      let cut = inputs.range.count < inputs.whole
       let expected = PackedShape(
-        format: format, layout: layout,
+        format: cut ? policy.format(inputs: inputs.whole, segments: configuration.reductionShards) : format,
+        layout: layout,
         outputs: layout == .interleaved16 ? rows[0].whole : rows.reduce(0) { $0 + $1.whole }, inputs: inputs.whole,
-        segments: segments, hasBias: hasBias)
-      return try file.matrix(names[0], expected: expected, type: policy.type)
+        segments: cut ? configuration.reductionShards : segments, hasBias: hasBias)
+      let whole = try file.matrix(names[0], expected: expected, type: policy.type)
+      if !isShare { return whole }
+      return try whole.part(
+        rows: Self.places(rows, layout: layout), inputs: inputs.range, segments: segments, device: device)
     case .random(let seed):
       return try device.packRandom(
         rows: rows, inputs: inputs, seed: Self.seed(seed, matrix: matrices), scale: 0.02, type: policy.type,
@@ -193,6 +206,16 @@ struct WeightLoader {
       }
       for tensor in tensors { tensor.dropPages() }
       return packed
+    }
+  }
+
+  /// Where parts of sources lie in the matrix that they were packed into.
+  private static func places(_ rows: [MatrixPart], layout: PackedLayout) -> [Range<Int>] {
+    if layout == .interleaved16 { return [rows[0].range] }
+    var first = 0
+    return rows.map { part in
+      defer { first += part.whole }
+      return first + part.range.lowerBound..<first + part.range.upperBound
     }
   }
 

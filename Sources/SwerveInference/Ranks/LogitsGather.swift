@@ -27,8 +27,7 @@ struct LogitsGather {
     for (index, link) in links.enumerated() {
       let columns = RankShape.vocabulary(vocabularySize, rank: index + 1, of: shape.tensorSize)
       if !columns.isEmpty {
-        peers.append(
-          Peer(rank: index + 1, link: link, columns: columns, statistics: statistics(columns)))
+        peers.append(Peer(rank: index + 1, link: link, columns: columns, statistics: statistics(columns)))
       }
     }
   }

@@ -7,6 +7,12 @@ package final class ModelShard {
   package let configuration: RunnerConfiguration
   /// Keys and values of this process; nil where attention is elsewhere.
   private let ownStore: KVStore?
+  /// Blocks that plans may name, those of data workers included.
+  let blockCount: Int
+  /// Attention over the first blocks here and over the others with data workers; nil where there is one place.
+  private let quota: QuotaAttention?
+  /// Of the pool, where its memory is not the device's.
+  private let regionBytes: Int
   /// Sentences worth showing at start: unexpected tensors.
   package let warnings: [String]
   let device: CPUDevice
@@ -21,13 +27,15 @@ package final class ModelShard {
   ///   - files: not read for random weights.
   ///   - region: memory of the pool of keys and values, with what it holds; nil: the device's.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
+  ///   - excess: with both, this process has a pool of `excess.quota` of the blocks, and that place has the others.
   ///   - links: to the other ranks, as the configuration's shape has them.
+  ///   - watch: hears of each layer's keys and values, where those are in this process.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
   /// - Throws: `ModelFileError` for what is wrong with the model, `HardwareError` for memory.
   package init(
     _ configuration: RunnerConfiguration, files: ModelFiles, device: CPUDevice, blockCount: Int,
     lower: LowerPlaces = LowerPlaces(), region: MemoryRegion? = nil, attention remote: (any AttentionPort)? = nil,
-    links: RankLinks = RankLinks(),
+    excess: ExcessAttention? = nil, links: RankLinks = RankLinks(), watch: (any LayerWatch)? = nil,
     progress: @escaping (Double) -> Void = { _ in }
   ) throws {
     let shape = configuration.shape
@@ -41,16 +49,27 @@ package final class ModelShard {
     self.warnings = warnings + policy.warnings
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
     let attention: any AttentionPort
+    var quota: QuotaAttention?
     if let remote {
       ownStore = nil
       attention = remote
     } else {
       let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
-      let store = try KVStore(layout: layout, blockCount: blockCount, device: device, lower: lower, region: region)
+      let own = min(blockCount, excess?.quota ?? blockCount)
+      let store = try KVStore(layout: layout, blockCount: own, device: device, lower: lower, region: region)
       ownStore = store
-      attention = try LocalAttention(
+      let local = try LocalAttention(
         configuration: model, type: type, limits: limits, store: store, device: device)
+      if let excess {
+        quota = try QuotaAttention(
+          near: local, store: store, far: excess, shape: AttentionShape(model), type: type, limits: limits,
+          device: device)
+      }
+      attention = quota ?? watch.map { WatchedAttention(local, cache: store.cache, watch: $0) } ?? local
     }
+    self.blockCount = blockCount
+    self.quota = quota
+    regionBytes = region?.byteCount ?? 0
     let activations = try Activations(
       model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
     if configuration.headColumns.isEmpty {
@@ -68,6 +87,7 @@ package final class ModelShard {
       configuration: configuration.model, shape: shape, policy: policy, device: device, source: source,
       progress: progress)
     loader.gathering = configuration.gathering
+    loader.holders = links.holders
     weights = try loader.load()
     forward = Forward(
       configuration: model, weights: weights, device: device, attention: attention, activations: activations,
@@ -88,13 +108,27 @@ package final class ModelShard {
   /// - Parameter mark: of the plan, which all ranks must have alike; nil: there are no others.
   func run(_ plan: borrowing StepPlan, mark: PlanMark?, incomplete: inout [Int32]) throws -> Tensor {
     if let mark { try forward.agree(on: mark) }
-    ownStore?.apply(plan.copies.span)
+    if let quota { try quota.copy(plan) } else { ownStore?.apply(plan.copies.span) }
     guard !plan.tokens.isEmpty else {
       // Copies without rows are attention's all the same, where it has the blocks.
       if ownStore == nil && !plan.copies.isEmpty { _ = forward.attention.end(try forward.attention.begin(plan)) }
       return forward.activations.residual.first(0)
     }
     return try forward.run(plan, incomplete: &incomplete)
+  }
+
+  /// What the rank holds and moved so far.
+  package var traffic: RankTraffic.Rank {
+    var rank = RankTraffic.Rank()
+    rank.memoryBytes = device.memoryInUseBytes + regionBytes
+    rank.kvBytes = ownStore?.cache.byteCount ?? 0
+    rank.tensorBytes = forward.tensorBytes
+    rank.stageBytes = forward.stageBytes
+    if let excess = quota?.far.traffic() {
+      rank.dataBytes = excess.bytes
+      rank.exchanges = excess.exchanges
+    }
+    return rank
   }
 
   /// The other ranks were started anew: these are the ways to them.

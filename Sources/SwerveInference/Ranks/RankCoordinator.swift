@@ -21,6 +21,52 @@ package final class RankCoordinator {
     return PlanMark(plan: plan.id, words: words)
   }
 
+  /// Copies the other ranks' parts of a block out, one behind the other. Between steps only.
+  ///
+  /// - Parameter parts: [ranks − 1] bytes of each; together as many as there is room for.
+  func pack(
+    _ block: BlockID, parts: some Sequence<Int>, into bytes: UnsafeMutableRawBufferPointer
+  ) throws(ChannelError) {
+    words.removeAll()
+    words.append(block.rawValue)
+    for link in links { try RankMessage(.pack, plan: 0).send(words, over: link.send) }
+    var first = 0
+    for (link, count) in zip(links, parts) {
+      try link.receive.receiveAll(
+        into: UnsafeMutableRawBufferPointer(rebasing: bytes[first..<first + count]), from: link.peer)
+      first += count
+    }
+  }
+
+  /// Copies a block that `pack` copied out to the other ranks. Between steps only.
+  func unpack(
+    _ bytes: UnsafeRawBufferPointer, parts: some Sequence<Int>, into block: BlockID
+  ) throws(ChannelError) {
+    words.removeAll()
+    words.append(block.rawValue)
+    var first = 0
+    for (link, count) in zip(links, parts) {
+      try RankMessage(.unpack, plan: 0).send(words, over: link.send)
+      try link.send.sendAll(UnsafeRawBufferPointer(rebasing: bytes[first..<first + count]))
+      first += count
+    }
+  }
+
+  /// Asks all other ranks what they hold and moved. Between steps only.
+  func reports() throws(ChannelError) -> [RankTraffic.Rank] {
+    words.removeAll()
+    for link in links { try RankMessage(.report, plan: 0).send(words, over: link.send) }
+    var found: [RankTraffic.Rank] = []
+    for link in links {
+      let message = try RankMessage.receive(into: words, over: link.receive, from: link.peer)
+      guard message.kind == .report, let rank = RankReport.read(words) else {
+        throw .malformed(peer: link.peer, reason: "a report was asked for")
+      }
+      found.append(rank)
+    }
+    return found
+  }
+
   /// Tells all ranks to end; those that are gone are not told.
   package func stop() {
     words.removeAll()

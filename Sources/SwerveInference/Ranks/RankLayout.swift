@@ -7,7 +7,13 @@ package struct RankLayout: Sendable, Hashable {
   /// Whether sums over ranks keep the order of one rank's.
   package let isExact: Bool
 
-  package var rankCount: Int { tensorSize * stages.count }
+  /// Ranks behind those that compute: each holds a share of the weights, which rank 0 fetches.
+  package var holderCount = 0
+
+  package var computingCount: Int { tensorSize * stages.count }
+  package var rankCount: Int { computingCount + holderCount }
+
+  package func isHolder(_ rank: Int) -> Bool { rank >= computingCount }
 
   /// - Parameters:
   ///   - split: layers of each stage; nil: as even as can be, the later stages smaller (the last one has the output head).
@@ -59,7 +65,7 @@ package struct RankLayout: Sendable, Hashable {
 
   /// An exact sum needs whole cuts of it for every rank. Else heads and columns must divide, and KV heads divide or be
   /// shared evenly.
-  private static func isPossible(_ model: ModelConfiguration, _ size: Int, isExact: Bool) -> Bool {
+  package static func isPossible(_ model: ModelConfiguration, _ size: Int, isExact: Bool) -> Bool {
     guard [1, 2, 4, 8].contains(size) else { return false }
     if isExact || size == 1 { return model.reductionShards % size == 0 }
     let heads = model.keyValueHeadCount
@@ -69,8 +75,11 @@ package struct RankLayout: Sendable, Hashable {
 
   // MARK: Ranks
 
+  /// Of a holder: rank 0's, whose weights it has a share of.
+  ///
   /// - Precondition: `rank` is in 0 ..< rankCount.
   package func shape(_ rank: Int) -> RankShape {
+    if isHolder(rank) { return shape(0) }
     let stage = stages.count - 1 - rank / tensorSize
     var shape = RankShape(layers: stages[stage])
     shape.tensorRank = rank % tensorSize
@@ -85,6 +94,7 @@ package struct RankLayout: Sendable, Hashable {
 
   /// For messages: "rank 3 (stage 0, tensor rank 1)".
   package func name(_ rank: Int) -> String {
+    if isHolder(rank) { return "rank \(rank) (a share of the weights)" }
     let shape = shape(rank)
     return "rank \(rank) (stage \(shape.stage), tensor rank \(shape.tensorRank))"
   }

@@ -9,6 +9,8 @@ package struct RankLinks {
   package var next: RankLink?
   /// What rank 0 says, and what it is told. nil on rank 0.
   package var coordinator: RankLink?
+  /// [holders] from rank 0 to ranks that hold shares of the weights and compute nothing.
+  package var holders: [RankLink] = []
 
   package init() {}
 

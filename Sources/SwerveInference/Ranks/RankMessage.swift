@@ -4,7 +4,7 @@ import SwerveHardware
 /// What rank 0 tells the others over their control channels: a header, then a body of 32-bit words. A receiver checks
 /// all of it before it believes anything.
 package struct RankMessage {
-  package enum Kind: UInt32 { case plan = 1, tile, stop }
+  package enum Kind: UInt32 { case plan = 1, tile, stop, report, share, pack, unpack }
 
   static let magic: UInt32 = 0x4b52_5753  // "SWRK"
   static let version: UInt32 = 1

@@ -66,6 +66,20 @@ extension ModelConfiguration {
   /// Cuts of a row-parallel product's inputs that one rank has.
   package func reductionShards(_ shape: RankShape) -> Int { max(1, reductionShards / shape.tensorSize) }
 
+  /// Whether every rank's share of a matrix packed as a whole is whole blocks of it.
+  func canSharePacked(_ ranks: Int, policy: WeightPolicy) -> Bool {
+    var shape = RankShape.whole(self)
+    shape.tensorSize = ranks
+    let part = share(shape)
+    let shards = reductionShards
+    func isWhole(_ inputs: Int) -> Bool {
+      let format = policy.format(inputs: inputs, segments: shards)
+      return format != .int8Dynamic && inputs / ranks % PackedWeight.inputUnit(format) == 0
+    }
+    return [part.queryWidth, part.keyValueHeadCount * headDim, part.intermediateSize].allSatisfy { $0 % 16 == 0 }
+      && isWhole(queryWidth) && isWhole(intermediateSize)
+  }
+
   /// Cuts that a row-parallel matrix's format must fit.
   func policySegments(_ shape: RankShape) -> Int { max(reductionShards, shape.tensorSize) }
 }

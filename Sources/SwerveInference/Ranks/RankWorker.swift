@@ -1,9 +1,15 @@
 import SwerveCore
 import SwerveHardware
 
+/// What a rank other than rank 0 does, on its own thread, until it is told to end.
+package protocol RankTask: AnyObject {
+  /// - Parameter mostMessages: ends after so many of rank 0, without a word; nil: when told to.
+  func run(mostMessages: Int?) throws
+}
+
 /// A rank other than rank 0: executes plans as they come, answers for its columns of the logits, and ends when told to. It
 /// owns its thread.
-package final class RankWorker {
+package final class RankWorker: RankTask {
   private let shard: ModelShard
   private let coordinator: RankLink
   private let words = RankWords()
@@ -27,14 +33,20 @@ package final class RankWorker {
     requests.initialize(repeating: RowRequest(.nothing))
   }
 
-  deinit { requests.deallocate() }
+  /// A block on its way; nil until there is one.
+  private var block: UnsafeMutableRawBufferPointer?
+
+  deinit {
+    requests.deallocate()
+    block?.deallocate()
+  }
 
   /// Runs until rank 0 says stop.
   ///
   /// - Parameter mostMessages: ends after so many, without a word; nil: when told to.
   /// - Throws: `ChannelError` when another rank does not come or says what cannot be; whoever started this then closes
   ///   the channels, and the others hear of it.
-  package func run(mostMessages: Int? = nil) throws {
+  package func run(mostMessages: Int?) throws {
     var residual: Tensor?
     var planID: UInt64 = 0
     var messages = 0
@@ -43,11 +55,21 @@ package final class RankWorker {
       let message = try RankMessage.receive(into: words, over: coordinator.receive, from: coordinator.peer)
       switch message.kind {
       case .stop: return
+      case .report:
+        RankReport.write(shard.traffic, into: words)
+        try RankMessage(.report, plan: message.plan).send(words, over: coordinator.send)
       case .plan:
         try readPlan(message)
         planID = message.plan
+        incomplete.removeAll(keepingCapacity: true)
         let mark = PlanMark(plan: message.plan, words: words)
         residual = try shard.run(plan, mark: mark, incomplete: &incomplete)
+        // Only rank 0 could take single sequences out of a step.
+        if !incomplete.isEmpty {
+          throw ChannelError.closed(peer: "a data worker of this rank")
+        }
+      case .pack, .unpack: try copy(message.kind)
+      case .share: throw malformed("a rank that computes is asked for its weights")
       case .tile:
         guard let residual, planID == message.plan else { throw malformed("logits of another plan") }
         try answer(residual)
@@ -61,9 +83,33 @@ package final class RankWorker {
     let configuration = shard.configuration
     let problem = RankPlan.read(
       words, into: &plan, limits: configuration.limits, vocabularySize: configuration.model.vocabularySize,
-      blockCount: shard.store.cache.blockCount)
+      blockCount: shard.blockCount)
     if let problem { throw malformed("\(problem)") }
     plan.id = message.plan
+  }
+
+  /// This rank's part of a block, to rank 0 or from there.
+  private func copy(_ kind: RankMessage.Kind) throws(ChannelError) {
+    let cache = shard.store.cache
+    words.beginReading()
+    let number = words.nextInt()
+    guard !words.isOverrun, words.remaining == 0, (0..<cache.blockCount).contains(Int(number)) else {
+      throw malformed("a block outside the pool is to be copied")
+    }
+    let bytes: UnsafeMutableRawBufferPointer
+    if let block {
+      bytes = block
+    } else {
+      bytes = .allocate(byteCount: cache.layout.blockBytes, alignment: 64)
+      block = bytes
+    }
+    if kind == .pack {
+      cache.pack(BlockID(rawValue: number), into: bytes)
+      try coordinator.send.sendAll(UnsafeRawBufferPointer(bytes))
+    } else {
+      try coordinator.receive.receiveAll(into: bytes, from: coordinator.peer)
+      cache.unpack(UnsafeRawBufferPointer(bytes), into: BlockID(rawValue: number))
+    }
   }
 
   private func answer(_ residual: Tensor) throws {

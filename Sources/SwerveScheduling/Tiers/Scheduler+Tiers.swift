@@ -82,7 +82,7 @@ extension Scheduler {
     var key = groups[group].key
     key.choice = report.sequence.index
     guard let place = waiting.place(of: key), let read = waiting[place].read, read.id == report.id else { return }
-    waiting[place].read = updated(read, report, isExact: groups[group].choices > 1 || groups[group].beams != nil)
+    waiting[place].read = updated(read, report, isExact: groups[group].sharesBlocks || groups[group].beams != nil)
   }
 
   /// `isExact`: the sequence shares its blocks with others of its request, and so takes nothing of a lower precision.
@@ -103,6 +103,12 @@ extension Scheduler {
       tiers?.openReads -= 1
     }
     return read
+  }
+
+  /// Entries whose blocks are being fetched from below. O(running sequences), where anything is fetched
+  var waitingReads: Int {
+    guard let open = tiers?.openReads, open > 0 else { return 0 }
+    return open - order.count { running[Int($0.rawValue)].read?.isOpen == true }
   }
 
   /// Nothing more of a read is wanted.

@@ -6,7 +6,7 @@ import SwerveCore
 /// | offset | bytes | field |
 /// |---|---|---|
 /// | 0 | 8 | magic `SWKVBLK1` |
-/// | 8 | 4 | version: 1 |
+/// | 8 | 4 | version: 2 |
 /// | 12 | 4 | length of the header: 128 |
 /// | 16 | 32 | model fingerprint |
 /// | 48 | 1 | precision of the payload: 0 exact, 1 int8, 2 int4 |
@@ -19,16 +19,17 @@ import SwerveCore
 /// | 64 | 8 | generation |
 /// | 72 | 16 | key id |
 /// | 88 | 16 | the file's own name |
-/// | 104 | 8 | length of the ciphertext |
+/// | 104 | 8 | length of the payload, without tags |
 /// | 112 | 4 | 0 |
 /// | 116 | 12 | nonce |
 ///
-/// Then the ciphertext, then the tag of 16 bytes, and no more.
+/// Then the payload, sealed in pieces of 64 KiB, each with its tag of 16 bytes (`PieceCipher`), and no more. Version 1 had one
+/// tag behind all of it.
 struct BlockHeader: Hashable, Sendable {
   static let byteCount = 128
   static let nonceOffset = 116
   static let magic: UInt64 = 0x314B_4C42_564B_5753  // "SWKVBLK1"
-  static let version: UInt32 = 1
+  static let version: UInt32 = 2
   static let lossyFlag: UInt8 = 1
   static let ephemeralFlag: UInt8 = 2
 
@@ -48,9 +49,11 @@ struct BlockHeader: Hashable, Sendable {
 
   /// What a file with this header must measure.
   var fileBytes: UInt64? {
-    let (sum, overflows) = payloadBytes.addingReportingOverflow(UInt64(Self.byteCount + BlockCipher.tagBytes))
-    return overflows ? nil : sum
+    guard payloadBytes < 1 << 48 else { return nil }
+    return UInt64(Self.fileBytes(payload: Int(payloadBytes)))
   }
+
+  static func fileBytes(payload: Int) -> Int { byteCount + payload + PieceCipher.tagBytes(for: payload) }
 
   /// Writes all but the nonce.
   func write(to bytes: UnsafeMutableRawBufferPointer) {

@@ -43,24 +43,32 @@ extension FileTier {
   ) throws(FileFailure) -> StoreOutcome {
     let name = key.name(of: identity)
     let recordBytes = configuration.recordBytes
-    let result: Result<StoreOutcome, FileFailure> = withScratch(recordBytes + configuration.blockBytes) { scratch in
-      // The block first: its precision decides how large the file is.
-      let body = UnsafeMutableRawBufferPointer(rebasing: scratch[recordBytes...])
+    let largest = BlockHeader.fileBytes(payload: recordBytes + configuration.blockBytes)
+    let result: Result<StoreOutcome, FileFailure> = withScratch(largest) { scratch in
+      // The block first: its precision decides how large the file is. It stands at the end, to be sealed towards the front.
       var precision = configuration.precision
-      if let conversion, !conversion.encode(bytes, into: body) { precision = .exact }
-      if precision == .exact { body.copyMemory(from: bytes) }
-      let payloadBytes = precision == .exact ? bytes.count : configuration.layout?.byteCount(precision) ?? bytes.count
+      var payloadBytes = precision == .exact ? bytes.count : configuration.layout?.byteCount(precision) ?? bytes.count
+      func fileBytes() -> Int { BlockHeader.fileBytes(payload: recordBytes + payloadBytes) }
+      func body() -> UnsafeMutableRawBufferPointer {
+        UnsafeMutableRawBufferPointer(rebasing: scratch[fileBytes() - payloadBytes..<fileBytes()])
+      }
+      if let conversion, !conversion.encode(bytes, into: body()) {
+        precision = .exact
+        payloadBytes = bytes.count
+      }
+      if precision == .exact { body().copyMemory(from: bytes) }
       let plaintextBytes = recordBytes + payloadBytes
-      let fileBytes = BlockHeader.byteCount + plaintextBytes + BlockCipher.tagBytes
+      let file = UnsafeMutableRawBufferPointer(rebasing: scratch[..<fileBytes()])
       PayloadRecord.write(
-        identity, payloadBytes: payloadBytes, to: UnsafeMutableRawBufferPointer(rebasing: scratch[..<recordBytes]))
+        identity, payloadBytes: payloadBytes,
+        to: UnsafeMutableRawBufferPointer(rebasing: file[file.count - plaintextBytes..<file.count - payloadBytes]))
 
       let plan = state.withLock { state -> WritePlan in
         if state.index.use(name) != nil || state.index.isWriting(name) {
           state.health.writeGivenUp()
           return .present
         }
-        guard let victims = state.index.begin(name, byteCount: fileBytes) else {
+        guard let victims = state.index.begin(name, byteCount: file.count) else {
           state.health.writeGivenUp()
           return .noRoom
         }
@@ -78,7 +86,7 @@ extension FileTier {
         reloadCost: Float(reloadCost), generation: generation, keyID: key.id, name: name,
         payloadBytes: UInt64(plaintextBytes))
       do throws(FileFailure) {
-        try writeFile(header, UnsafeRawBufferPointer(rebasing: scratch[..<plaintextBytes]), key: key.data)
+        try writeFile(header, file, key: key.data)
       } catch {
         state.withLock { $0.index.end(name, nil) }
         // An evicted file of the same block, whose removal left it to us.
@@ -89,34 +97,30 @@ extension FileTier {
         state.index.end(
           name,
           FileIndex.Entry(
-            name: name, keyID: key.id, byteCount: fileBytes, generation: generation,
-            costPerByte: reloadCost / Double(fileBytes)))
+            name: name, keyID: key.id, byteCount: file.count, generation: generation,
+            costPerByte: reloadCost / Double(file.count)))
         state.statistics.insertions += 1
-        state.statistics.bytesWritten += fileBytes
+        state.statistics.bytesWritten += file.count
         state.health.wrote(seconds: clock() - begin, now: clock())
       }
-      return .success(.stored(fileBytes: fileBytes))
+      return .success(.stored(fileBytes: file.count))
     }
     return try result.get()
   }
 
+  /// Seals the plaintext at the end of `file` and writes all of it.
   private func writeFile(
-    _ header: BlockHeader, _ plaintext: UnsafeRawBufferPointer, key: SymmetricKey
+    _ header: BlockHeader, _ file: UnsafeMutableRawBufferPointer, key: SymmetricKey
   ) throws(FileFailure) {
-    let temporary = "\(configuration.folder)/incoming/\(header.name.hexadecimal).\(header.generation)"
-    var failure: FileFailure?
-    withUnsafeTemporaryAllocation(byteCount: BlockHeader.byteCount, alignment: 8) { bytes in
-      header.write(to: bytes)
-      // All but the nonce, which the cipher authenticates by itself, and which stands where the header ends.
-      let open = UnsafeRawBufferPointer(rebasing: bytes[..<BlockHeader.nonceOffset])
-      do throws(FileFailure) {
-        try BlockCipher.seal(plaintext, header: open, key: key) { sealed throws(FileFailure) in
-          try files.replace(
-            path(header.name), temporary: temporary, synchronizes: configuration.synchronizesBlocks, open, sealed)
-        }
-      } catch { failure = error }
-    }
-    if let failure { throw failure }
+    let parts = SealedFile(file)
+    header.write(to: file)
+    PieceCipher.makeNonce(parts.nonce)
+    PieceCipher.seal(
+      parts.payload, plaintextBytes: Int(header.payloadBytes), nonce: UnsafeRawBufferPointer(parts.nonce),
+      header: parts.header, key: key)
+    try files.replace(
+      path(header.name), temporary: "\(configuration.folder)/incoming/\(header.name.hexadecimal).\(header.generation)",
+      synchronizes: configuration.synchronizesBlocks, UnsafeRawBufferPointer(file))
   }
 
   /// Reads a block back: all of `blockBytes` in the device's layout, or a miss with `bytes` undefined. Waits for the disk.
@@ -156,7 +160,7 @@ extension FileTier {
     let file = try files.openForReading(path(name))
     defer { try? files.close(file.descriptor) }
     guard file.byteCount == entry.byteCount else { return .miss(.damaged) }
-    let largest = BlockHeader.byteCount + configuration.recordBytes + configuration.blockBytes + BlockCipher.tagBytes
+    let largest = BlockHeader.fileBytes(payload: configuration.recordBytes + configuration.blockBytes)
     guard file.byteCount <= largest else { return .miss(.damaged) }
     let result: Result<LoadOutcome, FileFailure> = withScratch(file.byteCount) { scratch in
       do throws(FileFailure) {
@@ -194,19 +198,29 @@ extension FileTier {
     let payloadBytes = conversion?.byteCount ?? configuration.blockBytes
     let recordBytes = configuration.recordBytes
     guard header.payloadBytes == UInt64(recordBytes + payloadBytes) else { return .miss(.otherShape) }
-    let open = UnsafeRawBufferPointer(rebasing: file[..<BlockHeader.nonceOffset])
-    let sealed = UnsafeMutableRawBufferPointer(rebasing: file[BlockHeader.nonceOffset...])
-    let isRight = BlockCipher.open(sealed, header: open, key: key.data) { plaintext in
-      guard PayloadRecord.matches(identity, payloadBytes: payloadBytes, plaintext) else { return false }
-      let body = UnsafeRawBufferPointer(rebasing: plaintext[recordBytes...])
-      if let conversion { conversion.decode(body, into: target) } else { target.copyMemory(from: body) }
-      return true
+    let parts = SealedFile(file)
+    // Plaintext takes the place of its ciphertext, which was read before; exact blocks go on to where they belong.
+    let inPlace = conversion == nil ? recordBytes : recordBytes + payloadBytes
+    let isSealed = PieceCipher.open(
+      parts.payload, plaintextBytes: recordBytes + payloadBytes, nonce: UnsafeRawBufferPointer(parts.nonce),
+      header: parts.header, key: key.data
+    ) { piece, offset in
+      let kept = max(0, min(piece.count, inPlace - offset))
+      if kept > 0 {
+        UnsafeMutableRawBufferPointer(rebasing: parts.payload[offset..<offset + kept])
+          .copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[..<kept]))
+      }
+      if kept < piece.count {
+        let begin = offset + kept - recordBytes
+        UnsafeMutableRawBufferPointer(rebasing: target[begin..<begin + piece.count - kept])
+          .copyMemory(from: UnsafeRawBufferPointer(rebasing: piece[kept...]))
+      }
     }
-    switch isRight {
-    case nil: return .miss(.damaged)
-    case false: return .miss(.otherBlock)
-    default: return .hit(isLossy: header.isLossy)
-    }
+    guard isSealed else { return .miss(.damaged) }
+    let plaintext = UnsafeRawBufferPointer(rebasing: parts.payload[..<inPlace])
+    guard PayloadRecord.matches(identity, payloadBytes: payloadBytes, plaintext) else { return .miss(.otherBlock) }
+    conversion?.decode(UnsafeRawBufferPointer(rebasing: plaintext[recordBytes...]), into: target)
+    return .hit(isLossy: header.isLossy)
   }
 
   private var conversion: PrecisionConversion? {
@@ -238,6 +252,19 @@ extension FileTier {
   private func refuse(_ reason: StoreRefusal) -> StoreOutcome {
     state.withLock { $0.statistics.refusals += 1 }
     return .refused(reason)
+  }
+}
+
+/// The parts of a block file in memory.
+private struct SealedFile {
+  /// All but the nonce.
+  let header: UnsafeRawBufferPointer
+  let nonce, payload: UnsafeMutableRawBufferPointer
+
+  init(_ file: UnsafeMutableRawBufferPointer) {
+    header = UnsafeRawBufferPointer(rebasing: file[..<BlockHeader.nonceOffset])
+    nonce = UnsafeMutableRawBufferPointer(rebasing: file[BlockHeader.nonceOffset..<BlockHeader.byteCount])
+    payload = UnsafeMutableRawBufferPointer(rebasing: file[BlockHeader.byteCount...])
   }
 }
 

@@ -46,7 +46,7 @@ package struct FileTierConfiguration: Sendable {
   /// Bytes of a block's file, when it is kept at the tier's precision.
   package var fileBytes: Int {
     let block = precision == .exact ? blockBytes : layout?.byteCount(precision) ?? blockBytes
-    return BlockHeader.byteCount + recordBytes + block + BlockCipher.tagBytes
+    return BlockHeader.fileBytes(payload: recordBytes + block)
   }
 
   func validate() throws(TierError) {

@@ -49,6 +49,13 @@ package struct MasterKey: Sendable {
     self.init(key: SymmetricKey(data: key), isEphemeral: false)
   }
 
+  /// 32 bytes for another purpose than wrapping keys, which tell nothing of this key.
+  package func derived(for purpose: String) -> [UInt8] {
+    HKDF<SHA256>.expand(pseudoRandomKey: key, info: Array(purpose.utf8), outputByteCount: 32).withUnsafeBytes {
+      Array($0)
+    }
+  }
+
   /// The 32 bytes that a key file's content means, or nil.
   static func parse(_ content: [UInt8]) -> [UInt8]? {
     if content.count == 32 { return content }

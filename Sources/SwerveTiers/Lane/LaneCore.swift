@@ -137,9 +137,9 @@ final class LaneCore: Sendable {
 
   // MARK: A thread's side
 
-  /// The body of thread `worker`. The first of several only fetches.
+  /// The body of thread `worker`. The last one also spills.
   func run(_ worker: Int) {
-    let takesSpills = worker > 0 || workers.count == 1
+    let takesSpills = worker == workers.count - 1
     while true {
       switch next(worker, takesSpills: takesSpills) {
       case .transfer(let waiting): carryOut(waiting)

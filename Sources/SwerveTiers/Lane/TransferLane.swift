@@ -4,13 +4,14 @@ import Synchronization
 /// Moves blocks between memory and a store on threads of its own.
 ///
 /// `submit`, `cancel` and `takeCompletions` never wait for the store: they take a lock that is held for moments, so the
-/// engine thread may call them in a step. Fetches go before spills, each kind in the order submitted; with two or more
-/// threads the first one only fetches, so that a fetch never waits for a spill. Spills leave fetches their share of the
+/// engine thread may call them in a step. Fetches go before spills, each kind in the order submitted; of
+/// several threads the last one alone spills, so that a fetch never waits for a spill. Spills leave fetches their share of the
 /// disk (`SpillPacer`). Transfers waiting are bounded by `capacity` of each kind; completions are not waited for by
 /// anybody and bounded by the same number and the threads.
 package final class TransferLane: Sendable {
   package struct Configuration: Sendable {
-    package var threadCount = 2
+    /// While one opens what it read, others wait for the disk.
+    package var threadCount = 4
     /// Most transfers of each kind that wait.
     package var capacity = 256
     /// Share of the disk's time that spills get while there are fetches.

@@ -8,11 +8,16 @@ package protocol ControlLink: PeerWatch {
   /// - Throws: `.closed` when none will come.
   func receive(within seconds: Double, from peer: String) throws(TransferError) -> [UInt8]?
 
+  /// Why the other side is gone, where more is known than that it is: words behind its name.
+  var endReason: String? { get }
+
   /// Ends it; the other side sees that.
   func close()
 }
 
 extension ControlSocket: ControlLink {
+  package var endReason: String? { nil }
+
   /// The socket closes with its owner: a process of this host is ended by its number, not by this.
   package func close() {}
 }

@@ -12,12 +12,16 @@ extension ControlMessage {
       writer.put(1 as UInt32)
       greeting.write(to: &writer)
     case .stop: writer.put(2 as UInt32)
+    case .open(let offer):
+      writer.put(3 as UInt32)
+      offer.write(to: &writer)
     case .ready(let answer):
       writer.put(101 as UInt32)
       answer.write(to: &writer)
     case .refused(let reason):
       writer.put(102 as UInt32)
       writer.put(String(reason.prefix(2000)))
+    case .opened: writer.put(103 as UInt32)
     }
     var hash = WordHash()
     writer.bytes.withUnsafeBytes { hash.absorb($0) }
@@ -41,8 +45,10 @@ extension ControlMessage {
     switch try reader.u32() {
     case 1: self = .greet(try WorkerGreeting(&reader))
     case 2: self = .stop
+    case 3: self = .open(try LinkOffer(&reader))
     case 101: self = .ready(try WorkerAnswer(&reader))
     case 102: self = .refused(try reader.text())
+    case 103: self = .opened
     case let kind: throw .malformed("there is no control message of kind \(kind)")
     }
     guard reader.isAtEnd else { throw .malformed("a control message is longer than its fields") }

@@ -124,14 +124,17 @@ package enum ControlMessage: Sendable, Hashable {
   /// Parameter → data.
   case greet(WorkerGreeting)
   case stop
+  /// Asks for a data channel, before anything else between hosts.
+  case open(LinkOffer)
   /// Data → parameter.
   case ready(WorkerAnswer)
   case refused(String)
+  case opened
 
   package var sender: MessageHeader.Role {
     switch self {
-    case .greet, .stop: .parameter
-    case .ready, .refused: .data
+    case .greet, .stop, .open: .parameter
+    case .ready, .refused, .opened: .data
     }
   }
 }

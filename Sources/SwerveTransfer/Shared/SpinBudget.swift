@@ -40,4 +40,7 @@ package struct SpinBudget: Sendable {
 package enum TransferClock {
   /// Nanoseconds; only goes forward.
   package static var now: UInt64 { swerve_monotonic_ns() }
+
+  /// Lets this thread sleep; less than a second.
+  package static func nap(microseconds: UInt32) { swerve_nap(microseconds) }
 }

@@ -8,9 +8,9 @@ import Testing
   static let launcher = "/usr/bin/mpirun"
   static var isInstalled: Bool { FileManager.default.isExecutableFile(atPath: launcher) }
 
-  private func run(_ words: [String]) throws -> (code: Int32, output: String) {
+  static func run(_ words: [String]) throws -> (code: Int32, output: String) {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: Self.launcher)
+    process.executableURL = URL(fileURLWithPath: launcher)
     process.arguments =
       ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"] + words
     let pipe = Pipe()
@@ -43,7 +43,7 @@ import Testing
   func aJobGivesTheTokensOfOneRank(type: EngineConfiguration.DType) async throws {
     let expected = try await alone(type)
     for (tensor, stages) in [(2, 1), (1, 2), (2, 2)] {
-      let (code, output) = try run([
+      let (code, output) = try Self.run([
         "-np", "\(tensor * stages)", RankProcessTests.program.path, "\(tensor)", "\(stages)", type.rawValue,
       ])
       let lines = output.split(separator: "\n").map(String.init).filter { $0.hasPrefix("tokens") }
@@ -53,7 +53,7 @@ import Testing
 
   @Test(.enabled(if: isInstalled, "Open MPI is not installed"))
   func aJobOfTheWrongSizeSaysWhatIsNeeded() throws {
-    let (code, output) = try run(["-np", "3", RankProcessTests.program.path, "2", "1", "float32"])
+    let (code, output) = try Self.run(["-np", "3", RankProcessTests.program.path, "2", "1", "float32"])
     #expect(code != 0 && output.contains("use mpirun -np 2"), "\(output)")
   }
 }

@@ -45,15 +45,15 @@ import Testing
     return answers
   }
 
-  /// This process's children that are ranks, by the name they have in lists of processes.
-  private func ranks() -> [Int32] {
+  /// This process's children that were started with a word of their own: other suites have ranks too.
+  private func ranks(_ tag: String) -> [Int32] {
     let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return all.compactMap(Int32.init).filter { id in
-      let name = FileManager.default.contents(atPath: "/proc/\(id)/cmdline") ?? Data()
+    return all.compactMap { Int32($0) }.filter { id in
+      let words = FileManager.default.contents(atPath: "/proc/\(id)/cmdline") ?? Data()
       let status = String(decoding: FileManager.default.contents(atPath: "/proc/\(id)/stat") ?? Data(), as: UTF8.self)
       // Behind the name in parentheses: state, parent.
       let fields = status.split(separator: ")").last?.split(separator: " ") ?? []
-      return name.starts(with: Array("swerve-rank".utf8)) && fields.count > 1 && fields[0] != "Z"
+      return words.range(of: Data(tag.utf8)) != nil && fields.count > 1 && fields[0] != "Z"
         && fields[1] == "\(getpid())"
     }
   }
@@ -61,7 +61,8 @@ import Testing
   @Test(arguments: [(2, 1), (1, 2), (2, 2)])
   func killedRanksComeBackWithTheirKeysAndValues(tensor: Int, stages: Int) async throws {
     let alone = try await alone()
-    let engine = try await Engine.start(configuration(tensor, stages))
+    let tag = UUID().uuidString
+    let engine = try await Engine.start(configuration(tensor, stages, arguments: [tag]))
     let kills = tensor == stages ? Self.kills : 3
     let task = Task {
       for number in 1...kills {
@@ -69,7 +70,7 @@ import Testing
         while engine.statistics.generationTokens < from { try await Task.sleep(for: .milliseconds(1)) }
         var victim: Int32?
         while victim == nil {
-          victim = ranks().randomElement()
+          victim = ranks(tag).randomElement()
           try await Task.sleep(for: .milliseconds(1))
         }
         if let victim { #expect(kill(victim, SIGKILL) == 0) }
@@ -91,12 +92,15 @@ import Testing
     let one = try await Engine.start(storyConfiguration { $0.dtype = .bfloat16 })
     let alone = try await one.answers(single).map(\.choices)
     await one.stop()
-    var configuration = configuration(2, 1, type: .bfloat16)
+    let tag = UUID().uuidString
+    var configuration = configuration(2, 1, type: .bfloat16, arguments: [tag])
     configuration.enablePrefixCaching = false
     let engine = try await Engine.start(configuration)
     async let answers = engine.answers(single)
     while engine.statistics.generationTokens < 100 { try await Task.sleep(for: .milliseconds(1)) }
-    for rank in ranks() { kill(rank, SIGKILL) }
+    let victims = ranks(tag)
+    #expect(victims.count == 1)
+    for rank in victims { kill(rank, SIGKILL) }
     #expect(try await answers.map(\.choices) == alone)
     await engine.stop()
     #expect(engine.statistics.groupRestarts == 1 && engine.statistics.resumedSequences >= 1)
@@ -105,10 +109,11 @@ import Testing
 
   @Test func aStoppedRankIsFoundAtItsDeadlineAndReplaced() async throws {
     let alone = try await alone()
-    let engine = try await Engine.start(configuration(1, 2, seconds: 1))
+    let tag = UUID().uuidString
+    let engine = try await Engine.start(configuration(1, 2, seconds: 1, arguments: [tag]))
     async let answers = engine.answers(requests())
     while engine.statistics.generationTokens < 60 { try await Task.sleep(for: .milliseconds(1)) }
-    guard let victim = ranks().first else { throw TestFailure(description: "no rank is running") }
+    guard let victim = ranks(tag).first else { throw TestFailure(description: "no rank is running") }
     kill(victim, SIGSTOP)
     #expect(try await answers.map(\.choices) == alone)
     #expect(kill(victim, 0) != 0, "the stopped rank still lives")
@@ -132,29 +137,20 @@ import Testing
   @Test func ranksThatDoNotStartAgainFailRequestsWithTheCause() async throws {
     let flag = FileManager.default.temporaryDirectory.appending(path: "swerve-\(UUID().uuidString)").path
     defer { _ = try? FileManager.default.removeItem(atPath: flag) }
+    let tag = UUID().uuidString
     var configuration = configuration(2, 1)
     configuration.rankProgram = .init(
-      path: "/bin/sh", arguments: ["-c", "[ -e \(flag) ] && exit 1; exec \(RankProcessTests.program.path)"])
-    let before = Set(children())
+      path: "/bin/sh", arguments: ["-c", "[ -e \(flag) ] && exit 1; exec \(RankProcessTests.program.path) \(tag)"])
     let engine = try await Engine.start(configuration)
     _ = try await engine.answer(textRequest("Once"))
     _ = FileManager.default.createFile(atPath: flag, contents: nil)
-    for child in children() where !before.contains(child) { kill(child, SIGKILL) }
+    for rank in ranks(tag) { kill(rank, SIGKILL) }
     await #expect {
       _ = try await engine.answer(textRequest("Once"))
     } throws: {
       "\($0)".contains("the ranks have stopped") && "\($0)".contains("rank 1")
     }
     await engine.stop()
-  }
-
-  private func children() -> [Int32] {
-    let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return all.compactMap(Int32.init).filter { id in
-      let status = String(decoding: FileManager.default.contents(atPath: "/proc/\(id)/stat") ?? Data(), as: UTF8.self)
-      let fields = status.split(separator: ")").last?.split(separator: " ") ?? []
-      return fields.count > 1 && fields[1] == "\(getpid())"
-    }
   }
 }
 

@@ -64,7 +64,7 @@ final class Harness {
       let file = try #require(try PackedFile(files))
       configuration.gathering = .init(
         plan: try GatherPlan(file.index, model: configuration.model, depth: gathering.depth, path: file.path),
-        source: gathering.source)
+        source: gathering.source, path: file.path)
     }
     runner = try ModelRunner(configuration, files: files, device: device, blockCount: blockCount)
     freeBlocks = (0..<blockCount).reversed().map { BlockID($0) }

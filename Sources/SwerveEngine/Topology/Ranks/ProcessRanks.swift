@@ -37,7 +37,7 @@ package final class ProcessRanks: RankHandle {
     self.arguments = arguments
     shared = SharedRanks(greeting)
     regions = try (1..<greeting.layout.rankCount).map { rank in
-      try RegionFile(name: "swerve-kv-rank\(rank)", byteCount: try greeting.of(rank).poolBytes())
+      try RegionFile(name: "swerve-kv-rank\(rank)", byteCount: max(1, try greeting.of(rank).poolBytes()))
     }
     life = try Self.start(greeting, shared, regions, program: program, arguments: arguments)
   }
@@ -126,7 +126,8 @@ package final class ProcessRanks: RankHandle {
 
   package func stop(hasFailed: Bool) { for process in life.processes { process.kill() } }
 
-  package var canRestart: Bool { true }
+  /// Shares of the weights, and blocks of a rank's data workers, end with their processes.
+  package var canRestart: Bool { greeting.excess == nil && greeting.layout.holderCount == 0 }
 
   package func restart() throws {
     // Whatever still runs would write into the regions.

@@ -24,6 +24,8 @@ package struct RankGreeting: Sendable {
   package var seconds: Double
   /// Of weights, configuration, types and kernels.
   package var fingerprint: String
+  /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
+  package var excess: RankExcess?
   /// Bytes of the pool of keys and values in the region that the process finds with what was left there; 0: it has its own.
   package var regionBytes = 0
 
@@ -40,7 +42,10 @@ package struct RankGreeting: Sendable {
 
   /// Bytes of the rank's keys and values.
   func poolBytes() throws -> Int {
-    try own.share.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens).blockBytes * blockCount
+    if layout.isHolder(rank) { return 0 }
+    var blockCount = blockCount
+    if let excess, own.shape.isFirstStage { blockCount = excess.quota(of: blockCount) }
+    return try own.share.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens).blockBytes * blockCount
   }
 
   /// This rank's part.
@@ -86,6 +91,11 @@ package struct RankGreeting: Sendable {
     object["exact"] = JSON.bool(layout.isExact)
     object["overrides"] = JSON.object(overrides)
     object["seconds"] = JSON.double(seconds)
+    if let gathering = runner.gathering, layout.holderCount > 0 {
+      object["holders"] = JSON.int(layout.holderCount)
+      object["depth"] = JSON.int(gathering.plan.depth)
+    }
+    if let excess { object["excess"] = excess.json }
     return JSON.object(object)
   }
 
@@ -133,6 +143,13 @@ package struct RankGreeting: Sendable {
     layout = try RankLayout(
       model, tensorSize: try number("tensor_size", 1...8), stageCount: stages.count, split: stages,
       isExact: json["exact"]?.bool ?? true)
+    if json["holders"] != nil {
+      layout.holderCount = try number("holders", 1...255)
+      guard let file = try PackedFile(files) else { throw fail("weights to hold that are not packed") }
+      runner.gathering = .init(
+        plan: try GatherPlan(file.index, model: model, depth: try number("depth", 1...64), path: file.path),
+        source: .peers, path: file.path, rankCount: layout.rankCount)
+    }
     rank = try number("rank", 1...max(1, layout.rankCount - 1))
     blockCount = try number("blocks", 1...1 << 30)
     threads = nil
@@ -144,6 +161,10 @@ package struct RankGreeting: Sendable {
     }
     self.seconds = seconds
     fingerprint = json["fingerprint"]?.string ?? ""
+    if let words = json["excess"] {
+      excess = RankExcess(words)
+      if excess == nil { throw fail("no usable data workers") }
+    }
   }
 
   package init(

@@ -24,10 +24,10 @@ package enum RankProcess {
         shared.end($0, sends: $1, in: memory, watch: control)
       }
       let worker = try load(
-        greeting, links, device: greeting.device.share(greeting.rank, of: greeting.layout.rankCount))
-      worker.alter = alter
+        greeting, links, device: greeting.device.share(greeting.rank, of: greeting.layout))
+      (worker as? RankWorker)?.alter = alter
       try control.send(ready(greeting))
-      try worker.run()
+      try worker.run(mostMessages: nil)
       return 0
     } catch {
       // Rank 0 may be gone; then nobody is to be told.
@@ -53,7 +53,7 @@ package enum RankProcess {
       try answer.reserve(bytes.count).copyBytes(from: bytes)
       try answer.send(bytes.count)
     }
-    let worker: RankWorker
+    let worker: any RankTask
     do {
       let channel = MPIRankChannels.greeting(job, rank: 0, peer: "rank 0")
       let greeting = try RankGreeting(try JSON(parsing: try channel.receive()))
@@ -70,7 +70,7 @@ package enum RankProcess {
       return 3
     }
     do {
-      try worker.run()
+      try worker.run(mostMessages: nil)
       job.close()
       return 0
     } catch {
@@ -90,7 +90,7 @@ package enum RankProcess {
 
   private static func load(
     _ greeting: RankGreeting, _ links: RankLinks, device: CPUConfiguration
-  ) throws -> RankWorker {
+  ) throws -> any RankTask {
     let fingerprint = try RankGreeting.fingerprint(
       files: greeting.files, runner: greeting.runner, overrides: greeting.overrides, kernels: greeting.kernels)
     guard fingerprint == greeting.fingerprint else {
@@ -98,9 +98,20 @@ package enum RankProcess {
         reason: "its weights, types or kernels are not those of rank 0; give all ranks the same model and program")
     }
     guard let coordinator = links.coordinator else { throw RankRefusal(reason: "rank 0 is nobody's to start") }
+    if greeting.layout.isHolder(greeting.rank), let gathering = greeting.runner.gathering {
+      return try ShareHolder(
+        gathering.plan, rank: greeting.rank, of: gathering.rankCount, path: gathering.path, coordinator: coordinator,
+        device: try CPUDevice(configuration: device))
+    }
+    let own = greeting.own
+    let device = try CPUDevice(configuration: device)
+    let excess =
+      own.shape.isFirstStage
+      ? try greeting.excess?.start(
+        own, blockCount: greeting.blockCount, fingerprint: greeting.fingerprint, device: device) : nil
     let shard = try ModelShard(
-      greeting.own, files: greeting.files, device: try CPUDevice(configuration: device),
-      blockCount: greeting.blockCount, region: try region(greeting), links: links)
+      own, files: greeting.files, device: device, blockCount: greeting.blockCount, region: try region(greeting),
+      excess: excess, links: links)
     return RankWorker(shard, coordinator: coordinator)
   }
 

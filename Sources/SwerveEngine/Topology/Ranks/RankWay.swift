@@ -48,6 +48,7 @@ package struct RankWay: Sendable, Hashable {
 
   /// [levels] with which a rank exchanges sums.
   fileprivate static func partners(_ rank: Int, _ layout: RankLayout) -> [Int] {
+    if layout.isHolder(rank) { return [] }
     let shape = layout.shape(rank)
     return (0..<shape.tensorSize.trailingZeroBitCount).map {
       layout.rank(stage: shape.stage, tensorRank: shape.tensorRank ^ 1 << $0)
@@ -56,6 +57,7 @@ package struct RankWay: Sendable, Hashable {
 
   /// The same tensor rank so many stages further; nil where there is no such stage.
   fileprivate static func stage(_ rank: Int, _ distance: Int, _ layout: RankLayout) -> Int? {
+    if layout.isHolder(rank) { return nil }
     let shape = layout.shape(rank)
     guard layout.stages.indices.contains(shape.stage + distance) else { return nil }
     return layout.rank(stage: shape.stage + distance, tensorRank: shape.tensorRank)
@@ -82,6 +84,13 @@ extension RankLinks {
       let channel = end(RankWay(from: rank, to: after, purpose: .stage), true)
       next = RankLink(peer: layout.name(after), send: channel, receive: channel)
     }
+    if rank == 0 {
+      holders = (layout.computingCount..<layout.rankCount).map {
+        RankLink(
+          peer: layout.name($0), send: end(RankWay(from: 0, to: $0, purpose: .control), true),
+          receive: end(RankWay(from: $0, to: 0, purpose: .answer), false))
+      }
+    }
     if rank > 0 {
       coordinator = RankLink(
         peer: layout.name(0), send: end(RankWay(from: rank, to: 0, purpose: .answer), true),
@@ -94,7 +103,7 @@ extension RankCoordinator {
   /// Rank 0's way to all others.
   package convenience init(_ layout: RankLayout, end: (_ way: RankWay, _ sends: Bool) -> any Channel) {
     self.init(
-      links: (1..<layout.rankCount).map {
+      links: (1..<layout.computingCount).map {
         RankLink(
           peer: layout.name($0), send: end(RankWay(from: 0, to: $0, purpose: .control), true),
           receive: end(RankWay(from: $0, to: 0, purpose: .answer), false))

@@ -10,8 +10,12 @@ package final class RankedExecutor: StepExecutor {
   private let runner: ModelRunner
   private let ranks: any RankHandle
   private let onNotice: (String) -> Void
+  /// [ranks that compute] bytes of their parts of a block.
+  private let parts: [Int]
   /// Why no plan will run again: ranks that once disagreed about where they are must be started anew.
   private var failure: RankFailure?
+  /// Monotonic nanoseconds.
+  private var nextReport: UInt64 = 0
   /// Since when the group is being started again; nil: it computes. Monotonic nanoseconds.
   private var restartBegan: UInt64?
   /// Starts that failed one after the other.
@@ -21,8 +25,13 @@ package final class RankedExecutor: StepExecutor {
 
   static var mostFailedStarts: Int { 3 }
 
-  /// - Parameter onNotice: hears, in one sentence, of ranks that are lost and come back.
-  package init(runner: ModelRunner, ranks: any RankHandle, onNotice: @escaping (String) -> Void = { _ in }) {
+  /// - Parameters:
+  ///   - parts: [ranks that compute] bytes of their parts of a block; empty where blocks are not copied.
+  ///   - onNotice: hears, in one sentence, of ranks that are lost and come back.
+  package init(
+    runner: ModelRunner, ranks: any RankHandle, parts: [Int] = [], onNotice: @escaping (String) -> Void = { _ in }
+  ) {
+    self.parts = parts
     self.runner = runner
     self.ranks = ranks
     self.onNotice = onNotice
@@ -32,12 +41,11 @@ package final class RankedExecutor: StepExecutor {
 
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     if let failure { throw failure }
+    if restartBegan != nil { throw StepInterrupted(reason: "the ranks are being started again") }
     do {
       try runner.execute(plan, into: &result)
     } catch {
-      // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
-      let cause = RankFailure(reason: ranks.firstReport ?? "\(error)")
-      ranks.stop(hasFailed: true)
+      let cause = lose(error)
       guard ranks.canRestart else {
         failure = cause
         throw cause
@@ -45,6 +53,15 @@ package final class RankedExecutor: StepExecutor {
       begin(cause)
       throw StepInterrupted(reason: "\(cause)")
     }
+  }
+
+  /// Once a second, and at the end; nil in between.
+  package func rankTraffic(isLast: Bool) -> RankTraffic? {
+    let now = TransferClock.now
+    guard failure == nil, restartBegan == nil, isLast || now >= nextReport else { return nil }
+    nextReport = now + 1_000_000_000
+    // Who does not answer will not execute a step either, and that is told then.
+    do { return try runner.rankTraffic() } catch { return nil }
   }
 
   // MARK: Coming back
@@ -91,11 +108,37 @@ package final class RankedExecutor: StepExecutor {
     do { try ranks.restart() } catch { retry(RankFailure(reason: "\(error)")) }
   }
 
-  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
-    preconditionFailure("tiers are refused where a block is spread over ranks")
+  // MARK: Blocks below the device
+
+  /// Moves concern the pool of one rank: with several that compute no plan has any.
+  package func move(_ plan: borrowing StepPlan) { if !plan.moves.isEmpty { runner.move(plan) } }
+
+  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws {
+    if let failure { throw failure }
+    if restartBegan != nil { throw RankFailure(reason: "they are being started again") }
+    do {
+      try runner.pack(block, parts: parts, into: bytes)
+    } catch {
+      let cause = lose(error)
+      if ranks.canRestart { begin(cause) } else { failure = cause }
+      throw cause
+    }
   }
 
   package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
-    preconditionFailure("tiers are refused where a block is spread over ranks")
+    if failure != nil { return }
+    // A block that some ranks have and others have not would be read as if all had it.
+    if restartBegan != nil {
+      failure = RankFailure(reason: "a block could not be given back to them")
+      return
+    }
+    do { try runner.unpack(bytes, parts: parts, into: block) } catch { failure = lose(error) }
+  }
+
+  private func lose(_ error: any Error) -> RankFailure {
+    // A rank's end makes its neighbours end: the first to tell is nearest to the cause.
+    let cause = RankFailure(reason: ranks.firstReport ?? "\(error)")
+    ranks.stop(hasFailed: true)
+    return cause
   }
 }

@@ -17,6 +17,10 @@ package final class ThreadRanks: RankHandle, Sendable {
     package var device: CPUConfiguration
     /// The shortest wait of one rank for another that fails; those further down the stages wait longer.
     package var seconds: Double
+    /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
+    package var excess: RankExcess?
+    /// Of weights, configuration, types and kernels: what those workers are told.
+    package var fingerprint = ""
     /// For tests: what goes wrong in which rank.
     package var faults: [Int: Fault] = [:]
 
@@ -124,7 +128,7 @@ package final class ThreadRanks: RankHandle, Sendable {
 
   /// Answers whether the others are to be told of its end.
   private func compute(_ rank: Int) -> Bool {
-    let worker: RankWorker
+    let worker: any RankTask
     do {
       worker = try load(rank)
     } catch {
@@ -142,17 +146,37 @@ package final class ThreadRanks: RankHandle, Sendable {
     return true
   }
 
-  private func load(_ rank: Int) throws -> RankWorker {
+  private func load(_ rank: Int) throws -> any RankTask {
     let links = links(rank)
     guard let coordinator = links.coordinator else { preconditionFailure("rank 0 is not a thread of its own") }
-    let device = try CPUDevice(configuration: start.device.share(rank, of: start.layout.rankCount))
+    let device = try CPUDevice(configuration: start.device.share(rank, of: start.layout))
+    if start.layout.isHolder(rank), let gathering = start.runner.gathering {
+      return try ShareHolder(
+        gathering.plan, rank: rank, of: gathering.rankCount, path: gathering.path, coordinator: coordinator,
+        device: device)
+    }
+    let own = start.runner(rank)
+    let excess =
+      own.shape.isFirstStage
+      ? try start.excess?.start(
+        own, blockCount: start.blockCount, fingerprint: start.fingerprint, device: device) : nil
     let shard = try ModelShard(
-      start.runner(rank), files: start.files, device: device, blockCount: start.blockCount, links: links)
+      own, files: start.files, device: device, blockCount: start.blockCount, excess: excess, links: links)
     return RankWorker(shard, coordinator: coordinator)
   }
 }
 
 extension CPUConfiguration {
+  /// The part of a rank of this machine: one thread without a CPU of its own for those that compute nothing.
+  func share(_ rank: Int, of layout: RankLayout) -> CPUConfiguration {
+    if !layout.isHolder(rank) { return share(rank, of: layout.computingCount) }
+    var own = self
+    own.threadCount = 1
+    own.cpus = nil
+    own.isPinned = false
+    return own
+  }
+
   /// The CPUs and threads of one of several ranks on this machine: each CPU is one rank's as far as they suffice.
   package func share(_ rank: Int, of ranks: Int) -> CPUConfiguration {
     let available = KernelPool.allowedCPUs.map(Int.init)

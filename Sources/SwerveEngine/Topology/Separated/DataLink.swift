@@ -69,6 +69,9 @@ final class DataLink {
   /// The system's number of its process; nil for a thread, and for one of another host.
   var processID: Int32? { connection?.process?.id }
 
+  /// Where it is, if not on this host.
+  var place: String? { connection?.place }
+
   // MARK: Life
 
   /// Looks whether a starting worker has answered, waiting so long for it.
@@ -85,7 +88,7 @@ final class DataLink {
         self.answer = answer
         state = .ready
       case .refused(let reason): lose("\(name) does not start: \(reason)")
-      case .greet, .stop: lose("\(name) speaks out of turn")
+      case .greet, .stop, .open, .opened: lose("\(name) speaks out of turn")
       }
     } catch {
       lose("\(error)")
@@ -94,7 +97,8 @@ final class DataLink {
 
   /// Whether a worker that is not being talked to still lives.
   func look() {
-    if state == .ready, connection?.control.hasEnded == true { lose("\(name) has ended") }
+    guard state == .ready, let control = connection?.control, control.hasEnded else { return }
+    lose("\(name): \(control.endReason ?? "it has ended")")
   }
 
   /// Never again: whatever it still does reaches nobody. A process is ended, be it stopped or busy.

@@ -4,14 +4,16 @@ import SwerveTransfer
 
 // Workers that are attached and drained while sequences run.
 extension DataSet {
-  /// Attaches one more worker; the answer comes when it takes sequences.
-  func attach(_ scheduler: inout Scheduler, _ answer: @escaping DataAnswer) {
+  /// Attaches one more worker, one that waits somewhere or one of this host; the answer comes when it takes sequences.
+  func attach(at endpoint: Endpoint?, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer) {
+    if let endpoint, let problem = protection.problem(with: endpoint) { return answer(.failure(.refused(problem))) }
     guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
       return answer(
         .failure(
           .refused("there are \(links.count) data workers already; start with a larger --max-data-workers to have more")
         ))
     }
+    sources[index] = endpoint.map(remote) ?? launched
     isWanted[index] = true
     notBefore[index] = 0
     failedStarts[index] = 0

@@ -22,7 +22,7 @@ extension DataSet {
     for index in links.indices {
       guard let link = links[index] else { continue }
       var worker = DataStatistics.Worker(name: "d\(index)")
-      worker.device = link.answer?.device ?? ""
+      worker.device = (link.answer?.device ?? "") + (link.place.map { " at \($0)" } ?? "")
       worker.process = link.processID ?? 0
       worker.isReady = link.state == .ready
       worker.epoch = Int(link.greeting.epoch)

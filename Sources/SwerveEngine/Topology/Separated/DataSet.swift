@@ -14,7 +14,11 @@ package final class DataSet {
   let sharesCores: Bool
   let template: WorkerGreeting
   /// [banks] where its worker comes from.
-  private var sources: [any DataWorkerSource]
+  var sources: [any DataWorkerSource]
+  let launched: LaunchedWorkers
+  /// Makes a source of a worker that waits somewhere.
+  let remote: (Endpoint) -> RemoteWorkers
+  let protection: LinkProtection
   let bankBlocks: Int
   let blockBytes: Int
   private let startSeconds = 60.0
@@ -43,10 +47,12 @@ package final class DataSet {
 
   /// - Parameters:
   ///   - template: a greeting; worker and epoch are filled in.
+  ///   - endpoints: where the first workers wait; all others are launched.
   ///   - parameterBytes: what the parameter worker's device has handed out.
   ///   - onNotice: hears, in one sentence, of workers that come and go.
   init(
-    _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, blockBytes: Int,
+    _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, _ endpoints: [Endpoint] = [],
+    _ protection: LinkProtection = LinkProtection(), blockBytes: Int,
     parameterBytes: @escaping () -> Int, onNotice: @escaping (String) -> Void
   ) {
     self.parameterBytes = parameterBytes
@@ -56,7 +62,11 @@ package final class DataSet {
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
-    sources = [any DataWorkerSource](repeating: LaunchedWorkers(launch: configuration.launch), count: banks)
+    launched = LaunchedWorkers(launch: configuration.launch)
+    let (group, patience) = (UInt64.random(in: 1...UInt64.max), configuration.connectSeconds)
+    self.protection = protection
+    remote = { RemoteWorkers(endpoint: $0, protection: protection, group: group, patience: patience) }
+    sources = endpoints.map(remote) + [any DataWorkerSource](repeating: launched, count: banks - endpoints.count)
     epochs = [UInt32](repeating: 0, count: banks)
     failedStarts = [Int](repeating: 0, count: banks)
     notBefore = [UInt64](repeating: 0, count: banks)
@@ -188,10 +198,14 @@ package final class DataSet {
       }
     }
     if !isWanted[index] { giveUp(index) }
-    onNotice(
-      "\(reason); its \(count) other running sequences "
-        + (keeps ? "wait for the worker started in its place, with what they have" : "are computed again")
-        + (!keeps && isWanted[index] ? ", and another worker is started" : ""))
+    // A host that stays away is not news each second.
+    let isNews = wasReady || !isWanted[index] || failedStarts[index].nonzeroBitCount == 1
+    if isNews {
+      onNotice(
+        "\(reason); its \(count) other running sequences "
+          + (keeps ? "wait for the worker started in its place, with what they have" : "are computed again")
+          + (!keeps && isWanted[index] ? ", and another worker is started" : ""))
+    }
     // The first replacement at once; what does not start is not tried all the time.
     notBefore[index] = failedStarts[index] == 0 ? now : now + 1_000_000_000
     if isWanted[index] && now >= notBefore[index] { restart(index, now, &scheduler) }

@@ -51,9 +51,10 @@ package final class DataWorker {
 
   static let peer = "the parameter worker"
 
+  /// - Parameter kvBytes: of its pool at most; nil: as many as the greeting asks for.
   /// - Throws: `HardwareError` where the greeting asks for what this machine does not have.
   package init(
-    _ greeting: WorkerGreeting, incoming: any LinkChannel, outgoing: any LinkChannel
+    _ greeting: WorkerGreeting, incoming: any LinkChannel, outgoing: any LinkChannel, kvBytes: Int? = nil
   ) throws {
     self.greeting = greeting
     self.incoming = incoming
@@ -69,6 +70,11 @@ package final class DataWorker {
     device = try CPUDevice(configuration: CPUConfiguration(threadCount: Int(greeting.threads), kernels: kernels))
     let limits = greeting.limits
     let layout = try shape.layout(type: greeting.kvType, blockTokens: limits.blockTokens)
+    if let kvBytes, layout.blockBytes > kvBytes / limits.blockCount {
+      throw TransferError.refused(
+        "this data worker gives \(kvBytes) bytes to keys and values and is asked for \(limits.blockCount) blocks of "
+          + "\(layout.blockBytes); lower --kv-cache-memory-bytes there or raise it here")
+    }
     store = try KVStore(
       layout: layout, blockCount: limits.blockCount, device: device,
       region: try Self.region(greeting, byteCount: layout.blockBytes * limits.blockCount))

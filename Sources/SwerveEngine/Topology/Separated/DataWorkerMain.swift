@@ -49,19 +49,21 @@ package enum DataWorkerMain {
   ///
   /// - Parameter channels: makes its ends of the channels; asked when the greeting is known to be from the same program.
   package static func run(
-    control: any ControlLink, version: String, fault: DataWorker.Fault? = nil,
+    control: any ControlLink, version: String, limits: DataWorkerService.Limits = .init(),
+    fault: DataWorker.Fault? = nil,
     channels: (WorkerGreeting) throws -> (incoming: any LinkChannel, outgoing: any LinkChannel)
   ) -> Bool {
     do {
       guard let bytes = try control.receive(within: 60, from: DataWorker.peer) else { return false }
-      guard case .greet(let greeting) = try ControlMessage(bytes, from: .parameter) else { return false }
+      guard case .greet(var greeting) = try ControlMessage(bytes, from: .parameter) else { return false }
       guard greeting.version == version else {
         throw TransferError.refused(
           "the parameter worker is version \(greeting.version) and this data worker \(version); start both from the same "
             + "program")
       }
+      if let threads = limits.threads { greeting.threads = UInt32(threads) }
       let (incoming, outgoing) = try channels(greeting)
-      let worker = try DataWorker(greeting, incoming: incoming, outgoing: outgoing)
+      let worker = try DataWorker(greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes)
       worker.fault = fault
       let facts = worker.answer
       try control.send(

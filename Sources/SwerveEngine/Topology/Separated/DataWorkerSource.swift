@@ -9,6 +9,8 @@ struct DataWorkerConnection {
   let incoming: any LinkChannel
   /// nil: a thread, or a process of another host.
   var process: WorkerProcess?
+  /// Where it is, if not on this host: `10.0.0.2:8500`.
+  var place: String?
   /// What the worker is told of itself, where that differs from what everyone is told.
   var greeting: WorkerGreeting
 }

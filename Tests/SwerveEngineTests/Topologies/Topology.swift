@@ -1,0 +1,103 @@
+import SwerveCore
+import SwerveEngine
+import Testing
+
+/// A way to place a model over workers, as data: what it changes in a configuration, what it needs of a model, and how to
+/// see afterwards that it was really used.
+struct Topology: Sendable, CustomTestStringConvertible {
+  /// What must have moved, and where it must have been.
+  enum Mechanism: Sendable {
+    /// Nothing beyond one process.
+    case none
+    case ranks(tensor: Int, stages: Int)
+    case dataWorkers(Int)
+    /// A parameter rank whose quota is not enough, and so many data workers.
+    case quota(workers: Int)
+    /// Weights through a ring, from so many other ranks.
+    case ring(peers: Int)
+    /// Processes of Open MPI.
+    case job(tensor: Int, stages: Int)
+  }
+
+  var name: String
+  var mechanism: Mechanism
+  /// Ranks among which every layer is shared: not every model can be.
+  var tensor = 1
+  /// Whether weights come from a packed file.
+  var isPacked = false
+  var change: @Sendable (inout EngineConfiguration) throws -> Void = { _ in }
+
+  var testDescription: String { name }
+
+  private static func ranks(
+    _ name: String, tensor: Int = 1, stages: Int = 1, split: [Int]? = nil, micro: Int? = nil, isPacked: Bool = false,
+    _ executor: EngineConfiguration.Executor
+  ) -> Topology {
+    Topology(
+      name: name, mechanism: .ranks(tensor: tensor, stages: stages), tensor: tensor, isPacked: isPacked
+    ) {
+      $0.tensorParallelSize = tensor
+      $0.pipelineParallelSize = stages
+      $0.pipelineSplit = split
+      $0.microBatches = micro
+      $0.executor = executor
+      $0.rankProgram = RankProcessTests.program
+      $0.distributedTimeoutSeconds = 120
+    }
+  }
+
+  private static func gathered(
+    _ name: String, _ source: GatherConfiguration.Source, peers: Int = 1,
+    _ executor: EngineConfiguration.Executor? = nil
+  ) -> Topology {
+    Topology(name: name, mechanism: .ring(peers: peers - 1), isPacked: true) {
+      var gathering = GatheredTests.gathering(source, depth: 1)
+      if peers > 1 { gathering.peers = peers }
+      $0.gathering = gathering
+      $0.executor = executor
+      $0.rankProgram = RankProcessTests.program
+    }
+  }
+
+  private static func quota(
+    _ name: String, workers: Int, _ executor: EngineConfiguration.Executor
+  ) -> Topology {
+    Topology(name: name, mechanism: .quota(workers: workers)) {
+      $0.placement = .pipelineData
+      $0.pipelineParallelSize = 2
+      $0.dataWorkers.count = workers
+      $0.executor = executor
+      $0.rankProgram = RankProcessTests.program
+      $0.distributedTimeoutSeconds = 120
+      // Less than the requests need at once.
+      $0.kvBlocks = 24 * (1 + workers)
+    }
+  }
+
+  /// Everything that this build has.
+  static let all: [Topology] = [
+    Topology(name: "unified, chunked", mechanism: .none) { $0.maxBatchedTokens = 16 },
+    ranks("threads, tensor 2", tensor: 2, .threads),
+    ranks("threads, tensor 4", tensor: 4, .threads),
+    ranks("shm, tensor 2", tensor: 2, .shm),
+    ranks("threads, 2 stages", stages: 2, micro: 2, .threads),
+    ranks("shm, tensor 2, 2 stages", tensor: 2, stages: 2, .shm),
+    ranks("packed, tensor 2", tensor: 2, isPacked: true, .threads),
+    ranks("packed, 2 stages", stages: 2, isPacked: true, .shm),
+    Topology(name: "separated, 1 worker", mechanism: .dataWorkers(1)) { $0.separate(1, try workerProcess()) },
+    Topology(name: "separated, 2 workers", mechanism: .dataWorkers(2)) { $0.separate(2) },
+    Topology(name: "separated, 3 workers", mechanism: .dataWorkers(3)) { $0.separate(3) },
+    quota("pipeline-pd, threads, 1 worker", workers: 1, .threads),
+    quota("pipeline-pd, shm, 2 workers", workers: 2, .shm),
+    gathered("gathered from the disk", .nvme),
+    gathered("gathered from the host", .host),
+    gathered("gathered from 2 threads", .peers, peers: 3, .threads),
+    gathered("gathered from a process", .peers, peers: 2, .shm),
+  ]
+
+  /// Those that only run where Open MPI is.
+  static let jobs: [Topology] = [
+    Topology(name: "mpi, tensor 2", mechanism: .job(tensor: 2, stages: 1), tensor: 2),
+    Topology(name: "mpi, 2 stages", mechanism: .job(tensor: 1, stages: 2)),
+  ]
+}
