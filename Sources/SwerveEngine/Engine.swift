@@ -113,6 +113,7 @@ package final class Engine: EngineClient {
       }
     }
     record.transferAnswer = transferAnswer
+    record.seed = search == nil ? Int(truncatingIfNeeded: prepared.sampling.seed) : nil
     let inbox = inbox
     continuation.onTermination = { reason in
       if case .cancelled = reason { inbox.post(.cancel(id)) }

@@ -188,6 +188,27 @@ import Testing
     await server.stop()
   }
 
+  /// Who names no request gets what a server without a journal gives, and may name it afterwards by its id.
+  @Test func anUnnamedRequestKeepsTheEnginesSeed() async throws {
+    var request = Self.request()
+    request.idempotency?.isNamed = false
+    let plain = try await Engine.start(storyConfiguration { $0.seed = 3 })
+    let whole = try await plain.answer(request).choices
+    await plain.stop()
+    let folder = Self.folder()
+    let first = try await Server(folder)
+    let head = try await Self.collect(first.client, request, deltas: 30)
+    #expect(whole[0].tokens.starts(with: head[0].tokens) && head[0].tokens.count == 30)
+    try await Self.written(folder, atLeast: 2_000)
+    let killed = try Self.copy(folder)
+    await first.stop()
+    let second = try await Server(killed)
+    request.idempotency?.isNamed = true
+    #expect(try await Self.collect(second.client, request) == whole)
+    #expect(second.journal.statistics.resumed == 1)
+    await second.stop()
+  }
+
   @Test func aRequestThatIsBeingAnsweredIsNotBegunTwice() async throws {
     let server = try await Server(Self.folder())
     let stream = try await server.client.generate(Self.request())

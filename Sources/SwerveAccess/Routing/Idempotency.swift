@@ -1,5 +1,6 @@
 import Crypto
 import HTTPTypes
+import Hummingbird
 import SwerveCore
 
 /// A request that its client named, so that it can ask again for what it lost: by `Idempotency-Key`, a text of its own or

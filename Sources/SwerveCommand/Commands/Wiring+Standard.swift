@@ -18,7 +18,7 @@ struct LocalEngines: EngineProvider {
     _ configuration: EngineConfiguration, observer: (any EngineObserver)?,
     progress: @escaping @Sendable (Double) -> Void
   ) async throws -> StartedEngine {
-    let journal = try Journal.open(configuration) { EngineLog.notice($0) }
+    let journal = try Journal.opened(by: configuration) { EngineLog.notice($0) }
     let separation = configuration.dataWorkers
     let links =
       configuration.placement == .separated && separation.links.isGiven

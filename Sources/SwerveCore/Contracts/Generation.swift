@@ -104,6 +104,8 @@ public struct PromptInfo: Sendable {
   public var hasReadLossy = false
   /// `kv_transfer_params` of the answer: where the prompt's keys and values are; nil where they are handed to nobody.
   public var kvTransfer: JSONObject?
+  /// From which random numbers of the request follow: the request's own, or the one drawn for it. nil where none are needed.
+  package var seed: Int?
   /// One entry per prompt position, the first nil; nil when not asked for.
   public var promptLogprobs: [PositionLogprobs?]?
 

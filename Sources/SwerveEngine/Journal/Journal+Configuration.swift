@@ -5,8 +5,8 @@ extension Journal {
   /// The journal that a configuration asks for; nil: none.
   ///
   /// - Throws: for a folder or a key that cannot be used.
-  package static func open(
-    _ configuration: EngineConfiguration, onNotice: @escaping @Sendable (String) -> Void
+  package static func opened(
+    by configuration: EngineConfiguration, onNotice: @escaping @Sendable (String) -> Void
   ) throws(EngineStartError) -> Journal? {
     guard let folder = configuration.journalFolder else { return nil }
     do {

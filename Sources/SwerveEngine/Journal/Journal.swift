@@ -4,7 +4,6 @@
 
 package import SwerveCore
 package import SwerveTiers
-import SwerveTransfer
 import Synchronization
 
 #if canImport(Glibc)
@@ -29,11 +28,20 @@ package final class Journal: Sendable {
     var run: UInt64?
     /// Unix time of the last event.
     var time: Int
+
+    /// The seed that its tokens came from; nil where nothing is known of one.
+    var seed: Int? {
+      if let seed = begin.seed { return seed }
+      for case .started(let info) in events { return info.seed }
+      return nil
+    }
   }
 
-  private struct State {
+  struct State {
     var entries: [JournalKey: Entry] = [:]
     var nextRun: UInt64 = 1
+    /// Unix time.
+    var nextExpiry = 0
     /// Records that the thread has not taken.
     var queued = 0
     var isOff = false
@@ -41,6 +49,8 @@ package final class Journal: Sendable {
     /// For tests.
     var failsWrites = false
     var writtenBytes = 0
+    /// Descriptor that holds the folder's lock until the journal stops: one server a folder. −1: none.
+    var lock: Int32 = -1
     var resumed = 0
     var replayed = 0
   }
@@ -60,21 +70,21 @@ package final class Journal: Sendable {
   struct Run: Sendable {
     let key: JournalKey
     let number: UInt64
-    let seed: Int
+    /// nil: the engine draws one.
+    let seed: Int?
   }
 
   private static let mostQueued = 1 << 18
-  private static let mostFinished = 10_000
-  private static let compactionBytes = 64 << 20
+  static let mostFinished = 10_000
+  static let compactionBytes = 64 << 20
+  private static let secondsBetweenExpiries = 10
 
-  private let state = Mutex(State())
-  private let mailbox = Mailbox<JournalRecord>()
+  let state = Mutex(State())
+  let mailbox = Mailbox<JournalRecord>()
   private let ended = ThreadEnd(threads: 1)
-  private let seconds: Int
+  let seconds: Int
   private let onNotice: @Sendable (String) -> Void
-  private let clock: @Sendable () -> Int
-  /// Held as long as this lives: one process a folder.
-  private let lock: Int32
+  let clock: @Sendable () -> Int
 
   /// Opens the journal of a folder, which is made where it is missing, and starts to write.
   ///
@@ -92,11 +102,10 @@ package final class Journal: Sendable {
     if mkdir(folder, 0o700) != 0 && errno != EEXIST {
       throw .system("cannot be made", path: folder, code: errno)
     }
-    lock = open(folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    let lock = open(folder + "/lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
     guard lock >= 0 else { throw .system("cannot be used", path: folder, code: errno) }
-    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-      throw .system("belongs to another running server", path: folder, code: errno)
-    }
+    state.withLock { $0.lock = lock }
+    guard flock(lock, LOCK_EX | LOCK_NB) == 0 else { throw .inUse(path: folder) }
     let path = folder + "/" + JournalFile.name
     let seal = master.map { RecordSeal($0, purpose: "swerve request journal") }
     var entries = Self.entries(try JournalFile.records(path: path, seal: seal))
@@ -114,7 +123,15 @@ package final class Journal: Sendable {
     }
   }
 
-  deinit { if lock >= 0 { close(lock) } }
+  deinit { unlock() }
+
+  private func unlock() {
+    let lock = state.withLock { state in
+      defer { state.lock = -1 }
+      return state.lock
+    }
+    if lock >= 0 { close(lock) }
+  }
 
   private static func rewrite(
     _ path: String, _ seal: RecordSeal?, _ entries: [JournalKey: Entry]
@@ -123,10 +140,11 @@ package final class Journal: Sendable {
     return (file.count, file.byteCount)
   }
 
-  /// Writes what is left and ends the thread.
+  /// Writes what is left, ends the thread and leaves the folder to others.
   package func stop() async {
     state.withLock { $0.isStopped = true }
     await ended.wait()
+    unlock()
   }
 
   /// For tests: from now on the disk is full.
@@ -150,6 +168,10 @@ package final class Journal: Sendable {
   func begin(_ key: JournalKey, digest: String, isRepeat: Bool, seed: Int?) -> Standing {
     let now = clock()
     return state.withLock { state in
+      if now >= state.nextExpiry {
+        Self.expire(&state.entries, before: now - seconds)
+        state.nextExpiry = now + Self.secondsBetweenExpiries
+      }
       let number = state.nextRun
       state.nextRun += 1
       if isRepeat, let known = state.entries[key], known.time >= now - seconds {
@@ -161,9 +183,10 @@ package final class Journal: Sendable {
         }
         state.entries[key]?.run = number
         state.resumed += 1
-        return .begins(Run(key: key, number: number, seed: known.begin.seed), events: known.events)
+        return .begins(Run(key: key, number: number, seed: known.seed), events: known.events)
       }
-      let drawn = seed ?? Int.random(in: 0...Int(Int32.max))
+      // Who named no request gets what a server without a journal gives.
+      let drawn = seed ?? (isRepeat ? Int.random(in: 0...Int(Int32.max)) : nil)
       var entry = Entry(begin: JournalBegin(key: key, digest: digest, seed: drawn, time: now), time: now)
       entry.run = number
       state.entries[key] = entry
@@ -185,7 +208,7 @@ package final class Journal: Sendable {
     change(run) { entry in
       entry.events.append(event)
       entry.time = now
-      return .event(key: run.key, event)
+      return .event(key: run.key, event, time: now)
     }
   }
 
@@ -227,7 +250,7 @@ package final class Journal: Sendable {
     if let problem { tell(problem) }
   }
 
-  private func turnOff(_ problem: String) {
+  func turnOff(_ problem: String) {
     let isFirst = state.withLock { state in
       defer { state.isOff = true }
       return !state.isOff
@@ -237,91 +260,5 @@ package final class Journal: Sendable {
 
   private func tell(_ problem: String) {
     onNotice("the request journal is off, requests that are killed with this server cannot be resumed: \(problem)")
-  }
-
-  // MARK: Writing
-
-  /// The thread's life.
-  private func write(_ first: JournalFile, seal: RecordSeal?) {
-    var file = first
-    var records: [JournalRecord] = []
-    var isDirty = false
-    var nextSync = Int(TransferClock.now / 1_000_000_000) + 1
-    var compacted = file.byteCount
-    while true {
-      let isStopped = state.withLock(\.isStopped)
-      if isStopped { mailbox.take(into: &records, waits: false) } else { mailbox.take(into: &records, within: 0.25) }
-      let taken = records.count
-      state.withLock { $0.queued -= taken }
-      do throws(JournalError) {
-        if state.withLock(\.failsWrites) { file.divert(to: "/dev/full") }
-        if !records.isEmpty {
-          try file.append(records)
-          isDirty = true
-        }
-        let now = Int(TransferClock.now / 1_000_000_000)
-        if isDirty && (now >= nextSync || isStopped) {
-          try file.sync()
-          isDirty = false
-          nextSync = now + 1
-        }
-        if file.byteCount > max(Self.compactionBytes, 2 * compacted) {
-          file = try JournalFile(path: file.path, seal: seal, records: live())
-          compacted = file.byteCount
-        }
-      } catch {
-        turnOff("\(error)")
-      }
-      let bytes = file.byteCount
-      state.withLock { $0.writtenBytes = bytes }
-      if isStopped || state.withLock(\.isOff) { return }
-    }
-  }
-
-  /// All that is to be kept, as records; what waits to be written is among it.
-  private func live() -> [JournalRecord] {
-    state.withLock { state in
-      var discarded: [JournalRecord] = []
-      mailbox.take(into: &discarded, waits: false)
-      state.queued -= discarded.count
-      Self.expire(&state.entries, before: clock() - seconds)
-      return Self.records(state.entries)
-    }
-  }
-
-  // MARK: Records
-
-  private static func entries(_ records: [JournalRecord]) -> [JournalKey: Entry] {
-    var entries: [JournalKey: Entry] = [:]
-    for record in records {
-      switch record {
-      case .begins(let begin): entries[begin.key] = Entry(begin: begin, time: begin.time)
-      case .event(let key, let event): entries[key]?.events.append(event)
-      case .ends(let key): entries[key]?.isFinished = true
-      }
-    }
-    return entries
-  }
-
-  private static func records(_ entries: [JournalKey: Entry]) -> [JournalRecord] {
-    var records: [JournalRecord] = []
-    for (key, entry) in entries {
-      var begin = entry.begin
-      begin.time = entry.time
-      records.append(.begins(begin))
-      for event in entry.events { records.append(.event(key: key, event)) }
-      if entry.isFinished { records.append(.ends(key: key)) }
-    }
-    return records
-  }
-
-  /// Forgets what is old, and of what is finished all but the latest.
-  private static func expire(_ entries: inout [JournalKey: Entry], before time: Int) {
-    for (key, entry) in entries where entry.run == nil && entry.time < time { entries[key] = nil }
-    let finished = entries.filter { $0.value.isFinished }
-    guard finished.count > mostFinished else { return }
-    for (key, _) in finished.sorted(by: { $0.value.time < $1.value.time }).prefix(finished.count - mostFinished) {
-      entries[key] = nil
-    }
   }
 }

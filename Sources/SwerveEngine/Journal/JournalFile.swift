@@ -164,6 +164,7 @@ final class JournalFile {
 /// Why there is no journal, in one sentence.
 package enum JournalError: Error, Hashable, CustomStringConvertible {
   case system(String, path: String, code: Int32)
+  case inUse(path: String)
   case foreign(path: String)
   case key(path: String, isSealed: Bool)
 
@@ -171,6 +172,8 @@ package enum JournalError: Error, Hashable, CustomStringConvertible {
     switch self {
     case .system(let what, let path, let code):
       "--journal: \(path) \(what) (\(String(cString: strerror(code)))); give a folder that this process may write to"
+    case .inUse(let path):
+      "--journal: \(path) belongs to another running server; give each server a folder of its own"
     case .foreign(let path):
       "--journal: \(path) is no journal of this version; give another folder, or remove the file"
     case .key(let path, let isSealed):

@@ -4,7 +4,8 @@ import SwerveCore
 enum JournalRecord: Sendable {
   /// A request began, or begins anew: what was known of it before does not count any more.
   case begins(JournalBegin)
-  case event(key: JournalKey, GenerationEvent)
+  /// `time`: Unix time, seconds.
+  case event(key: JournalKey, GenerationEvent, time: Int)
   /// No more events will come.
   case ends(key: JournalKey)
 }
@@ -19,8 +20,8 @@ struct JournalBegin: Sendable {
   var key: JournalKey
   /// Of what the client sent.
   var digest: String
-  /// From which all random numbers of the request follow.
-  var seed: Int
+  /// From which all random numbers of the request follow; nil: `started` tells.
+  var seed: Int?
   /// Unix time, seconds.
   var time: Int
 }
@@ -39,20 +40,23 @@ extension JournalRecord {
       name(begin.key)
       object["d"] = .string(begin.digest)
       // As text: not all readers of JSON have 64 bits.
-      object["s"] = .string(String(begin.seed))
+      if let seed = begin.seed { object["s"] = .string(String(seed)) }
       object["t"] = .int(begin.time)
-    case .event(let key, .started(let info)):
+    case .event(let key, .started(let info), let time):
       object["k"] = "start"
+      object["t"] = .int(time)
       name(key)
       object["p"] = .array(info.promptTokens.map { .int(Int($0.rawValue)) })
       if let text = info.promptText { object["x"] = .string(text) }
       object["c"] = .int(info.cachedTokens)
       if info.hasReadLossy { object["l"] = true }
+      if let seed = info.seed { object["s"] = .string(String(seed)) }
       if let logprobs = info.promptLogprobs {
         object["q"] = .array(logprobs.map { $0.map(Self.json) ?? .null })
       }
-    case .event(let key, .delta(let delta)):
+    case .event(let key, .delta(let delta), let time):
       object["k"] = "delta"
+      object["t"] = .int(time)
       name(key)
       object["n"] = .int(delta.index)
       object["x"] = .string(delta.text)
@@ -79,17 +83,17 @@ extension JournalRecord {
     let key = JournalKey(owner: owner, id: id)
     switch json["k"]?.string {
     case "begin":
-      guard let digest = json["d"]?.string, let seed = json["s"]?.string.flatMap({ Int($0) }),
-        let time = json["t"]?.int
-      else { return nil }
+      guard let digest = json["d"]?.string, let time = json["t"]?.int else { return nil }
+      let seed = json["s"]?.string.flatMap { Int($0) }
       self = .begins(JournalBegin(key: key, digest: digest, seed: seed, time: time))
     case "start":
       guard let tokens = Self.tokens(json["p"]) else { return nil }
       var info = PromptInfo(
         promptTokens: tokens, promptText: json["x"]?.string, cachedTokens: json["c"]?.int ?? 0, promptLogprobs: nil)
       info.hasReadLossy = json["l"]?.bool ?? false
+      info.seed = json["s"]?.string.flatMap { Int($0) }
       info.promptLogprobs = json["q"]?.array.map { $0.map { Self.position($0) } }
-      self = .event(key: key, .started(info))
+      self = .event(key: key, .started(info), time: json["t"]?.int ?? 0)
     case "delta":
       guard let index = json["n"]?.int, (0..<1 << 20).contains(index), let text = json["x"]?.string,
         let tokens = Self.tokens(json["p"])
@@ -106,7 +110,7 @@ extension JournalRecord {
         delta.stopReason = .token(TokenID(rawValue: token))
       }
       delta.hasReadLossy = json["l"]?.bool ?? false
-      self = .event(key: key, .delta(delta))
+      self = .event(key: key, .delta(delta), time: json["t"]?.int ?? 0)
     case "end": self = .ends(key: key)
     default: return nil
     }

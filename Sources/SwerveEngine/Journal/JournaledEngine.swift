@@ -17,7 +17,10 @@ package final class JournaledEngine: EngineClient {
   package func generate(
     _ request: GenerationRequest
   ) async throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
-    guard let idempotency = request.idempotency else { return try await engine.generate(request) }
+    // Keys and values that are handed over are gone when a request is asked for again.
+    guard let idempotency = request.idempotency, request.kvTransfer == nil else {
+      return try await engine.generate(request)
+    }
     let asked = request.params.seed == -1 ? nil : request.params.seed
     let standing = journal.begin(
       JournalKey(owner: idempotency.owner, id: request.id), digest: idempotency.digest,
@@ -49,7 +52,7 @@ package final class JournaledEngine: EngineClient {
     on run: Journal.Run, behind events: [GenerationEvent], _ request: GenerationRequest
   ) async throws(RequestError) -> AsyncThrowingStream<GenerationEvent, any Error> {
     var request = request
-    request.params.seed = run.seed
+    if let seed = run.seed { request.params.seed = seed }
     request.continuation = Self.tokens(events, of: request.params)
     let isResumed = !request.continuation.isEmpty
     let inner: AsyncThrowingStream<GenerationEvent, any Error>
@@ -70,7 +73,14 @@ package final class JournaledEngine: EngineClient {
         for try await event in inner {
           // The client was told of the prompt.
           if isResumed, case .started = event { continue }
-          if case .delta(let delta) = event, delta.finish != nil { finished += 1 }
+          if case .delta(let delta) = event, let finish = delta.finish {
+            // What an engine could not end is no answer: whoever asks again has it gone on with.
+            if finish == .error || finish == .abort {
+              continuation.yield(event)
+              continue
+            }
+            finished += 1
+          }
           journal.append(event, to: run)
           continuation.yield(event)
         }
