@@ -1,11 +1,5 @@
 import Crypto
 
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-
 /// Seals records of another file under a key of its own, derived from the master key. A record is bound to its number, so
 /// that records cannot change places.
 package struct RecordSeal: Sendable {
@@ -13,7 +7,7 @@ package struct RecordSeal: Sendable {
 
   /// - Parameter purpose: another one gives another key.
   package init(_ master: MasterKey, purpose: String) {
-    key = HKDF<SHA256>.deriveKey(inputKeyMaterial: master.key, info: Data(purpose.utf8), outputByteCount: 32)
+    key = HKDF<SHA256>.deriveKey(inputKeyMaterial: master.key, info: Array(purpose.utf8), outputByteCount: 32)
   }
 
   /// Nonce, ciphertext and tag.
