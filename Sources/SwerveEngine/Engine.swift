@@ -102,7 +102,18 @@ package final class Engine: EngineClient {
       id: id, name: request.id, params: prepared.params, promptTokens: prepared.tokens, promptText: prepared.text,
       arrival: arrival, tenant: request.tenant, serviceClass: classes.all[serviceClass], stream: continuation,
       tokenizer: preparation.tokenizer, endTokens: preparation.endTokens)
+    if !request.continuation.isEmpty {
+      guard search == nil, prepared.params.n == 1, request.continuation.count < prepared.params.maxTokens ?? .max,
+        request.continuation.allSatisfy({ (0..<model.vocabularySize).contains(Int($0.rawValue)) }),
+        record.choices[0].resume(behind: request.continuation)
+      else {
+        throw RequestError(
+          .conflict,
+          "The request cannot go on behind what was delivered of it: the server's model or limits are others.")
+      }
+    }
     record.transferAnswer = transferAnswer
+    record.seed = search == nil ? Int(truncatingIfNeeded: prepared.sampling.seed) : nil
     let inbox = inbox
     continuation.onTermination = { reason in
       if case .cancelled = reason { inbox.post(.cancel(id)) }
@@ -117,13 +128,15 @@ package final class Engine: EngineClient {
     waiting.tenant = WaitingRequest.number(ofTenant: request.tenant ?? "")
     waiting.serviceClass = Int32(serviceClass)
     waiting.beamWidth = search?.settings.width
+    waiting.generated = request.continuation
+    let registered = record
     let refusal = counters.withLock { counters -> RequestError? in
       if counters.isStopped { return RequestError(.unavailable, "The server has stopped.", retryAfter: 1) }
       if let refusal = queueRefusal(counters, promptTokens: prepared.tokens.count) { return refusal }
       counters.submissions += 1
       counters.submittedTokens += prepared.tokens.count
       board.noteSubmission()
-      publisher.post(.register(record))
+      publisher.post(.register(registered))
       switch handover {
       case .sends(let transfer): inbox.post(.handOver(id, transfer))
       case .takes(let transfer): inbox.post(.expect(id, transfer))

@@ -182,8 +182,18 @@ package struct Scheduler: ~Copyable {
     // What is larger than the device moves below it, block by block; what choices hold in common does not.
     groups[group].sharesBlocks = request.n > 1 && !exceedsDevice(prompt + max(room, 1) - 1)
     groups[group].beams = request.beamWidth.map { BeamGroup(width: Int32($0)) }
-    waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
-    counters.waitingTokens += prompt
+    if request.generated.isEmpty {
+      waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))
+      counters.waitingTokens += prompt
+    } else {
+      // As one that was sent back to the queue.
+      precondition(
+        request.n == 1 && request.beamWidth == nil, "a request of several sequences cannot go on behind tokens")
+      groups[group].nextChoice = 1
+      let kept = RequestQueue.Preempted(
+        generated: request.generated, cachedTokens: 0, preemptions: 0, isAnnounced: false, paidTokens: 0)
+      waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: kept))
+    }
     arrivals.append(arrival: request.arrival, serial: key.serial, group: group)
   }
 

@@ -28,6 +28,9 @@ package struct WaitingRequest: Sendable {
   /// Hypotheses of a beam search at most; nil = no search. ≥ 1, with `n` 1. The scheduler computes and keeps them, who
   /// owns the search chooses their tokens (`continueBeams`) and ends it (`endBeams`).
   package var beamWidth: Int?
+  /// Output tokens that count as generated: the sequence goes on behind them. Fewer than its limit, and only with `n` 1 and
+  /// without a search.
+  package var generated: [TokenID] = []
 
   package init(
     request: RequestID, promptTokens: [TokenID], n: Int = 1, sampling: SamplingState, priority: Int = 0,

@@ -25,6 +25,8 @@ struct RequestOptions {
   var serviceTier: String?
   /// As the body names it. Whether that counts is the caller's key's business: see `Caller`.
   var tenant: String?
+  /// Filled in by whoever knows the client's headers.
+  var idempotency: GenerationRequest.Idempotency?
   /// Keys and values that another server computed, or goes on with.
   var kvTransfer: KVTransferParams?
   /// The client's own id from the body.

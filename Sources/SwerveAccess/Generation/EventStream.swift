@@ -16,6 +16,8 @@ struct EventStream<Writer: ChunkWriter>: Sendable {
   private let echo: EchoBuilder?
   private var pending: [[Pending]]
   private var endedPrompts = 0
+  /// Set where a client may ask again for what it lost.
+  var numbers: EventNumbers?
   private(set) var usage = Usage()
   private(set) var isDone = false
   /// Whether anything so far came out of keys and values of a lower precision.
@@ -44,7 +46,9 @@ struct EventStream<Writer: ChunkWriter>: Sendable {
     case .output(let prompt, .started(let info)):
       usage.add(info)
       let echo = await echo?.echo(of: info)
-      writer.start(prompt: prompt, info, echo: echo, usage: usage, to: &out)
+      var head: [UInt8] = []
+      writer.start(prompt: prompt, info, echo: echo, usage: usage, to: &head)
+      if (numbers?.last ?? 0) == 0 { out += head }
     case .output(let prompt, .delta(let delta)): take(delta, prompt: prompt, to: &out)
     case .ended:
       endedPrompts += 1
@@ -88,7 +92,13 @@ struct EventStream<Writer: ChunkWriter>: Sendable {
     pending[prompt][index].isFirst = false
     pending[prompt][index].isFinished = delta.finish != nil
     finish = delta.finish ?? finish
-    writer.write(prompt: prompt, delta, usage: usage, to: &out)
+    guard let numbers else { return writer.write(prompt: prompt, delta, usage: usage, to: &out) }
+    var chunk: [UInt8] = []
+    writer.write(prompt: prompt, delta, usage: usage, to: &chunk)
+    // What the client has had goes through the writer all the same, which counts.
+    if usage.completionTokens <= numbers.last && delta.finish == nil { return }
+    out.raw("id: \(usage.completionTokens)\n")
+    out += chunk
   }
 
   /// The deadline ends a request that has shown something by `length`, any other by an error.

@@ -45,6 +45,7 @@ struct WorkerMetrics: Sendable {
     free.set(Int64(isUnified ? snapshot.blocksTotal - snapshot.blocksUsed - snapshot.blocksCached : 0))
     blockBytes.set(Int64(snapshot.kvBytes / max(snapshot.blocksTotal, 1)))
     DataMetrics(registry: registry).update(from: snapshot)
+    JournalMetrics(registry: registry).update(from: snapshot)
     RankMetrics(registry: registry).update(from: snapshot)
     running.set(Int64(snapshot.runningSequences))
     parked.set(Int64(snapshot.overflow.parkedSequences))

@@ -133,6 +133,7 @@ extension RequestOptions {
     request.cacheSalt = cacheSalt
     request.tenant = tenant
     request.serviceTier = serviceTier
+    request.idempotency = idempotency
     request.kvTransfer = kvTransfer
   }
 }

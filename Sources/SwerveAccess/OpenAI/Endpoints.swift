@@ -6,10 +6,13 @@ import SwerveCore
 enum Completions {
   @Sendable static func answer(_ exchange: Exchange) async throws -> Response {
     try exchange.state.admit()
+    let body = try await exchange.json()
+    let key = try exchange.idempotencyKey()
     var asked = try CompletionRequest(
-      body: try await exchange.json(), model: exchange.engine.model, configuration: exchange.configuration)
+      body: body, model: exchange.engine.model, configuration: exchange.configuration)
     asked.options.tenant = exchange.caller.tenant(named: asked.options.tenant)
-    let id = "cmpl-" + exchange.identifier(asked.options)
+    asked.options.idempotency = exchange.idempotency(body, key: key)
+    let id = exchange.responseID("cmpl-", asked.options, key: key)
     let log = RequestLog(id: id, state: exchange.state)
     log.received(asked.params)
     let run = GenerationRun(asked.requests(id: id), engine: exchange.engine)
@@ -19,7 +22,8 @@ enum Completions {
     let echo = asked.echo ? EchoBuilder(engine: exchange.engine, logprobs: asked.logprobs) : nil
     if asked.options.isStreaming {
       let writer = CompletionChunkWriter(shape: shape, prompts: asked.prompts.count)
-      let stream = EventStream(writer: writer, shape: shape, prompts: asked.prompts.count, echo: echo)
+      var stream = EventStream(writer: writer, shape: shape, prompts: asked.prompts.count, echo: echo)
+      stream.numbers = exchange.eventNumbers(key: key, choices: asked.prompts.count * asked.params.n)
       return try await StreamedAnswer.response(
         stream, of: run, prompts: asked.prompts.count, exchange: exchange, log: log)
     }
@@ -41,10 +45,13 @@ enum ChatCompletions {
   @Sendable static func answer(_ exchange: Exchange) async throws -> Response {
     try exchange.state.admit()
     let configuration = exchange.configuration
+    let body = try await exchange.json()
+    let key = try exchange.idempotencyKey()
     var asked = try ChatRequest(
-      body: try await exchange.json(), model: exchange.engine.model, configuration: configuration)
+      body: body, model: exchange.engine.model, configuration: configuration)
     asked.options.tenant = exchange.caller.tenant(named: asked.options.tenant)
-    let id = "chatcmpl-" + exchange.identifier(asked.options)
+    asked.options.idempotency = exchange.idempotency(body, key: key)
+    let id = exchange.responseID("chatcmpl-", asked.options, key: key)
     let log = RequestLog(id: id, state: exchange.state)
     log.received(asked.params)
     let run = GenerationRun([asked.request(id: id)], engine: exchange.engine)
@@ -55,7 +62,8 @@ enum ChatCompletions {
       let writer = ChatChunkWriter(
         shape: shape, role: configuration.responseRole, echoedText: asked.echoedText,
         returnsPromptText: asked.returnsPromptText)
-      let stream = EventStream(writer: writer, shape: shape, prompts: 1, echo: nil)
+      var stream = EventStream(writer: writer, shape: shape, prompts: 1, echo: nil)
+      stream.numbers = exchange.eventNumbers(key: key, choices: asked.params.n)
       return try await StreamedAnswer.response(stream, of: run, prompts: 1, exchange: exchange, log: log)
     }
     let answer = try await run.collect(prompts: 1, choices: asked.params.n)

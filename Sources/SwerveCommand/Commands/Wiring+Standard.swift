@@ -18,6 +18,7 @@ struct LocalEngines: EngineProvider {
     _ configuration: EngineConfiguration, observer: (any EngineObserver)?,
     progress: @escaping @Sendable (Double) -> Void
   ) async throws -> StartedEngine {
+    let journal = try Journal.opened(by: configuration) { EngineLog.notice($0) }
     let separation = configuration.dataWorkers
     let links =
       configuration.placement == .separated && separation.links.isGiven
@@ -26,8 +27,12 @@ struct LocalEngines: EngineProvider {
       configuration, links: links, observer: observer, onFailure: { EngineLog.failure($0) },
       onNotice: { EngineLog.notice($0) }, onProgress: progress)
     return StartedEngine(
-      client: engine, report: engine.report.warnings + engine.report.logLines, drain: { engine.drain() },
-      stop: { await engine.stop() })
+      client: journal.map { JournaledEngine(engine, journal: $0) as any EngineClient } ?? engine,
+      report: engine.report.warnings + engine.report.logLines, drain: { engine.drain() },
+      stop: {
+        await engine.stop()
+        await journal?.stop()
+      })
   }
 
   func plan(_ configuration: EngineConfiguration) async throws -> [String] {

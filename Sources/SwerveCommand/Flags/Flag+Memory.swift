@@ -80,10 +80,15 @@ extension Flag {
       "kv-encryption-scope", .words("off", "offloaded", "all"), .memory, default: "off",
       allowed: ["offloaded"],
       why: "blocks in files are always encrypted, and others never", "which blocks are encrypted"),
+    .custom(
+      "journal", .string, .memory, default: "null", "folder of the request journal; null keeps none"
+    ) { $0.engine.journalFolder = $1.text.isEmpty || $1.text == "null" ? nil : $1.text },
+    .int(
+      "journal-ttl", .memory, \.engine.journalSeconds, default: 3600,
+      "seconds that a request can be asked for again after its last token"),
     .string(
       "kv-key-file", .memory, \.engine.kvKeyFile,
       "file of the key that seals blocks in files: 32 bytes, raw, hexadecimal or base64"),
     .later("zero-on-free", .bool, .memory, default: "false", why: "freed blocks are reused as they are", "wipe blocks"),
-    .later("journal", .string, .memory, default: "null", why: "requests are not journalled", "folder of the journal"),
   ]
 }

@@ -2,6 +2,8 @@
 /// business, so every wire behaves alike, and HTTP is tested with a fake.
 package protocol EngineClient: Sendable {
   var model: ModelInfo { get }
+  /// Whether requests are kept in a journal: clients may then name them and ask again.
+  var isJournaled: Bool { get }
 
   /// Validates, prepares (template, tokens) and queues a request. Throws a 400 before anything is queued, a 503 when the
   /// queue is full, the engine is draining or dead. Dropping or cancelling the stream aborts the request within one
@@ -37,6 +39,7 @@ package protocol EngineClient: Sendable {
 }
 
 extension EngineClient {
+  package var isJournaled: Bool { false }
   package var transferDescription: JSONObject? { nil }
 
   package func change(_ change: DataWorkerChange) async throws(RequestError) -> String {

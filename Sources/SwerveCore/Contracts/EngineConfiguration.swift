@@ -61,6 +61,10 @@ public struct EngineConfiguration: Sendable {
   public var kvOffloadingBytes: Int?
   /// File of the key that seals blocks in files; nil = a key of this process alone.
   public var kvKeyFile: String?
+  /// Folder of the request journal; nil = none is kept.
+  public var journalFolder: String?
+  /// Seconds that a request is known after its last token.
+  public var journalSeconds = 3600
   /// What happens to the keys and values of a preempted sequence.
   public var preemptionMode = PreemptionMode.auto
   /// Places below the device for blocks of running sequences; nil = none.
@@ -237,6 +241,9 @@ public struct EngineConfiguration: Sendable {
       "--queue-timeout must be between 0.001 and 1000000000 seconds, not \(queueTimeout ?? 0).")
     require(longPrefillThreshold >= 0, "--long-prefill-token-threshold must not be negative.")
     require((0..<1).contains(watermark), "--watermark must be at least 0 and less than 1, not \(watermark).")
+    require(
+      (1...31_536_000).contains(journalSeconds),
+      "--journal-ttl must be between 1 and 31536000 seconds, not \(journalSeconds).")
     found += speculation?.problems() ?? []
     found += separationProblems()
     found += pipelineDataProblems()

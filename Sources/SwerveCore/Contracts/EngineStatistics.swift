@@ -45,6 +45,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var tiers: TierStatistics?
   /// Data workers; empty where keys and values are in this process.
   package var data = DataStatistics()
+  /// The request journal; nil where none is kept.
+  package var journal: JournalStatistics?
   /// Blocks that went to other engines and came from them; nil without.
   package var transfer: TransferStatistics?
   /// What moved for weights that are fetched into a ring; nil where all are resident.

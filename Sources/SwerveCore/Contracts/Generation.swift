@@ -24,6 +24,26 @@ public struct GenerationRequest: Sendable {
   public var serviceTier: String?
   /// Separates prefix-cache entries of tenants that must not learn from each other's timing.
   public var cacheSalt: String?
+  /// By what the request is known where a journal is kept; nil = it is not kept.
+  package var idempotency: Idempotency?
+  /// Output tokens that the request goes on behind: they count, are not generated again and not delivered. One choice only.
+  package var continuation: [TokenID] = []
+
+  /// What tells one request from another that may have its id.
+  package struct Idempotency: Sendable, Hashable {
+    /// Who asks: nobody else gets this request's answer.
+    package var owner: String
+    /// Of all that the client sent.
+    package var digest: String
+    /// Whether the client chose the id, so that the request may be a repeated one.
+    package var isNamed: Bool
+
+    package init(owner: String, digest: String, isNamed: Bool) {
+      self.owner = owner
+      self.digest = digest
+      self.isNamed = isNamed
+    }
+  }
   /// Keys and values that another engine computed, or goes on with; nil = neither.
   public var kvTransfer: KVTransferParams?
 
@@ -84,6 +104,8 @@ public struct PromptInfo: Sendable {
   public var hasReadLossy = false
   /// `kv_transfer_params` of the answer: where the prompt's keys and values are; nil where they are handed to nobody.
   public var kvTransfer: JSONObject?
+  /// From which random numbers of the request follow: the request's own, or the one drawn for it. nil where none are needed.
+  package var seed: Int?
   /// One entry per prompt position, the first nil; nil when not asked for.
   public var promptLogprobs: [PositionLogprobs?]?
 

@@ -124,6 +124,7 @@ struct Publisher: ~Copyable {
       promptLogprobs: record.promptLogprobs)
     info.hasReadLossy = hasReadLossy
     info.kvTransfer = record.transferAnswer
+    info.seed = record.seed
     record.stream.yield(.started(info))
   }
 

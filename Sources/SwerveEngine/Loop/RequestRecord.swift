@@ -20,6 +20,8 @@ package struct RequestRecord: Sendable {
 
   /// `kv_transfer_params` of the answer.
   package var transferAnswer: JSONObject?
+  /// The seed in use, drawn where the request has none.
+  package var seed: Int?
 
   // Filled by the publisher.
   package var hasStarted = false

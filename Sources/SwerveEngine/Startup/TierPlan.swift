@@ -26,9 +26,9 @@ package struct TierPlan: Sendable {
   init?(_ configuration: EngineConfiguration) throws(EngineStartError) {
     let specification = try Self.specification(configuration)
     if let path = configuration.kvKeyFile {
-      guard specification.nvme != nil else {
+      guard specification.nvme != nil || configuration.journalFolder != nil else {
         throw .configuration([
-          "--kv-key-file \(path) seals blocks in files and there are none; add nvme=SIZE:/FOLDER to --kv-tiers."
+          "--kv-key-file \(path) seals blocks in files and the journal, and there is neither; add nvme=SIZE:/FOLDER to --kv-tiers, or --journal."
         ])
       }
       do { master = try MasterKey(file: path) } catch { throw .configuration(["--kv-key-file: \(error)"]) }

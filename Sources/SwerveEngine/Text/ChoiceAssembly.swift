@@ -48,6 +48,12 @@ package struct ChoiceAssembly: Sendable {
     return delta
   }
 
+  /// Takes over tokens that were delivered before; whether the choice goes on behind them.
+  package mutating func resume(behind tokens: [TokenID]) -> Bool {
+    for token in tokens where !isFinished { _ = append(token, logprobs: nil, finish: nil) }
+    return !isFinished
+  }
+
   /// Ends the choice without another token: prompt scoring, abort, failure of the step.
   package mutating func finish(_ reason: FinishReason) -> ChoiceDelta {
     var delta = ChoiceDelta(index: 0)
