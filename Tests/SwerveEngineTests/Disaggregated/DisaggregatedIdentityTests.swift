@@ -145,6 +145,10 @@ import Testing
       }
     }
     #expect(consumer.transfers.hitTokens > 0)
+    // What came over is found again, on the device or below it.
+    for index in [0, 11] {
+      #expect(try await consumer.answer(requests[index]).choices == alone[index].choices)
+    }
     #expect((consumer.statistics.tiers?.hitTokens ?? []).reduce(0, +) + consumer.statistics.prefixHitTokens > 0)
     try await idle(consumer)
     #expect(consumer.transfers.receiveBlocksUsed == 0)
