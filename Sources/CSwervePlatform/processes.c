@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #endif
 
-enum { MEMORY = 3, CONTROL = 4, REGION = 5 };
+enum { MEMORY = 3, CONTROL = 4, REGION = 5, PLACES = 6 };
 
 int swerve_socket_pair(int ends[2]) {
 #ifdef __linux__
@@ -66,11 +66,14 @@ bool swerve_socket_ended(int socket) {
 #endif
 }
 
-int swerve_process_start(const char *path, char *const *arguments, int memory, int control, int region) {
+int swerve_process_start(
+  const char *path, char *const *arguments, int memory, int control, int region, int places
+) {
 #ifdef __linux__
   /* Numbers that the two below do not overwrite. */
   const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, 16), control_copy = fcntl(control, F_DUPFD_CLOEXEC, 16);
   const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, 16);
+  const int places_copy = places < 0 ? -1 : fcntl(places, F_DUPFD_CLOEXEC, 16);
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -81,6 +84,8 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
   posix_spawn_file_actions_adddup2(&actions, control_copy, CONTROL);
   if (region < 0) posix_spawn_file_actions_addopen(&actions, REGION, "/dev/null", O_RDONLY, 0);
   else posix_spawn_file_actions_adddup2(&actions, region_copy, REGION);
+  if (places < 0) posix_spawn_file_actions_addopen(&actions, PLACES, "/dev/null", O_RDONLY, 0);
+  else posix_spawn_file_actions_adddup2(&actions, places_copy, PLACES);
   /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
   posix_spawnattr_setflags(
     &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -91,16 +96,19 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   pid_t process = 0;
-  int code = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) ? EMFILE : 0;
+  const bool is_short =
+    memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) || (places >= 0 && places_copy < 0);
+  int code = is_short ? EMFILE : 0;
   if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (memory_copy >= 0) close(memory_copy);
   if (control_copy >= 0) close(control_copy);
   if (region_copy >= 0) close(region_copy);
+  if (places_copy >= 0) close(places_copy);
   return code ? -code : process;
 #else
-  (void)path, (void)arguments, (void)memory, (void)control, (void)region;
+  (void)path, (void)arguments, (void)memory, (void)control, (void)region, (void)places;
   return -ENOSYS;
 #endif
 }
@@ -115,8 +123,9 @@ bool swerve_process_enter(int parent) {
   fcntl(MEMORY, F_SETFD, FD_CLOEXEC);
   fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
   fcntl(REGION, F_SETFD, FD_CLOEXEC);
+  fcntl(PLACES, F_SETFD, FD_CLOEXEC);
 #ifdef SYS_close_range
-  syscall(SYS_close_range, REGION + 1, ~0u, 0);
+  syscall(SYS_close_range, PLACES + 1, ~0u, 0);
 #endif
   return true;
 #else

@@ -92,8 +92,8 @@ package struct EngineThreads: Sendable {
   ) throws -> EngineLoop {
     let begin = clock.now()
     let device = try makeDevice()
-    let lower = try makeLowerPlaces(device)
     let separation = try makeSeparation(device)
+    let lower = separation == nil ? try makeLowerPlaces(device) : LowerPlaces()
     let handover =
       plan.configuration.kvTransfer?.role.sends == true
       ? BlockHandover(blockTokens: plan.configuration.blockSize) : nil
@@ -131,7 +131,7 @@ package struct EngineThreads: Sendable {
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
     loaded.exchange = try openExchange(kernels: device.kernelSet)
     let executor: any StepExecutor =
-      if separation == nil { local } else { SeparatedExecutor(runner: runner) }
+      if let separation { SeparatedExecutor(runner: runner, workers: separation.workers) } else { local }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
       executor: executor, overflow: lower.store,
@@ -168,7 +168,7 @@ package struct EngineThreads: Sendable {
       model = Digest(of: words + Array("ranks \(plan.layout.tensorSize) \(plan.layout.stages.map(\.count))".utf8))
     }
     let opened = try tiers.open(
-      model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
+      model: model, layout: layout, deviceBlocks: schedulerConfiguration.blockCount,
       sharesPrefixes: plan.configuration.enablePrefixCaching,
       failsWithoutBlocks: plan.configuration.kvTransfer?.loadFailurePolicy == .fail,
       onNotice: { [board] in board.record(notice: $0) })

@@ -19,6 +19,8 @@ package final class DataSet {
   /// Makes a source of a worker that waits somewhere.
   let remote: (Endpoint) -> RemoteWorkers
   let protection: LinkProtection
+  /// The workers' pools, where blocks are kept below them; nil: nothing is copied in or out.
+  private(set) var pools: DataPools?
   let bankBlocks: Int
   let blockBytes: Int
   private let startSeconds = 60.0
@@ -48,11 +50,12 @@ package final class DataSet {
   /// - Parameters:
   ///   - template: a greeting; worker and epoch are filled in.
   ///   - endpoints: where the first workers wait; all others are launched.
+  ///   - pools: of as many banks as there may be workers, where blocks are kept below them; then all are of this host.
   ///   - parameterBytes: what the parameter worker's device has handed out.
   ///   - onNotice: hears, in one sentence, of workers that come and go.
   init(
     _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, _ endpoints: [Endpoint] = [],
-    _ protection: LinkProtection = LinkProtection(), blockBytes: Int,
+    _ protection: LinkProtection = LinkProtection(), pools: DataPools? = nil, blockBytes: Int,
     parameterBytes: @escaping () -> Int, onNotice: @escaping (String) -> Void
   ) {
     self.parameterBytes = parameterBytes
@@ -62,7 +65,9 @@ package final class DataSet {
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
-    launched = LaunchedWorkers(launch: configuration.launch)
+    self.pools = pools
+    launched = LaunchedWorkers(
+      launch: configuration.launch, sharesPools: pools != nil, places: pools?.places?.memory)
     let (group, patience) = (UInt64.random(in: 1...UInt64.max), configuration.connectSeconds)
     self.protection = protection
     remote = { RemoteWorkers(endpoint: $0, protection: protection, group: group, patience: patience) }
@@ -101,13 +106,19 @@ package final class DataSet {
     greeting.worker = UInt32(index)
     greeting.epoch = epochs[index]
     try sources[index].keep(byteCount: bankBlocks * blockBytes)
-    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
+    let link = try DataLink(
+      greeting, firstBlock: index * bankBlocks,
+      firstPlace: pools?.places == nil ? nil : links.count * bankBlocks, source: sources[index])
+    // What is launched here has arrived.
+    try pools?.set(index, link.pool)
+    links[index] = link
   }
 
   /// The bank has no worker and shall have none: its memory goes back to the system.
   func giveUp(_ index: Int) {
     links[index] = nil
     sources[index].forget()
+    pools?.retire(index)
   }
 
   func close() {
@@ -132,6 +143,7 @@ package final class DataSet {
   /// look at the clock, and at the workers' sockets ten times a second.
   func advance(_ scheduler: inout Scheduler) {
     let now = TransferClock.now
+    pools?.forgetRetired()
     if now >= nextLook {
       nextLook = now + 100_000_000
       for link in links { link?.look() }
@@ -224,9 +236,11 @@ package final class DataSet {
 
   /// What was kept in a bank is not waited for any longer.
   private func closeBank(_ index: Int, _ scheduler: inout Scheduler) {
-    let count = scheduler.close(bank: index)
+    let count = scheduler.close(bank: index, keeping: pools != nil)
     recoveredSequences += count
-    onNotice("data worker d\(index) does not come back; its \(count) sequences are computed again")
+    onNotice(
+      "data worker d\(index) does not come back; its \(count) sequences "
+        + (pools == nil ? "are computed again" : "go on with what tiers keep of them"))
   }
 
   /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not
