@@ -176,6 +176,8 @@ extension Scheduler {
       _ = scheduleDecodes(into: &plan, budget: &budget)
       schedulePrefills(into: &plan, budget: &budget)
       if !plan.sequences.isEmpty || order.count(where: { !isSuspended($0) }) < 2 { return }
+      // A search that this step took back, all of whose tokens were cached, has its turn in the next one.
+      if !plan.admissions.isEmpty { return }
       preempt(last)
     }
   }

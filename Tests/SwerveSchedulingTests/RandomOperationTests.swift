@@ -63,6 +63,13 @@ import Testing
     try Episode(seed: episode).run(operations: 600, totals: &totals)
     #expect(totals.interrupted + totals.suspended > 0)
   }
+
+  /// A search that came back in a step without rows was sent away in the same step.
+  @Test func `what failed once with places below the device`() throws {
+    var totals = Totals()
+    try Episode(seed: 16_419_038_181_095_400_764).run(operations: 600, totals: &totals)
+    #expect(totals.searches > 0 && totals.movedToHost + totals.movedToStore > 0)
+  }
 }
 
 private struct Totals {

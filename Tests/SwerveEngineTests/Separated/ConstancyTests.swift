@@ -100,11 +100,11 @@ import Testing
       $0.kvBlocks = Self.poolBlocks * kind.workers
       $0.maxSequences = 256
       $0.maxBatchedTokens = 512
-      $0.preemptionMode = .swap
       $0.separate(kind.workers, launch)
     }
     let stride = (try StartPlan(small).memoryPlan.blockBytes + 4095) & ~4095
     var configuration = small
+    configuration.preemptionMode = .swap
     configuration.kvTiers = "host=\(Self.hostBlocks * stride),nvme=4GiB:\(folder.blocks)"
     let engine = try await Engine.start(configuration)
 

@@ -116,6 +116,13 @@ import Testing
       numbers.tiers?.preemption = .swap
       let harness = try Harness(numbers)
       for id in 1...4 { try harness.add(UInt64(id), tokens(id * 50..<id * 50 + 10), sampling(maxTokens: 20)) }
+      harness.scheduler.collectReads(now: 1)
+      for order in harness.scheduler.tierOrders.reads {
+        harness.scheduler.update(
+          ReadReport(
+            id: order.id, sequence: order.sequence, ready: order.first, end: order.first, lossyFrom: nil,
+            isStalled: false))
+      }
       for _ in 0..<4 { try harness.step() }
       let running = harness.sequenceCount(0)
       #expect(running > 0)
