@@ -214,25 +214,6 @@ typedef struct {
 void swerve_norm_task(const void *job, size_t begin, size_t end, void *scratch);
 
 typedef struct {
-  const swerve_kernels *kernels;
-  const float *qkv;     /* f32 [rows, (query_heads + 2 kv_heads) head_dim] */
-  size_t qkv_stride;
-  const float *cosines; /* f32 [rows, rotary_dim / 2] */
-  const float *sines;
-  size_t angle_stride;
-  const float *q_norm;  /* [head_dim] or NULL: RMS norm of each head before rotation */
-  const float *k_norm;
-  float epsilon;
-  void *q, *k, *v;      /* A [rows, heads x head_dim] */
-  size_t q_stride, k_stride, v_stride;
-  int type;
-  size_t query_heads, kv_heads, head_dim, rotary_dim;
-} swerve_rotate_job;
-
-/* Units: rows. Rotates (i, i + rotary_dim / 2), the half-split form; the rest of a head passes unchanged. */
-void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch);
-
-typedef struct {
   const void *source;
   size_t source_stride;  /* bytes */
   const int32_t *index;  /* [units] source row */
@@ -379,6 +360,26 @@ typedef struct {
 
 /* Units: rows. Numbers are rounded to the cache's type; eight-bit codes depend on the row's own numbers alone. */
 void swerve_kv_write_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const float *qkv;     /* f32 [rows, (query_heads + 2 kv_heads) head_dim] */
+  size_t qkv_stride;
+  const float *cosines; /* f32 [rows, rotary_dim / 2] */
+  const float *sines;
+  size_t angle_stride;
+  const float *q_norm;  /* [head_dim] or NULL: RMS norm of each head before rotation */
+  const float *k_norm;
+  float epsilon;
+  void *q, *k, *v;      /* A [rows, heads x head_dim] */
+  size_t q_stride, k_stride, v_stride;
+  int type;
+  size_t query_heads, kv_heads, head_dim, rotary_dim;
+  const swerve_kv_write_job *write; /* of these k and v, row by row; NULL: somebody else does */
+} swerve_rotate_job;
+
+/* Units: rows. Rotates (i, i + rotary_dim / 2), the half-split form; the rest of a head passes unchanged. */
+void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch);
 
 /* Tokens of one partition of a sequence, counted from position 0 of the sequence. */
 #define SWERVE_PARTITION_TOKENS 256

@@ -111,6 +111,8 @@ void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch
     rotate_heads(j, x, j->kv_heads, j->k_norm, r, (char *)j->k + r * j->k_stride * element, scratch);
     x += j->kv_heads * j->head_dim;
     j->kernels->narrow[j->type]((char *)j->v + r * j->v_stride * element, x, j->kv_heads * j->head_dim);
+    /* While the row is in the first cache. */
+    if (j->write) swerve_kv_write_task(j->write, r, r + 1, scratch);
   }
 }
 
