@@ -145,6 +145,7 @@ import Testing
     #expect(refusal(100, .int4(group: 32)).contains("whole groups of 32"))
     #expect(refusal(128, .nf4(group: 128), segments: 2).contains("whole groups of 128"))
     #expect(refusal(128, .int4(group: 16)).contains("32, 64 or 128"))
+    #expect(refusal(96, .int4Dynamic(group: 64)).contains("whole groups of 64"))
     #expect(refusal(200_000, .int8Dynamic).contains("too many"))
     #expect(refusal(64, .plain(.float32)).contains("use one type"))
     #expect(refusal(96, .int8, segments: 2).contains("segments"))

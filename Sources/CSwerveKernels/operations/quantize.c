@@ -96,6 +96,19 @@ static uint16_t normal_level(float x, float inverse) {
   return level;
 }
 
+/* The levels of eight inputs of an output. */
+static void put_levels(const swerve_pack_job *j, char *levels, size_t lane, size_t k, const uint16_t level[8]) {
+  if (j->format == SWERVE_INT4_DYNAMIC) {
+    for (size_t i = 0; i < 4; i++)
+      levels[swerve_byte_nibble_place(k + i, lane)] = (char)(level[i] | level[i + 4] << 4);
+    return;
+  }
+  for (size_t i = 0; i < 2; i++) {
+    const uint16_t word = (uint16_t)(level[i] | level[i + 2] << 4 | level[i + 4] << 8 | level[i + 6] << 12);
+    memcpy(levels + swerve_nibble_place(k + i, lane), &word, 2);
+  }
+}
+
 static void pack_groups(const swerve_pack_job *j, char *block, size_t lane, size_t row) {
   float x[LARGEST_GROUP];
   const bool normal = j->format == SWERVE_NF4;
@@ -112,16 +125,14 @@ static void pack_groups(const swerve_pack_job *j, char *block, size_t lane, size
     memcpy(block + swerve_group_scales(number, j->group) + lane * 2, &bits, 2);
     const float inverse = scale - scale == 0 && scale != 0 ? 1.0f / scale : 0.0f;
     char *levels = block + swerve_group_levels(number, j->group);
-    for (size_t k = 0; k < j->group; k += 8)
-      for (size_t i = 0; i < 2; i++) {
-        uint16_t word = 0;
-        for (size_t pair = 0; pair < 4; pair++) {
-          const float number_of = inverse == 0 ? 0.0f : x[k + pair * 2 + i];
-          const uint16_t level = normal ? normal_level(number_of, inverse) : int4_level(number_of, inverse);
-          word = (uint16_t)(word | level << pair * 4);
-        }
-        memcpy(levels + swerve_nibble_place(k + i, lane), &word, 2);
+    for (size_t k = 0; k < j->group; k += 8) {
+      uint16_t level[8];
+      for (size_t i = 0; i < 8; i++) {
+        const float number_of = inverse == 0 ? 0.0f : x[k + i];
+        level[i] = normal ? normal_level(number_of, inverse) : int4_level(number_of, inverse);
       }
+      put_levels(j, levels, lane, k, level);
+    }
   }
 }
 
