@@ -1,4 +1,4 @@
-package import SwerveCore
+internal import SwerveCore
 
 extension PackedWeight {
   /// Rows and inputs of this matrix as a matrix of its own: the bytes that packing them alone would have given, but for
