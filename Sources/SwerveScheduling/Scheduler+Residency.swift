@@ -170,14 +170,14 @@ extension Scheduler {
     // Of several that hold the places the others need, the last gives its own up, be other banks as busy as they may.
     if pool.bankCount > 1, stuck.count > 1, let last = order.last(where: { stuck.contains($0) }) { preempt(last) }
     // Sequences of a bank that nobody computes with come back with it.
-    while plan.sequences.isEmpty, let last = order.last(where: { !isSuspended($0) }) {
+    while plan.sequences.isEmpty && order.contains(where: { !isSuspended($0) }) {
       var budget = configuration.maxBatchedTokens
       chooseReaders()
       _ = scheduleDecodes(into: &plan, budget: &budget)
       schedulePrefills(into: &plan, budget: &budget)
-      if !plan.sequences.isEmpty || order.count(where: { !isSuspended($0) }) < 2 { return }
-      // A search that this step took back, all of whose tokens were cached, has its turn in the next one.
-      if !plan.admissions.isEmpty { return }
+      guard plan.sequences.isEmpty, order.count(where: { !isSuspended($0) }) > 1,
+        let last = order.last(where: { !isSuspended($0) })
+      else { return }
       preempt(last)
     }
   }

@@ -133,6 +133,8 @@ final class DataLink {
   func begin(_ plan: borrowing StepPlan) -> Bool {
     let (rows, byteCount) = encoder.measure(plan)
     self.rows = rows
+    // A worker that only copies answers nothing, and nobody would know when its pool may be touched here.
+    assert(rows > 0 || byteCount == 0 || connection?.pool == nil, "a step copies for nobody who computes")
     guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }
     let begin = TransferClock.now
     do {
