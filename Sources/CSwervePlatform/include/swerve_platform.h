@@ -5,6 +5,7 @@
 #define SWERVE_PLATFORM_H
 
 #include "swerve_mpi.h"
+#include "swerve_check.h"
 #include "swerve_network.h"
 
 #include <stdbool.h>
