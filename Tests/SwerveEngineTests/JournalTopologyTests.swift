@@ -113,7 +113,8 @@ import Testing
     case .dataWorkers(let count): #expect(now.data.workers.count == count && now.data.workers[0].exchanges > 0, name)
     case .ranks(let tensor, let stages): #expect(now.ranks?.ranks.count == tensor * stages, name)
     case .quota: #expect(now.ranks?.ranks.count == 2, name)
-    case .ring(let peers): #expect((now.gather?.readBytes ?? 0) > 0 && (now.gather?.fetchedBytes ?? 0 > 0) == (peers > 0), name)
+    case .ring(let peers):
+      #expect((now.gather?.readBytes ?? 0) > 0 && (now.gather?.fetchedBytes ?? 0 > 0) == (peers > 0), name)
     case .none, .job: Issue.record("a topology of one process")
     }
   }

@@ -294,6 +294,7 @@ package struct EngineThreads: Sendable {
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
     scheduler.tiers = transferRules
+    scheduler.vocabularySize = plan.model.vocabularySize
     scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
     scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler
