@@ -67,10 +67,12 @@ final class Log: Sendable {
     return listener
   }
 
-  func connect(_ listener: WorkerListener, _ protection: LinkProtection) -> Result<RemoteLink, TransferError> {
+  func connect(
+    _ listener: WorkerListener, _ protection: LinkProtection, epoch: UInt32 = 1
+  ) -> Result<RemoteLink, TransferError> {
     Result { () throws(TransferError) in
       try RemoteLink.connect(
-        to: listener.endpoint, protection, version: "1", group: 1, worker: 0, epoch: 1, within: 5)
+        to: listener.endpoint, protection, version: "1", group: 1, worker: 0, epoch: epoch, within: 5)
     }
   }
 
@@ -99,22 +101,20 @@ final class Log: Sendable {
       _ = try FileManager.default.replaceItemAt(URL(filePath: path), withItemAt: URL(filePath: other))
     }
     try replace(parameter.certificate, by: renewed.certificate)
-    link.control.close()
-    guard case .success(let between) = connect(listener, own) else {
+    guard case .success(let between) = connect(listener, own, epoch: 2) else {
       Issue.record("a link between two files")
       return
     }
     #expect(notices.all.count == 1 && notices.all[0].contains("go on with"), "\(notices.all)")
     #expect(served.wait(until: 2) && served.all[1].contains("first"), "\(served.all)")
-    between.control.close()
     try replace(parameter.key, by: renewed.key)
-    guard case .success(let after) = connect(listener, own) else {
+    guard case .success(let after) = connect(listener, own, epoch: 3) else {
       Issue.record("no link with the new certificate")
       return
     }
     #expect(served.wait(until: 3) && served.all[2].contains("second"), "\(served.all)")
     #expect(notices.all.last?.contains("was read again") == true, "\(notices.all)")
-    after.control.close()
+    for link in [link, between, after] { link.control.close() }
 
     // Another cluster's certificate is not taken, nor is one that has the wrong role.
     let other = try Certificates(cluster: "other")
@@ -122,7 +122,7 @@ final class Log: Sendable {
     try replace(parameter.authority, by: stranger.authority)
     try replace(parameter.certificate, by: stranger.certificate)
     try replace(parameter.key, by: stranger.key)
-    guard case .success(let last) = connect(listener, own) else {
+    guard case .success(let last) = connect(listener, own, epoch: 4) else {
       Issue.record("no link with the certificate of before")
       return
     }
