@@ -23,14 +23,20 @@ struct BlockIndex {
   private var blockMask: UInt32 { 1 << blockBits - 1 }
   private func after(_ place: Int) -> Int { place + 1 == entries.count ? 0 : place + 1 }
 
-  /// The first block with this hash that `isIt`.
-  func find(_ hash: UInt64, _ isIt: (_ block: Int) -> Bool) -> Int? {
-    let tag = tag(hash)
-    var place = home(hash)
-    while entries[place] != Self.empty {
-      let entry = entries[place]
-      if entry & ~blockMask == tag, isIt(Int(entry & blockMask)) { return Int(entry & blockMask) }
-      place = after(place)
+  /// A look-up under way.
+  struct Probe {
+    fileprivate let tag: UInt32
+    fileprivate var place: Int
+  }
+
+  func probe(_ hash: UInt64) -> Probe { Probe(tag: tag(hash), place: home(hash)) }
+
+  /// The next block that may have the hash; nil when there is none.
+  func next(_ probe: inout Probe) -> Int? {
+    while entries[probe.place] != Self.empty {
+      let entry = entries[probe.place]
+      probe.place = after(probe.place)
+      if entry & ~blockMask == probe.tag { return Int(entry & blockMask) }
     }
     return nil
   }

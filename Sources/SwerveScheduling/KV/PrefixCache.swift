@@ -169,9 +169,13 @@ package struct PrefixCache: ~Copyable {
   /// `parentHash`.
   package func find(parent: BlockID?, parentHash: BlockHash, tokens wanted: Span<TokenID>) -> BlockID? {
     guard wanted.count == blockSize, let place = place(after: parent, parentHash) else { return nil }
-    return blocks.find(localHash(place, wanted)) { block in
-      parents[block] == place && tokens.shared(block, wanted, limit: blockSize) == blockSize
-    }.map { BlockID($0) }
+    var probe = blocks.probe(localHash(place, wanted))
+    while let block = blocks.next(&probe) {
+      if parents[block] == place && tokens.shared(block, wanted, limit: blockSize) == blockSize {
+        return BlockID(block)
+      }
+    }
+    return nil
   }
 
   /// The cached block after `parent` (or the chain's beginning) that shares the longest beginning with `wanted`, and how

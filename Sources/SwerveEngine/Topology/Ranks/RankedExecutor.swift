@@ -150,7 +150,10 @@ package final class RankedExecutor: StepExecutor {
     if restartBegan != nil { return owed.append((block, Array(bytes))) }
     do { try give(bytes, to: block) } catch {
       let cause = lose(error)
-      if !ranks.canRestart { return failure = cause }
+      guard ranks.canRestart else {
+        failure = cause
+        return
+      }
       owed.append((block, Array(bytes)))
       begin(cause)
     }
