@@ -8,17 +8,20 @@ extension PrefixCache {
     var first = 0
     var followers = [Int32](repeating: 0, count: blockCount)
     for index in 0..<blockCount where contains(BlockID(index)) {
+      guard let parent = parent(of: BlockID(index)) else {
+        first += 1
+        continue
+      }
+      followers[Int(parent.rawValue)] += 1
+      if !contains(parent) { return "cached block \(index) follows block \(parent.rawValue), which is not cached" }
+      if length(Int(parent.rawValue)) != blockSize {
+        return "cached block \(index) follows block \(parent.rawValue), which is not full"
+      }
+    }
+    // Now every chain has a beginning.
+    for index in 0..<blockCount where contains(BlockID(index)) {
       indexed += 1
       let block = BlockID(index)
-      if let parent = parent(of: block) {
-        followers[Int(parent.rawValue)] += 1
-        if !contains(parent) { return "cached block \(index) follows block \(parent.rawValue), which is not cached" }
-        if length(Int(parent.rawValue)) != blockSize {
-          return "cached block \(index) follows block \(parent.rawValue), which is not full"
-        }
-      } else {
-        first += 1
-      }
       let length = length(index)
       if !(1...blockSize).contains(length) { return "cached block \(index) holds \(length) tokens" }
       if length == blockSize {
