@@ -59,15 +59,17 @@ import Testing
     for block in 0..<40 {
       // Small ones first: what is there already is kept when the store is widened.
       let most = block < 20 ? min(largest, 50) : largest
-      contents.append((0..<16).map { TokenID($0 == 3 ? most : Int.random(in: 0...most, using: &generator)) })
-      contents[block][0] = TokenID(block)
-      cache.insert(BlockID(block), parent: nil, parentHash: salt, tokens: contents[block].span)
+      var content = (0..<16).map { TokenID($0 == 3 ? most : Int.random(in: 0...most, using: &generator)) }
+      content[0] = TokenID(block)
+      cache.insert(BlockID(block), parent: nil, parentHash: salt, tokens: content.span)
+      contents.append(content)
     }
     for block in 0..<40 {
-      let found = cache.find(parent: nil, parentHash: salt, tokens: contents[block].span)
+      let content = contents[block]
+      let found = cache.find(parent: nil, parentHash: salt, tokens: content.span)
       let kept = cache.tokens(of: BlockID(block))
-      #expect(found == BlockID(block) && kept == contents[block])
-      var other = contents[block]
+      #expect(found == BlockID(block) && kept == content)
+      var other = content
       other[15] = TokenID(rawValue: other[15].rawValue ^ 1 << 17)
       let changed = cache.find(parent: nil, parentHash: salt, tokens: other.span)
       let start = cache.findStart(parent: nil, parentHash: salt, wanted: other.span)
