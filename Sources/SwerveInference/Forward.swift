@@ -129,7 +129,7 @@ struct Forward: ~Copyable {
     device.rotate(
       queryKeyValue, cosines: activations.cosines.first(rows), sines: activations.sines.first(rows),
       qNorm: layer.queryNorm, kNorm: layer.keyNorm, epsilon: epsilon, headDim: configuration.headDim, q: query, k: key,
-      v: value)
+      v: value, slots: attention.slots(layer: index))
     try attention.submit(layer: index, microbatch: 0, q: query, k: key, v: value)
     let output = try attention.result(layer: index, microbatch: 0)
     try accumulate(output, layer.output, into: residual)

@@ -6,7 +6,6 @@
 
 #include "swerve_mpi.h"
 #include "swerve_network.h"
-#include "swerve_wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -34,7 +34,7 @@ extension EngineThreads {
       ])
     }
     let key = try settings.linkKeyFile.map { path throws(EngineStartError) in try Self.linkKey(path) }
-    let isLoopback = WireSocket.isLoopback(settings.host)
+    let isLoopback = Endpoint(host: settings.host, port: 0).isLoopback
     if !isLoopback && key == nil && !settings.trustsNetwork {
       throw .configuration([
         "--kv-transfer-config: kv_ip \(settings.host) can be reached from other machines and links would be open; add "
@@ -46,7 +46,7 @@ extension EngineThreads {
       let exchange = try BlockExchange(
         settings, greeting: try greeting(settings, kernels: kernels), key: key,
         onNotice: { [board] in board.record(notice: $0) })
-      exchange.start()
+      try exchange.start()
       return exchange
     } catch let error as EngineStartError {
       throw error

@@ -103,7 +103,7 @@ package final class RankedExecutor: StepExecutor {
     restartBegan = nil
     failedStarts = 0
     restarts += 1
-    let seconds = ByteText.fixed(Double(TransferClock.now - began) * 1e-9, 3)
+    let seconds = Decimals.fixed(Double(TransferClock.now - began) * 1e-9, 3)
     onNotice("all ranks are back after \(seconds) s, with their keys and values")
     return true
   }

@@ -173,7 +173,7 @@ package final class DataSet {
     }
     guard link.state == .ready else { return }
     failedStarts[index] = 0
-    let start = "(epoch \(link.greeting.epoch), \(ByteText.fixed(Double(now - link.started) * 1e-9, 3)) s)"
+    let start = "(epoch \(link.greeting.epoch), \(Decimals.fixed(Double(now - link.started) * 1e-9, 3)) s)"
     if scheduler.isSuspended(bank: index) {
       let count = scheduler.resume(bank: index)
       keptSequences += count
