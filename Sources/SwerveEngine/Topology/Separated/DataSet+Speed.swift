@@ -1,3 +1,4 @@
+import SwerveCore
 import SwerveScheduling
 import SwerveTransfer
 
@@ -19,8 +20,8 @@ extension DataSet {
     guard hasStep, !isChanging, let verdict = speedWatch.observe(speeds) else { return }
     guard let link = links[verdict.worker], link.state == .ready else { return }
     let reason =
-      "\(link.name) was slow for \(verdict.steps) steps: \(ByteText.fixed(verdict.seconds * 1e3, 1)) ms for a layer where "
-      + "\(ByteText.fixed(verdict.usual * 1e3, 1)) ms are usual"
+      "\(link.name) was slow for \(verdict.steps) steps: \(Decimals.fixed(verdict.seconds * 1e3, 1)) ms for a layer where "
+      + "\(Decimals.fixed(verdict.usual * 1e3, 1)) ms are usual"
     if keepsBlocks(verdict.worker) {
       // `advance` finds it lost and has it replaced.
       link.retire(reason)
