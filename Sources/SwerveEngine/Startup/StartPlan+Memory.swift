@@ -33,11 +33,13 @@ extension StartPlan.Memory {
     if asked.overflow == nil, asked.enableChunkedPrefill, ranks.computingCount == 1, let tiers {
       let runner = try StartPlan.runner(asked, files: files, model: model)
       let layout = try StartPlan.layout(runner)
-      if let places = tiers.mostPlaces(layout) {
+      if let places = tiers.mostPlaces(layout, inMemoryOnly: asked.placement != .unified) {
         var wide = asked
         wide.overflow = places
         try self.init(wide, files: files, model: model, ranks: ranks, tiers: tiers)
-        let missing = MemorySizing.blocksFor(sizing.maxModelLength, asked.blockSize) - sizing.blockCount
+        // One sequence lies with one data worker.
+        let missing =
+          MemorySizing.blocksFor(sizing.maxModelLength, asked.blockSize) - sizing.blockCount / asked.bankCount
         if missing > 0 {
           givePlaces(places, missing: missing, layout: layout)
           return

@@ -46,10 +46,14 @@ final class DataLink {
   var name: String { "data worker d\(greeting.worker)" }
 
   /// Begins to get a worker; `poll` greets it and tells when it is ready.
-  init(_ greeting: WorkerGreeting, firstBlock: Int, source: any DataWorkerSource) throws {
+  ///
+  /// - Parameter firstPlace: number of the first place below all pools; nil: there are none.
+  init(
+    _ greeting: WorkerGreeting, firstBlock: Int, firstPlace: Int? = nil, source: any DataWorkerSource
+  ) throws {
     self.greeting = greeting
     started = TransferClock.now
-    encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock)
+    encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock, firstPlace: firstPlace)
     arrival = try source.begin(greeting)
     try meet(within: 0)
   }
@@ -74,6 +78,9 @@ final class DataLink {
 
   /// The system's number of its process; nil for a thread, and for one of another host.
   var processID: Int32? { connection?.process?.id }
+
+  /// Its keys and values, where this process can reach them; nil before it has arrived too.
+  var pool: SharedMemory? { connection?.pool }
 
   /// Where it is, if not on this host.
   var place: String? { connection?.place }

@@ -66,7 +66,9 @@ final class FanoutAttention: AttentionPort {
     for index in counts.indices { counts[index] = 0 }
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
-      let owner = step.blockCount > 0 ? workers.owner(of: plan.blocks[Int(step.firstBlock)]) : -1
+      // The last block is written to, so it is a worker's; those before it may lie below.
+      let last = Int(step.firstBlock + step.blockCount) - 1
+      let owner = step.blockCount > 0 ? workers.owner(of: plan.blocks[last]) : -1
       owners.append(Int32(owner))
       guard step.rowCount > 0, owner >= 0 else { continue }
       let local = counts[owner]
