@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #endif
 
-enum { MEMORY = 3, CONTROL = 4, REGION = 5, PLACES = 6 };
+enum { MEMORY = 3, CONTROL = 4, REGION = 5, PLACES = 6, FURTHER = 7, MOST_FURTHER = 257 };
 
 int swerve_socket_pair(int ends[2]) {
 #ifdef __linux__
@@ -67,13 +67,19 @@ bool swerve_socket_ended(int socket) {
 }
 
 int swerve_process_start(
-  const char *path, char *const *arguments, int memory, int control, int region, int places
+  const char *path, char *const *arguments, int memory, int control, int region, int places, const int *further,
+  int further_count
 ) {
 #ifdef __linux__
-  /* Numbers that the two below do not overwrite. */
-  const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, 16), control_copy = fcntl(control, F_DUPFD_CLOEXEC, 16);
-  const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, 16);
-  const int places_copy = places < 0 ? -1 : fcntl(places, F_DUPFD_CLOEXEC, 16);
+  if (further_count < 0 || further_count > MOST_FURTHER) return -EINVAL;
+  /* Numbers that those below do not overwrite. */
+  const int above = FURTHER + (further_count > 9 ? further_count : 9);
+  const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, above), control_copy = fcntl(control, F_DUPFD_CLOEXEC, above);
+  const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, above);
+  const int places_copy = places < 0 ? -1 : fcntl(places, F_DUPFD_CLOEXEC, above);
+  int further_copies[MOST_FURTHER], copied = 0;
+  while (copied < further_count && (further_copies[copied] = fcntl(further[copied], F_DUPFD_CLOEXEC, above)) >= 0)
+    copied++;
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -86,6 +92,7 @@ int swerve_process_start(
   else posix_spawn_file_actions_adddup2(&actions, region_copy, REGION);
   if (places < 0) posix_spawn_file_actions_addopen(&actions, PLACES, "/dev/null", O_RDONLY, 0);
   else posix_spawn_file_actions_adddup2(&actions, places_copy, PLACES);
+  for (int i = 0; i < copied; i++) posix_spawn_file_actions_adddup2(&actions, further_copies[i], FURTHER + i);
   /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
   posix_spawnattr_setflags(
     &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -96,8 +103,8 @@ int swerve_process_start(
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   pid_t process = 0;
-  const bool is_short =
-    memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) || (places >= 0 && places_copy < 0);
+  const bool is_short = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0)
+    || (places >= 0 && places_copy < 0) || copied < further_count;
   int code = is_short ? EMFILE : 0;
   if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
@@ -106,9 +113,10 @@ int swerve_process_start(
   if (control_copy >= 0) close(control_copy);
   if (region_copy >= 0) close(region_copy);
   if (places_copy >= 0) close(places_copy);
+  for (int i = 0; i < copied; i++) close(further_copies[i]);
   return code ? -code : process;
 #else
-  (void)path, (void)arguments, (void)memory, (void)control, (void)region, (void)places;
+  (void)path, (void)arguments, (void)memory, (void)control, (void)region, (void)places, (void)further, (void)further_count;
   return -ENOSYS;
 #endif
 }
@@ -124,13 +132,36 @@ bool swerve_process_enter(int parent) {
   fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
   fcntl(REGION, F_SETFD, FD_CLOEXEC);
   fcntl(PLACES, F_SETFD, FD_CLOEXEC);
+  /* Regions for workers of its own follow: files of memory that nobody can resize. Everything else was not meant for it. */
+  int next = FURTHER;
+  const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+  for (int seals; next < FURTHER + MOST_FURTHER; next++) {
+    if ((seals = fcntl(next, F_GET_SEALS)) < 0 || (seals & wanted) != wanted) break;
+    fcntl(next, F_SETFD, FD_CLOEXEC);
+  }
 #ifdef SYS_close_range
-  syscall(SYS_close_range, PLACES + 1, ~0u, 0);
+  syscall(SYS_close_range, next, ~0u, 0);
 #endif
   return true;
 #else
   (void)parent;
   return false;
+#endif
+}
+
+int swerve_region_claim(int file, int timeout_ms) {
+#ifdef __linux__
+  /* A lock of the process, not of the descriptor, which others have too. It ends with the process, after its mappings. */
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  for (int waited = 0;; waited++) {
+    if (fcntl(file, F_SETLK, &whole) == 0) return 0;
+    if (errno != EAGAIN && errno != EACCES && errno != EINTR) return errno;
+    if (waited >= timeout_ms) return EBUSY;
+    usleep(1000);
+  }
+#else
+  (void)file, (void)timeout_ms;
+  return ENOSYS;
 #endif
 }
 

@@ -39,6 +39,9 @@ final class DataLink {
   private(set) var verifyFailures: [String: Int] = [:]
   /// Whether it was found to have other blocks than it should.
   private var disagrees = false
+  private var times = LayerTimes()
+  /// Whether it lives and is given up all the same.
+  private var isRetired = false
 
   var name: String { "data worker d\(greeting.worker)" }
 
@@ -66,6 +69,9 @@ final class DataLink {
     try connection.control.send(ControlMessage.greet(greeting).bytes)
     return true
   }
+
+  /// What a lost worker's replacement counts as.
+  var lossCause: String { isRetired ? "slow" : traffic.refusals > 0 ? "step_refused" : "data_worker_lost" }
 
   /// Whether the worker's keys and values outlive it, and are what the scheduler takes them for.
   var keepsBlocks: Bool { greeting.regionBytes > 0 && !disagrees }
@@ -118,6 +124,16 @@ final class DataLink {
     connection?.control.close()
   }
 
+  /// Gives up a worker that could go on, but not as it should. Between steps.
+  func retire(_ reason: String) {
+    if state != .ready { return }
+    isRetired = true
+    lose(reason)
+  }
+
+  /// How fast the last step went; nil where the worker had no rows in it. Told once.
+  func takeSpeed() -> SlowWorkerWatch.Speed? { times.take() }
+
   /// Ends a worker that nobody needs any more.
   func stop() {
     state = .lost("\(name) was told to end")
@@ -135,6 +151,7 @@ final class DataLink {
     self.rows = rows
     // A worker that only copies answers nothing, and nobody would know when its pool may be touched here.
     assert(rows > 0 || byteCount == 0 || connection?.pool == nil, "a step copies for nobody who computes")
+    times.begin(rows: rows, work: work(plan))
     guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }
     let begin = TransferClock.now
     do {
@@ -150,6 +167,16 @@ final class DataLink {
   }
 
   func holds(_ step: SequenceStep, of plan: borrowing StepPlan) -> Bool { encoder.holds(step, of: plan) }
+
+  /// Tokens that the worker's rows see, in all.
+  private func work(_ plan: borrowing StepPlan) -> Double {
+    var sum = 0.0
+    for index in plan.sequences.indices where encoder.holds(plan.sequences[index], of: plan) {
+      let step = plan.sequences[index]
+      sum += Double(step.rowCount) * Double(step.contextTokens + step.rowCount)
+    }
+    return sum
+  }
 
   /// Where the layer's rows go; nil when the worker is lost.
   func places(_ shape: AttentionShape) -> AttentionRows? {
@@ -189,6 +216,7 @@ final class DataLink {
     header.write(to: message)
     do {
       try outgoing.send(message.count)
+      times.post(at: TransferClock.now)
       traffic.post(bytes: message.count, since: begin)
     } catch {
       lose("\(error)")
@@ -219,6 +247,7 @@ final class DataLink {
       else {
         throw ChannelError.malformed(peer: name, reason: "it answers another layer or step than was asked for")
       }
+      times.answer(at: TransferClock.now, waitedSince: begin, busy: header.busy)
       traffic.wait(bytes: message.count, busy: header.busy, since: begin)
       return Tensor(
         pointer: UnsafeMutableRawPointer(mutating: start + MessageHeader.byteCount), type: greeting.type, rows: rows,

@@ -40,10 +40,14 @@ package final class DataWorker {
     case cutsMessage(step: Int)
     /// It ends in the middle of the layer.
     case ends(step: Int)
+    /// From that step on every layer takes so much longer.
+    case slows(step: Int, milliseconds: UInt32)
 
     var step: Int {
       switch self {
-      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step): step
+      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step),
+        .slows(let step, _):
+        step
       }
     }
   }
@@ -176,6 +180,9 @@ package final class DataWorker {
       k: tensor(key, shape.keyValueWidth), v: tensor(value, shape.keyValueWidth),
       into: Tensor(
         pointer: output + MessageHeader.byteCount, type: greeting.type, rows: rows, columns: shape.queryWidth))
+    if case .slows(let first, let milliseconds) = fault, stepCount >= first {
+      TransferClock.nap(microseconds: milliseconds * 1000)
+    }
     self.step?.nextLayer += 1
     var done = MessageHeader(.output, plan: header.plan, epoch: greeting.epoch)
     done.layer = header.layer
@@ -192,7 +199,7 @@ package final class DataWorker {
     case .flipsBit: answer[9] ^= 0x10
     case .cutsMessage: cutBytes = 64
     case .ends: exit(9)
-    case nil: break
+    case .slows, nil: break
     }
   }
 

@@ -61,6 +61,12 @@ struct LaunchedWorkers: DataWorkerSource {
     self.places = places
   }
 
+  /// - Parameter region: what the worker finds, and keeps `byteCount` bytes in.
+  init(launch: DataWorkerConfiguration.Launch, region: RegionFile, byteCount: Int) {
+    self.init(launch: launch)
+    self.region = (region, byteCount)
+  }
+
   mutating func keep(byteCount: Int) throws {
     poolBytes = byteCount
     guard case .process = launch, region?.byteCount != byteCount else { return }
