@@ -86,7 +86,11 @@ struct Forward: ~Copyable {
     let handle = try attention.begin(plan)
     for layer in 0..<configuration.layerCount { try run(layer: layer, residual: residual) }
     let changes = attention.end(handle)
-    if !changes.incomplete.isEmpty { incomplete.append(contentsOf: changes.incomplete) }
+    if !changes.incomplete.isEmpty {
+      // Only rank 0 can take single sequences out of a step; whoever got these rows would make tokens of them.
+      if links.next != nil { throw ChannelError.closed(peer: "a data worker of this rank") }
+      incomplete.append(contentsOf: changes.incomplete)
+    }
     if let next = links.next { try next.send.sendAll(rows: residual) }
   }
 

@@ -40,10 +40,21 @@ import Testing
     return request
   }()
 
+  /// What a server answered, and counted.
+  private final class Served: Sendable {
+    let outcome: Outcome
+    let statistics: EngineStatistics
+
+    init(outcome: Outcome, statistics: EngineStatistics) {
+      self.outcome = outcome
+      self.statistics = statistics
+    }
+  }
+
   /// A server over a folder's journal, which answers until so many deltas were delivered.
   private static func serve(
     _ configuration: EngineConfiguration, _ folder: String, deltas: Int = .max
-  ) async throws -> (outcome: Outcome, statistics: EngineStatistics) {
+  ) async throws -> Served {
     let engine = try await Engine.start(configuration)
     let journal = try await open(folder)
     let client = JournaledEngine(engine, journal: journal)
@@ -63,7 +74,7 @@ import Testing
     await engine.stop()
     let statistics = client.statistics
     await journal.stop()
-    return (outcome, statistics)
+    return Served(outcome: outcome, statistics: statistics)
   }
 
   /// A process that is being started holds the lock of this one's files until it executes its program, for a moment.
@@ -79,31 +90,45 @@ import Testing
     throw TestFailure(description: "the journal is not free")
   }
 
+  /// What one process answers.
+  private static func alone() async throws -> Outcome {
+    let engine = try await Engine.start(storyConfiguration { $0.maxModelLength = 192 })
+    let outcome = try await engine.answer(request).choices[0]
+    await engine.stop()
+    return outcome
+  }
+
+  /// A server that was killed has not written the end: the beginning of the file is what it leaves.
+  private static func cut(_ folder: String) throws {
+    let file = URL(filePath: folder + "/requests.journal")
+    try Data(try Data(contentsOf: file).prefix(2000)).write(to: file)
+  }
+
   @Test(arguments: topologies.indices) func whatOneTopologyBeganAnotherOneEnds(_ place: Int) async throws {
-    #expect(Self.topologies.count == Self.names.count)
     let (first, second) = (Self.topologies[place], Self.topologies[(place + 1) % Self.topologies.count])
     let packed = PackedFolder()
     _ = try PackedModel(storyConfiguration()).write(to: packed.path, overwrites: false) { _ in }
-    let one = try await Engine.start(storyConfiguration { $0.maxModelLength = 192 })
-    let alone = try await one.answer(Self.request).choices[0]
-    await one.stop()
-
+    let alone = try await Self.alone()
     let folder = Self.folder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let head = try await Self.serve(try Self.configuration(first, packed.path), folder, deltas: 30)
-    #expect(alone.tokens.starts(with: head.outcome.tokens) && !head.outcome.tokens.isEmpty)
     check(first, head.statistics)
-    // A server that was killed has not written the end: the beginning of the file is what it leaves.
-    let file = URL(filePath: folder + "/requests.journal")
-    try Data(try Data(contentsOf: file).prefix(2000)).write(to: file)
-
+    try Self.cut(folder)
     let tail = try await Self.serve(try Self.configuration(second, packed.path), folder)
-    #expect(tail.outcome.tokens == alone.tokens && tail.outcome.text == alone.text)
-    #expect(tail.outcome.finish == alone.finish && alone.tokens.count == 90)
     check(second, tail.statistics)
-    #expect(tail.statistics.journal?.resumed == 1)
+    compare(head.outcome, tail.outcome, tail.statistics, alone)
+  }
+
+  private func compare(_ head: Outcome, _ tail: Outcome, _ now: EngineStatistics, _ alone: Outcome) {
+    #expect(Self.topologies.count == Self.names.count)
+    #expect(alone.tokens.count == 90)
+    #expect(!head.tokens.isEmpty && alone.tokens.starts(with: head.tokens))
+    #expect(tail.tokens == alone.tokens)
+    #expect(tail.text == alone.text)
+    #expect(tail.finish == alone.finish)
+    #expect(now.journal?.resumed == 1)
     // What was known was not generated again.
-    #expect((1..<90).contains(tail.statistics.generationTokens), "\(tail.statistics.generationTokens)")
+    #expect((1..<90).contains(now.generationTokens), "\(now.generationTokens)")
   }
 
   /// That it was the topology that computed.
