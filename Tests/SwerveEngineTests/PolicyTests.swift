@@ -79,7 +79,7 @@ import Testing
     let engine = try await Engine.start(
       storyConfiguration {
         $0.maxSequences = 1
-        $0.queueTimeout = 0.05
+        $0.queueTimeout = 1
       })
     let busy = try await occupy(engine)
     let error = await refusal { _ = try await engine.answer(textRequest("Late")) }

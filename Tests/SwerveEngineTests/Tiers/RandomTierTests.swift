@@ -122,7 +122,8 @@ import TierTestSupport
     #expect(statistics.hostToFileBytes > 0)
     if sharesPrefixes {
       #expect(statistics.hitTokens[0] > 0)
-      if mode != .auto { #expect(statistics.hitTokens[1] > 0 && statistics.fileToHostBytes > 0) }
+      // Who may compute instead does not wait long for files.
+      if mode == .swap { #expect(statistics.hitTokens[1] > 0 && statistics.fileToHostBytes > 0) }
     }
     let moved = harness.statistics.overflow
     #expect((moved.blocksToHost > 0) == (lower > 0) && (moved.blocksToStore > 0) == (lower > 0), "\(moved)")
