@@ -2,6 +2,14 @@ import Foundation
 package import SwerveTransfer
 import Synchronization
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// Certificates that are read again when their files have changed, so that they can be renewed while workers run: links made
 /// from then on show the new ones, and those that are there stay. Files that do not fit each other, as between two that
 /// are being replaced, change nothing.
