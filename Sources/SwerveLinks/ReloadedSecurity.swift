@@ -2,36 +2,24 @@ import Foundation
 package import SwerveTransfer
 import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Certificates that are read again when their files have changed, so that they can be renewed while workers run: links made
 /// from then on show the new ones, and those that are there stay. Files that do not fit each other, as between two that
 /// are being replaced, change nothing.
 package final class ReloadedSecurity: SocketSecurity {
   /// What tells a file from another one of the same name.
   private struct Stamp: Equatable {
-    var inode: UInt64
-    var size: Int64
-    var seconds: Int
-    var nanoseconds: Int
+    var number: UInt64
+    var size: UInt64
+    var modified: Date
 
     /// nil where there is none.
     init?(_ path: String) {
-      var status = stat()
-      guard stat(path, &status) == 0 else { return nil }
-      inode = UInt64(status.st_ino)
-      size = Int64(status.st_size)
-      #if canImport(Darwin)
-        (seconds, nanoseconds) = (status.st_mtimespec.tv_sec, status.st_mtimespec.tv_nsec)
-      #else
-        (seconds, nanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
-      #endif
+      // A link is followed: secrets that are mounted change what it points to.
+      let path = URL(filePath: path).resolvingSymlinksInPath().path
+      guard let found = try? FileManager.default.attributesOfItem(atPath: path) else { return nil }
+      number = (found[.systemFileNumber] as? NSNumber)?.uint64Value ?? 0
+      size = (found[.size] as? NSNumber)?.uint64Value ?? 0
+      modified = found[.modificationDate] as? Date ?? .distantPast
     }
   }
 
