@@ -36,8 +36,11 @@ import Testing
     (["-q", "int4", "--quantization-config", #"{"group_size": "a"}"#], "32, 64 or 128"),
     (["-q", "int4", "--quantization-config", #"{"bits": 4}"#], "bits is not supported yet"),
     (["-q", "int4", "--quantization-config", "[1]"], "needs a JSON object"),
-    (["-q", "int8", "--quantization-config", #"{"group_size": 64}"#], "for --quantization int4 or nf4, not int8"),
-    (["--quantization-config", #"{"group_size": 64}"#], "for --quantization int4 or nf4, not none"),
+    (
+      ["-q", "int8", "--quantization-config", #"{"group_size": 64}"#],
+      "for --quantization int4, nf4 or int4-dynamic, not int8"
+    ),
+    (["--quantization-config", #"{"group_size": 64}"#], "for --quantization int4, nf4 or int4-dynamic, not none"),
   ]
 
   @Test(arguments: refusals.indices)

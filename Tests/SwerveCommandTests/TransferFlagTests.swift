@@ -45,7 +45,6 @@ import Testing
       (config(both + #","kv_connector_extra_config":{"backends":["UCX"]}"#), "does not know backends"),
       (config(both + #","kv_connector_extra_config":{"peers":[1]}"#), "list of hosts"),
       (config(both) + ["--placement", "separated"], "--placement separated"),
-      (config(both) + ["-tp", "2"], "--tensor-parallel-size"),
       (config(both) + ["--no-enable-prefix-caching"], "--no-enable-prefix-caching"),
       (config(both) + ["--link-encryption", "aes-gcm"], "--link-key-file"),
       (["--link-encryption", "off", "--link-key-file", "/k"], "--link-encryption aes-gcm"),

@@ -98,7 +98,8 @@ final class Log: Sendable {
     // One file after the other: the certificate without its key changes nothing.
     let renewed = try certificates.files(.parameter, name: "second")
     func replace(_ path: String, by other: String) throws {
-      _ = try FileManager.default.replaceItemAt(URL(filePath: path), withItemAt: URL(filePath: other))
+      try FileManager.default.removeItem(atPath: path)
+      try FileManager.default.moveItem(atPath: other, toPath: path)
     }
     try replace(parameter.certificate, by: renewed.certificate)
     guard case .success(let between) = connect(listener, own, epoch: 2) else {
