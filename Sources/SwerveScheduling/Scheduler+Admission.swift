@@ -121,7 +121,8 @@ extension Scheduler {
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
     if group.beams != nil { enterBeams(entry, leader: slot, into: &plan) }
     running[Int(slot.rawValue)].isStreamed = isStreamed
-    if !isStreamed && continueLoading(slot, &budget) { return true }
+    // One that takes its blocks as it goes loads nothing: what it read is given back here.
+    if continueLoading(slot, &budget) { return true }
     var rows = isStreamed ? granted : prefillRows(slot, budget)
     // Another long prompt, where a long one gives way: it is let in for the sake of those behind it.
     if isPassing && Int(running[Int(slot.rawValue)].remainingTokens) > budget {

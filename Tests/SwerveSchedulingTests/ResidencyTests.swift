@@ -36,6 +36,29 @@ import Testing
     #expect(harness.statistics.preemptions == 0)
   }
 
+  /// Who takes blocks as it is computed loads none: what was asked for below the device ends with its admission, also
+  /// where its prompt is computed in that step.
+  @Test func `a read ends where a sequence takes its blocks as it goes`() throws {
+    var configuration = numbers(device: 4, host: 8, store: 0)
+    configuration.tiers = TierRules()
+    let harness = try Harness(configuration)
+    try harness.add(1, tokens(0..<13), sampling(maxTokens: 1))
+    while harness.hasWork { try harness.step() }
+    let prompt = tokens(0..<17)
+    try harness.add(2, prompt, sampling(maxTokens: 3))
+    harness.scheduler.collectReads(now: harness.now)
+    // Three of four blocks are on the device; nothing lies below it.
+    let order = try #require(harness.scheduler.tierOrders.reads.first { $0.sequence.request.rawValue == 2 })
+    #expect(order.first == 3 && order.limit == 4)
+    harness.scheduler.update(
+      ReadReport(id: order.id, sequence: order.sequence, ready: 3, end: 3, lossyFrom: nil, isStalled: false))
+    try harness.step()
+    #expect(harness.tokens(2).count == 1, "admitted, and its prompt computed in one step")
+    #expect(harness.scheduler.tierOrders.ended == [order.id])
+    try harness.drain()
+    #expect(harness.tokens(2) == expected(prompt, sampling(maxTokens: 3), harness))
+  }
+
   @Test func `it fills all places to the last`() throws {
     let harness = try Harness(numbers(device: 3, host: 4, store: 5))
     let prompt = tokens(0..<20)
