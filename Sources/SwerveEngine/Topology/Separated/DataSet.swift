@@ -40,6 +40,8 @@ package final class DataSet {
   var verifyFailures: [String: Int] = [:]
   /// Sequences that were with a lost worker and went on with its replacement, nothing of them computed again.
   var keptSequences = 0
+  /// How steps went to the workers.
+  var steps = StepTraffic()
   /// Why a worker was lost last; nil: none was.
   private(set) var lastLoss: String?
   let parameterBytes: () -> Int
@@ -197,6 +199,7 @@ package final class DataSet {
         answer(.failure(.refused(reason)))
       }
     }
+    expectWanted(&scheduler)
     if !isWanted[index] { giveUp(index) }
     // A host that stays away is not news each second.
     let isNews = wasReady || !isWanted[index] || failedStarts[index].nonzeroBitCount == 1
