@@ -168,7 +168,8 @@ package final class DataWorker {
     parts[index].nextLayer = nil
     try decoder.decode(message, header, into: &parts[index].plan)
     parts[index].hash = header.hash
-    store.apply(parts[index].plan.copies.span)
+    let copies = parts[index].plan.copies
+    store.apply(copies.span)
     if parts[index].plan.sequences.isEmpty { return }
     _ = parts[index].attention.begin(parts[index].plan)
     parts[index].nextLayer = 0

@@ -1,3 +1,4 @@
+import SwerveHardware
 import SwerveInference
 
 // Partial attention: a sequence whose blocks lie with several workers. In the first turn the one that has its beginning

@@ -1,4 +1,5 @@
 import SwerveCore
+import SwerveTransfer
 
 /// Who has which rows of a part of a step: of a micro-batch, or of a turn of sequences that lie with several workers.
 struct FanoutPart {
