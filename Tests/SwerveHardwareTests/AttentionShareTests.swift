@@ -113,7 +113,8 @@ import Testing
         var at = 0
         for rows in goingOn {
           let count = rows.count * rowBytes
-          states.replaceSubrange(rows.lowerBound * rowBytes..<rows.upperBound * rowBytes, with: outgoing[at..<at + count])
+          states.replaceSubrange(
+            rows.lowerBound * rowBytes..<rows.upperBound * rowBytes, with: outgoing[at..<at + count])
           at += count
         }
         for (place, row) in holder.rows.enumerated() where !goingOn.contains(where: { $0.contains(row) }) {

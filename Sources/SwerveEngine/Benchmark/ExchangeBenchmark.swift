@@ -94,7 +94,8 @@ package struct ExchangeBenchmark: Sendable {
   }
 
   private func step(
-    _ plan: StepPlan, _ attention: FanoutAttention, _ set: DataSet, _ shape: AttentionShape, _ memory: borrowing DeviceBuffer
+    _ plan: StepPlan, _ attention: FanoutAttention, _ set: DataSet, _ shape: AttentionShape,
+    _ memory: borrowing DeviceBuffer
   ) -> Line {
     let count = plan.tokens.count
     let query = memory.tensor(.bfloat16, rows: count, columns: shape.queryWidth)

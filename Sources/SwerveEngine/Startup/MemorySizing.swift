@@ -82,7 +82,8 @@ package struct MemorySizing: Sendable, Equatable {
 
   /// Blocks of the longest sequence that lies with all data workers, whole partitions with each; 0 where none can.
   private static func spreadBlocks(_ configuration: EngineConfiguration, _ each: Int) -> Int {
-    guard configuration.placement == .separated, configuration.dataWorkers.count > 1, configuration.overflow == nil else {
+    guard configuration.placement == .separated, configuration.dataWorkers.count > 1, configuration.overflow == nil
+    else {
       return 0
     }
     let partition = AttentionPartition.tokens / configuration.blockSize

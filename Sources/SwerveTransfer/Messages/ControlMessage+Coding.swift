@@ -119,7 +119,8 @@ extension WorkerGreeting {
     guard (1e-3...1e6).contains(deadline) else { throw .malformed("a greeting's deadline of \(deadline) s is none") }
     let (parts, rowStateBytes) = (try reader.u32(), try reader.u32())
     guard (1...256).contains(parts), rowStateBytes < 1 << 24 else {
-      throw .malformed("a greeting asks for \(parts) parts of a step and \(rowStateBytes) bytes of a row, which is too much")
+      throw .malformed(
+        "a greeting asks for \(parts) parts of a step and \(rowStateBytes) bytes of a row, which is too much")
     }
     let regionBytes = try reader.u64()
     guard regionBytes < 1 << 56 else { throw .malformed("a greeting's region of \(regionBytes) bytes is none") }
