@@ -24,7 +24,7 @@ FORMATS = [
 ] + [
     (f"{method}, groups of {group}", [
         "--dtype", "bfloat16", "--quantization", method, "--quantization-config", json.dumps({"group_size": group})
-    ]) for method, group in [("int4", 32), ("int4", 64), ("int4", 128), ("nf4", 64)]
+    ]) for method, group in [("int4", 32), ("int4", 64), ("int4", 128), ("nf4", 64), ("int4-dynamic", 128)]
 ]
 
 

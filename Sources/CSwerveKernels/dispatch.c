@@ -59,6 +59,7 @@ static void fill_x86(void) {
     tables[SWERVE_AMX] = tables[SWERVE_AVX512];
     tables[SWERVE_AMX].multiply[SWERVE_BFLOAT16] = swerve_amx_multiply;
     tables[SWERVE_AMX].multiply_int8 = swerve_amx_multiply_int8;
+    tables[SWERVE_AMX].multiply_nibbles = swerve_amx_multiply_nibbles;
     if (__builtin_cpu_supports("avx512bf16")) tables[SWERVE_AMX].soften[SWERVE_BFLOAT16] = swerve_avx512bf16_soften;
     tables[SWERVE_AMX].score[SWERVE_BFLOAT16] = swerve_amx_score;
     tables[SWERVE_AMX].weigh[SWERVE_BFLOAT16] = swerve_amx_weigh;

@@ -33,7 +33,7 @@ typedef void (*swerve_multiply)(const swerve_tile *tile);
 /* Sums of a piece of a product, [segments][rows, 16 blocks], and what they belong to. */
 typedef struct {
   const swerve_linear_job *job;
-  float *acc;            /* int8 dynamic: i32, one segment */
+  float *acc;            /* dynamic formats: one segment; int8: i32 */
   size_t segment_floats; /* between segments */
   size_t rows, blocks, first_row, first_block;
   const char *w;         /* the first block, for scales */
@@ -56,6 +56,20 @@ typedef struct {
   const swerve_kernels *kernels;
   void *scratch;        /* SWERVE_LEVEL_SCRATCH bytes */
 } swerve_levels;
+
+/* acc[rows, 16 blocks] = int8 rows against blocks of 4-bit levels, all inputs: a group's whole numbers times its scale, from
+ * the first group to the last. */
+typedef struct {
+  const char *x;       /* i8 [rows, inputs] */
+  size_t x_stride;
+  const char *w;       /* first block, from its first byte */
+  size_t block_stride; /* bytes between blocks */
+  size_t inputs, group;
+  float *acc;
+  size_t acc_stride;   /* floats between rows */
+  size_t rows, blocks;
+  void *scratch;       /* SWERVE_LEVEL_SCRATCH bytes */
+} swerve_nibbles;
 
 enum { SWERVE_LEVEL_ROWS = 192, SWERVE_LEVEL_SCRATCH = 128 << 10, SWERVE_LEVEL_STEPS = 256 };
 /* The two products of attention. Keys and values come in groups of 16 tokens that lie anywhere, each of one piece:
@@ -101,6 +115,7 @@ struct swerve_kernels {
    * again by `finish`. */
   swerve_multiply multiply_int8;
   int level_offset;
+  void (*multiply_nibbles)(const swerve_nibbles *nibbles);
   /* Levels of a row, n of them, and its scale. */
   float (*quantize)(uint8_t *out, const float *x, size_t n, int offset);
   /* Adds the segments in their tree, scales, adds the bias, does the epilogue. May use `acc`. */
@@ -159,6 +174,7 @@ void swerve_avx512_multiply_f32(const swerve_tile *tile);
 void swerve_avx512_multiply_bf16(const swerve_tile *tile);
 void swerve_avx512_multiply_f16(const swerve_tile *tile);
 void swerve_avx512_multiply_int8(const swerve_tile *tile);
+void swerve_avx512_multiply_nibbles(const swerve_nibbles *nibbles);
 void swerve_avx512bf16_multiply(const swerve_tile *tile);
 void swerve_avx512_fill_levels(swerve_kernels *table, bool has_vbmi, bool has_vnni);
 void swerve_avx512bf16_multiply_levels(const swerve_levels *levels);
@@ -174,6 +190,7 @@ void swerve_avx512vbmi_unpack_codes(
   char *low, char *high, size_t out_step, const uint8_t *in, size_t chunks, const swerve_codes *codes);
 void swerve_amx_multiply(const swerve_tile *tile);
 void swerve_amx_multiply_int8(const swerve_tile *tile);
+void swerve_amx_multiply_nibbles(const swerve_nibbles *nibbles);
 void swerve_amx_score(const swerve_groups *groups);
 void swerve_amx_weigh(const swerve_groups *groups);
 void swerve_amx_multiply_levels(const swerve_levels *levels);
@@ -204,6 +221,7 @@ static inline size_t swerve_block_bytes(size_t inputs, int type, int format, siz
   case SWERVE_INT8: return 64 + swerve_round_up(inputs, 32) * 16;
   case SWERVE_INT8_DYNAMIC: return 128 + swerve_round_up(inputs, 64) * 16;
   case SWERVE_INT4:
+  case SWERVE_INT4_DYNAMIC:
   case SWERVE_NF4: return (inputs / group + 1) / 2 * 64 + inputs * 8;
   default: return type == SWERVE_FLOAT32 ? inputs * 64 : swerve_round_up(inputs, 32) * 32;
   }

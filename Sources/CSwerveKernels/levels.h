@@ -26,6 +26,12 @@ static inline size_t swerve_dynamic_place(size_t k, size_t lane) { return 128 + 
 static inline size_t swerve_nibble_place(size_t k, size_t lane) { return k / 8 * 64 + (lane * 2 + k % 2) * 2; }
 static inline int swerve_nibble_shift(size_t k) { return (int)(k % 8 / 2) * 4; }
 
+/* The same in a group for int8 rows: bytes. */
+static inline size_t swerve_byte_nibble_place(size_t k, size_t lane) { return k / 8 * 64 + lane * 4 + k % 4; }
+static inline int swerve_byte_nibble_shift(size_t k) { return (int)(k % 8 / 4) * 4; }
+/* Two's complement of the low four bits. */
+static inline int32_t swerve_nibble_level(unsigned bits) { return (int32_t)((bits & 15) ^ 8) - 8; }
+
 /* The numbers of levels in every type, filled once by swerve_level_tables_fill. */
 typedef struct {
   float four[2][16];            /* int4, nf4 */

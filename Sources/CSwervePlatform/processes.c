@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #endif
 
-enum { MEMORY = 3, CONTROL = 4, REGION = 5 };
+enum { MEMORY = 3, CONTROL = 4, REGION = 5, FURTHER = 7, MOST_FURTHER = 257 };
 
 int swerve_socket_pair(int ends[2]) {
 #ifdef __linux__
@@ -66,11 +66,17 @@ bool swerve_socket_ended(int socket) {
 #endif
 }
 
-int swerve_process_start(const char *path, char *const *arguments, int memory, int control, int region) {
+int swerve_process_start(
+    const char *path, char *const *arguments, int memory, int control, int region, const int *further, int further_count) {
 #ifdef __linux__
-  /* Numbers that the two below do not overwrite. */
-  const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, 16), control_copy = fcntl(control, F_DUPFD_CLOEXEC, 16);
-  const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, 16);
+  if (further_count < 0 || further_count > MOST_FURTHER) return -EINVAL;
+  /* Numbers that those below do not overwrite. */
+  const int above = FURTHER + (further_count > 9 ? further_count : 9);
+  const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, above), control_copy = fcntl(control, F_DUPFD_CLOEXEC, above);
+  const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, above);
+  int further_copies[MOST_FURTHER], copied = 0;
+  while (copied < further_count && (further_copies[copied] = fcntl(further[copied], F_DUPFD_CLOEXEC, above)) >= 0)
+    copied++;
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
@@ -81,6 +87,7 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
   posix_spawn_file_actions_adddup2(&actions, control_copy, CONTROL);
   if (region < 0) posix_spawn_file_actions_addopen(&actions, REGION, "/dev/null", O_RDONLY, 0);
   else posix_spawn_file_actions_adddup2(&actions, region_copy, REGION);
+  for (int i = 0; i < copied; i++) posix_spawn_file_actions_adddup2(&actions, further_copies[i], FURTHER + i);
   /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
   posix_spawnattr_setflags(
     &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -91,16 +98,17 @@ int swerve_process_start(const char *path, char *const *arguments, int memory, i
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   pid_t process = 0;
-  int code = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) ? EMFILE : 0;
+  int code = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) || copied < further_count ? EMFILE : 0;
   if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (memory_copy >= 0) close(memory_copy);
   if (control_copy >= 0) close(control_copy);
   if (region_copy >= 0) close(region_copy);
+  for (int i = 0; i < copied; i++) close(further_copies[i]);
   return code ? -code : process;
 #else
-  (void)path, (void)arguments, (void)memory, (void)control, (void)region;
+  (void)path, (void)arguments, (void)memory, (void)control, (void)region, (void)further, (void)further_count;
   return -ENOSYS;
 #endif
 }
@@ -115,13 +123,37 @@ bool swerve_process_enter(int parent) {
   fcntl(MEMORY, F_SETFD, FD_CLOEXEC);
   fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
   fcntl(REGION, F_SETFD, FD_CLOEXEC);
+  for (int between = REGION + 1; between < FURTHER; between++) close(between);
+  /* Regions for workers of its own follow: files of memory that nobody can resize. Everything else was not meant for it. */
+  int next = FURTHER;
+  const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
+  for (int seals; next < FURTHER + MOST_FURTHER; next++) {
+    if ((seals = fcntl(next, F_GET_SEALS)) < 0 || (seals & wanted) != wanted) break;
+    fcntl(next, F_SETFD, FD_CLOEXEC);
+  }
 #ifdef SYS_close_range
-  syscall(SYS_close_range, REGION + 1, ~0u, 0);
+  syscall(SYS_close_range, next, ~0u, 0);
 #endif
   return true;
 #else
   (void)parent;
   return false;
+#endif
+}
+
+int swerve_region_claim(int file, int timeout_ms) {
+#ifdef __linux__
+  /* A lock of the process, not of the descriptor, which others have too. It ends with the process, after its mappings. */
+  struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+  for (int waited = 0;; waited++) {
+    if (fcntl(file, F_SETLK, &whole) == 0) return 0;
+    if (errno != EAGAIN && errno != EACCES && errno != EINTR) return errno;
+    if (waited >= timeout_ms) return EBUSY;
+    usleep(1000);
+  }
+#else
+  (void)file, (void)timeout_ms;
+  return ENOSYS;
 #endif
 }
 

@@ -1,14 +1,32 @@
 internal import CSwerveKernels
 internal import SwerveCore
 
+/// The slots of a prepared step in one layer of a cache: where its rows' keys and values go.
+package struct KVSlots {
+  package var cache: KVCache
+  package var layer: Int
+  package var batch: AttentionBatch
+
+  package init(cache: KVCache, layer: Int, batch: AttentionBatch) {
+    self.cache = cache
+    self.layer = layer
+    self.batch = batch
+  }
+}
+
 extension CPUDevice {
   /// Writes k, v A [rows, Hkv × d] of a prepared step into their slots of a layer, rounded to the cache's type. Codes of
   /// eight bits depend on their token's own numbers alone; an infinity or NaN among a head's numbers makes all of them NaN.
-  package func writeKV(k: Tensor, v: Tensor, cache: KVCache, layer: Int, batch: AttentionBatch) {
+  package func writeKV(k: Tensor, v: Tensor, into slots: KVSlots) {
+    run(writeJob(k: k, v: v, into: slots), rows: k.rows, columns: k.columns)
+  }
+
+  func writeJob(k: Tensor, v: Tensor, into slots: KVSlots) -> swerve_kv_write_job {
+    let (cache, batch) = (slots.cache, slots.batch)
     require(batch.layout == cache.layout, "writeKV: batch and cache")
     require(k.rows == batch.rowCount, "writeKV: rows")
     require(batch.highestSlot < Int64(cache.blockCount * cache.layout.blockTokens), "writeKV: a block off the device")
-    writeKV(k: k, v: v, slots: batch.slots, cache: cache, layer: layer)
+    return writeJob(k: k, v: v, slots: batch.slots, cache: cache, layer: slots.layer)
   }
 
   /// Writes k, v A [rows, Hkv × d] into `slots` [rows] of a layer: block × block size + offset; negative: not written.
@@ -20,19 +38,24 @@ extension CPUDevice {
     for index in slots.indices { require(slots[index] < capacity, "writeKV: slot outside the cache") }
     slots.withUnsafeBufferPointer { buffer in
       guard let first = buffer.baseAddress else { return }
-      writeKV(k: k, v: v, slots: first, cache: cache, layer: layer)
+      run(writeJob(k: k, v: v, slots: first, cache: cache, layer: layer), rows: k.rows, columns: k.columns)
     }
   }
 
-  private func writeKV(k: Tensor, v: Tensor, slots: UnsafePointer<Int64>, cache: KVCache, layer: Int) {
+  private func run(_ job: swerve_kv_write_job, rows: Int, columns: Int) {
+    pool.run(swerve_kv_write_task, job, units: rows, grain: Self.rowGrain(2 * columns))
+  }
+
+  private func writeJob(
+    k: Tensor, v: Tensor, slots: UnsafePointer<Int64>, cache: KVCache, layer: Int
+  ) -> swerve_kv_write_job {
     let layout = cache.layout
     require(k.type == v.type, "writeKV: types")
     require(
       k.columns == layout.headCount * layout.headDim && v.columns == k.columns && v.rows == k.rows, "writeKV: shapes")
-    let job = swerve_kv_write_job(
+    return swerve_kv_write_job(
       kernels: kernels, cache: cache.kernelLayer(layer), k: k.pointer, v: v.pointer, k_stride: k.rowStride,
       v_stride: v.rowStride, type: k.type.kernelType, slots: slots)
-    pool.run(swerve_kv_write_task, job, units: k.rows, grain: Self.rowGrain(2 * k.columns))
   }
 
   /// Causal attention of a prepared step over one layer: o A [rows, Hq × d] = softmax(scale × q Kᵀ) V for q A of the same

@@ -18,10 +18,10 @@ package enum LinearEpilogue: Sendable, Hashable {
 extension CPUDevice {
   /// y = x Wᵀ (+ bias), x A [rows, K], summed in f32 over K in one fixed order.
   ///
-  /// Cost: one read of W for all rows; 2 × rows × K × N operations. An `.int8Dynamic` weight rounds x first, one read of
-  /// it.
+  /// Cost: one read of W for all rows; 2 × rows × K × N operations. A weight that rounds rows does so first, one read of
+  /// x.
   ///
-  /// - Parameter rounded: room for the rounded rows; needed for `.int8Dynamic`, else unused.
+  /// - Parameter rounded: room for the rounded rows; needed where the weight's format `roundsRows`, else unused.
   package func linear(
     _ x: Tensor, _ w: PackedWeight, epilogue: LinearEpilogue = .store, rounded: RoundedRows? = nil, into y: Tensor
   ) {
@@ -68,11 +68,11 @@ extension CPUDevice {
       require(y.type == w.type, "linear: type of y")
       code = 3
     case .sums:
-      require(y.type == .float32 && w.format != .int8Dynamic, "linear: sums in float32")
+      require(y.type == .float32 && !w.format.roundsRows, "linear: sums in float32")
       code = 4
     }
     guard x.rows > 0 else { return nil }
-    if w.format == .int8Dynamic { round(x, into: rounded) }
+    if w.format.roundsRows { round(x, for: w.format, into: rounded) }
     return swerve_linear_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, w: w.storage.buffer.pointer,
       bias: w.bias.map { UnsafePointer($0.buffer.pointer.assumingMemoryBound(to: Float.self)) }, y: y.pointer,
@@ -82,12 +82,12 @@ extension CPUDevice {
       levels: rounded?.levels, row_scales: rounded?.scales)
   }
 
-  private func round(_ x: Tensor, into rounded: RoundedRows?) {
+  private func round(_ x: Tensor, for format: WeightFormat, into rounded: RoundedRows?) {
     require(rounded?.holds(rows: x.rows, inputs: x.columns) ?? false, "linear: room for rounded rows")
     guard let rounded else { return }
     let job = swerve_quantize_rows_job(
       kernels: kernels, x: x.pointer, x_stride: x.rowStride, type: x.type.kernelType, inputs: x.columns,
-      levels: rounded.levels, row_scales: rounded.scales)
+      format: format.kernelFormat, levels: rounded.levels, row_scales: rounded.scales)
     pool.run(swerve_quantize_rows_task, job, units: x.rows, grain: Self.rowGrain(x.columns))
   }
 }

@@ -104,7 +104,7 @@ extension CPUDevice {
       linear(x, w, into: logits)
       return statistics(logits, requests: requests, into: table)
     }
-    require(logits.type == .float32 && w.layout == .stacked && w.format != .int8Dynamic, "head: f32 logits")
+    require(logits.type == .float32 && w.layout == .stacked && !w.format.roundsRows, "head: f32 logits")
     guard let linear = linearJob(x, w, epilogue: .store, rounded: nil, into: logits) else { return }
     let job = swerve_head_job(
       linear: linear, requests: UnsafeRawPointer(requests).assumingMemoryBound(to: swerve_row_request.self),

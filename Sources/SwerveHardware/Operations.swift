@@ -74,10 +74,12 @@ extension CPUDevice {
   /// Splits and rotates: `qkv` f32 [rows, (Hq + 2 Hkv) d] with cosines and sines f32 [rows, rotaryDim / 2] gives q, k, v
   /// A [rows, heads × d]. Element i of a head turns with element i + rotaryDim / 2; what lies beyond rotaryDim passes.
   ///
-  /// - Parameters qNorm, kNorm: f32 [d], an RMS norm of each head before the rotation; nil: none.
+  /// - Parameters:
+  ///   - qNorm, kNorm: f32 [d], an RMS norm of each head before the rotation; nil: none.
+  ///   - slots: where k and v are written besides, as `writeKV` would; nil: nowhere.
   package func rotate(
     _ qkv: Tensor, cosines: Tensor, sines: Tensor, qNorm: Tensor? = nil, kNorm: Tensor? = nil, epsilon: Float = 0,
-    headDim: Int, q: Tensor, k: Tensor, v: Tensor
+    headDim: Int, q: Tensor, k: Tensor, v: Tensor, slots: KVSlots? = nil
   ) {
     let rows = qkv.rows
     require(qkv.columns == q.columns + k.columns + v.columns && k.columns == v.columns, "rotate: columns")
@@ -87,13 +89,18 @@ extension CPUDevice {
     require(cosines.rows >= rows && sines.rows >= rows && cosines.columns == sines.columns, "rotate: angles")
     require(cosines.rowStride == sines.rowStride && cosines.columns * 2 <= headDim, "rotate: angles")
     require(qNorm.map { $0.columns == headDim } ?? true && kNorm.map { $0.columns == headDim } ?? true, "rotate: norms")
-    let job = swerve_rotate_job(
+    var job = swerve_rotate_job(
       kernels: kernels, qkv: qkv.float32, qkv_stride: qkv.rowStride, cosines: cosines.float32, sines: sines.float32,
       angle_stride: cosines.rowStride, q_norm: qNorm?.float32, k_norm: kNorm?.float32, epsilon: epsilon, q: q.pointer,
       k: k.pointer, v: v.pointer, q_stride: q.rowStride, k_stride: k.rowStride, v_stride: v.rowStride,
       type: q.type.kernelType, query_heads: q.columns / headDim, kv_heads: k.columns / headDim, head_dim: headDim,
-      rotary_dim: cosines.columns * 2)
-    pool.run(swerve_rotate_task, job, units: rows, grain: Self.rowGrain(qkv.columns))
+      rotary_dim: cosines.columns * 2, write: nil)
+    let grain = Self.rowGrain(qkv.columns)
+    guard let slots else { return pool.run(swerve_rotate_task, job, units: rows, grain: grain) }
+    withUnsafePointer(to: writeJob(k: k, v: v, into: slots)) { write in
+      job.write = write
+      pool.run(swerve_rotate_task, job, units: rows, grain: grain)
+    }
   }
 
   /// `out` [indices.count, C] = rows of `x` [.., C] of the same type: the rows that are sampled.

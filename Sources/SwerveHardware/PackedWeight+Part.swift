@@ -1,4 +1,4 @@
-package import SwerveCore
+internal import SwerveCore
 
 extension PackedWeight {
   /// Rows and inputs of this matrix as a matrix of its own: the bytes that packing them alone would have given, but for
@@ -84,7 +84,7 @@ extension PackedWeight {
       throw .shape("columns \(range) are not a part of \(inputs)")
     }
     if range == 0..<inputs { return }
-    guard format != .int8Dynamic else {
+    guard !format.roundsRows else {
       throw .shape("\(format.name) rounds whole rows, so a product cannot be split over its inputs; use int8")
     }
     guard range.lowerBound % unit == 0, range.upperBound % unit == 0 || range.upperBound == inputs else {
@@ -108,7 +108,7 @@ extension PackedWeight {
     case .int8:
       out.copyMemory(from: block, byteCount: 64)
       (out + 64).copyMemory(from: block + 64 + range.lowerBound / 32 * 512, byteCount: (range.count + 31) / 32 * 512)
-    case .int8Dynamic: preconditionFailure("checked before")
+    case .int8Dynamic, .int4Dynamic: preconditionFailure("checked before")
     case .int4(let group), .nf4(let group):
       for index in 0..<range.count / group {
         let from = Self.place(of: range.lowerBound / group + index, group: group)

@@ -69,6 +69,8 @@ package enum PackedLayout: Sendable, Hashable {
 /// - `int4`, `nf4`: for every two groups `[2][16 binary16 scales]`, then each group's `[group/8][16 outputs × 2]` words
 ///   of 16 bits: input pair 4i + j of eight inputs in nibble j. A last single group has a whole line of scales too.
 /// - `int8Dynamic`: `[16 f32 scales][16 i32 sums of levels]`, then `[K/64][16][16 outputs × 4]` bytes, 1 KiB a tile.
+/// - `int4Dynamic`: scales as `int4`, then each group's `[group/8][16 outputs × 4]` bytes: the first four of eight inputs in
+///   the low nibbles, the others in the high ones.
 package final class PackedWeight: Sendable {
   /// Of the activations that it is multiplied with.
   package let type: ElementType
@@ -129,6 +131,10 @@ package final class PackedWeight: Sendable {
       guard inputs / segments % group == 0 else {
         throw .shape("\(inputs) inputs in \(segments) segments are not whole groups of \(group); use int8")
       }
+    case .int4Dynamic(let group):
+      guard WeightFormat.groupSizes.contains(group), inputs % group == 0 else {
+        throw .shape("\(inputs) inputs are not whole groups of \(group), one of 32, 64 or 128; use int8-dynamic")
+      }
     }
   }
 
@@ -153,7 +159,7 @@ package final class PackedWeight: Sendable {
     case .plain: return (inputs + 31) / 32 * 1024
     case .int8: return 64 + (inputs + 31) / 32 * 512
     case .int8Dynamic: return 128 + (inputs + 63) / 64 * 1024
-    case .int4(let group), .nf4(let group):
+    case .int4(let group), .nf4(let group), .int4Dynamic(let group):
       let groups = inputs / group
       return (groups + 1) / 2 * 64 + groups * group * 8
     }

@@ -1,4 +1,4 @@
-/// Room for activations rounded to int8, one scale a row: what `.int8Dynamic` products read. Allocated once for the widest
+/// Room for activations rounded to int8, one scale a row: what products of formats that `roundsRows` read. Allocated once for the widest
 /// rows; every product overwrites it, so products that share it must not run at once.
 package final class RoundedRows: @unchecked Sendable {
   // Sendable: the buffer never moves, and who may touch it is decided by the rules of `CPUDevice`.

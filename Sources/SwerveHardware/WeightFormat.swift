@@ -5,8 +5,8 @@ package import SwerveCore
 /// type: the run's.
 ///
 /// Weight-only formats (`int8`, `int4`, `nf4`) hold small integers or levels that become the activations' type in
-/// registers; scales multiply the f32 sums. `int8Dynamic` also rounds the activations, so that its results are of a kind
-/// of their own.
+/// registers; scales multiply the f32 sums. `int8Dynamic` and `int4Dynamic` also round the activations, so that their
+/// results are of a kind of their own.
 package enum WeightFormat: Sendable, Hashable {
   /// As they are, in the activations' type.
   case plain(ElementType)
@@ -19,6 +19,9 @@ package enum WeightFormat: Sendable, Hashable {
   case nf4(group: Int)
   /// The levels of `int8`, and activations rounded to int8 with one scale a row: integer products (W8A8).
   case int8Dynamic
+  /// The levels and scales of `int4`, and activations rounded to int8 with one scale a row: integer products within a group
+  /// (W4A8).
+  case int4Dynamic(group: Int)
 
   /// Group sizes of the 4-bit formats, largest first.
   package static let groupSizes = [128, 64, 32]
@@ -26,7 +29,8 @@ package enum WeightFormat: Sendable, Hashable {
   /// Most inputs of an `int8Dynamic` matrix: their sums must fit 32 bits.
   package static let maximumDynamicInputs = 1 << 17
 
-  /// The stable name, for flags, reports and files: "bfloat16", "int8", "int4-g128", "nf4-g64", "int8-dynamic".
+  /// The stable name, for flags, reports and files: "bfloat16", "int8", "int4-g128", "nf4-g64", "int8-dynamic",
+  /// "int4-dynamic-g128".
   package var name: String {
     switch self {
     case .plain(let type): type.rawValue
@@ -34,12 +38,13 @@ package enum WeightFormat: Sendable, Hashable {
     case .int4(let group): "int4-g\(group)"
     case .nf4(let group): "nf4-g\(group)"
     case .int8Dynamic: "int8-dynamic"
+    case .int4Dynamic(let group): "int4-dynamic-g\(group)"
     }
   }
 
   /// The format of a `name`; nil for any other text.
   package init?(name: String) {
-    let groups = Self.groupSizes.flatMap { [Self.int4(group: $0), .nf4(group: $0)] }
+    let groups = Self.groupSizes.flatMap { [Self.int4(group: $0), .nf4(group: $0), .int4Dynamic(group: $0)] }
     let all = ElementType.allCases.map { Self.plain($0) } + [.int8, .int8Dynamic] + groups
     guard let found = all.first(where: { $0.name == name }) else { return nil }
     self = found
@@ -50,10 +55,18 @@ package enum WeightFormat: Sendable, Hashable {
     if case .plain = self { false } else { true }
   }
 
+  /// Whether the activations are rounded too, a whole row at a time.
+  package var roundsRows: Bool {
+    switch self {
+    case .int8Dynamic, .int4Dynamic: true
+    case .plain, .int8, .int4, .nf4: false
+    }
+  }
+
   /// Inputs that share a scale; nil where a whole row does, or none.
   package var group: Int? {
     switch self {
-    case .int4(let group), .nf4(let group): group
+    case .int4(let group), .nf4(let group), .int4Dynamic(let group): group
     case .plain, .int8, .int8Dynamic: nil
     }
   }
@@ -69,6 +82,7 @@ extension WeightFormat {
       case .int4: SWERVE_INT4
       case .nf4: SWERVE_NF4
       case .int8Dynamic: SWERVE_INT8_DYNAMIC
+      case .int4Dynamic: SWERVE_INT4_DYNAMIC
       }
     return Int32(format)
   }

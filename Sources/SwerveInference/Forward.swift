@@ -171,7 +171,7 @@ struct Forward: ~Copyable {
     device.rotate(
       queryKeyValue, cosines: activations.cosines.rows(rows), sines: activations.sines.rows(rows),
       qNorm: layer.queryNorm, kNorm: layer.keyNorm, epsilon: epsilon, headDim: configuration.headDim, q: query, k: key,
-      v: value)
+      v: value, slots: attention.slots(layer: index))
     try attention.submit(layer: index, microbatch: microbatch, q: query, k: key, v: value)
   }
 

@@ -108,7 +108,8 @@ package final class ModelRunner {
 
   /// The other ranks were started anew: these are the ways to them. Between steps only.
   package func reconnect(_ links: RankLinks, _ coordinator: RankCoordinator) {
-    self.coordinator = coordinator
+    // Ranks that only hold weights are told nothing of steps.
+    if self.coordinator != nil { self.coordinator = coordinator }
     gather?.reconnect(coordinator.tensorLinks(configuration.shape))
     shard.reconnect(links)
   }

@@ -78,6 +78,7 @@ package struct RunnerConfiguration: Sendable {
     case .int4: .int4(group: configuration.quantizationGroup ?? 128)
     case .nf4: .nf4(group: configuration.quantizationGroup ?? 64)
     case .int8Dynamic: .int8Dynamic
+    case .int4Dynamic: .int4Dynamic(group: configuration.quantizationGroup ?? 128)
     }
   }
 

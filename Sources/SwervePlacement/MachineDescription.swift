@@ -1,3 +1,5 @@
+import SwerveCore
+
 /// One device: memory, and how fast it computes from it.
 package struct DeviceDescription: Sendable, Hashable {
   package var name: String

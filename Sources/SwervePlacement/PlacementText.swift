@@ -1,3 +1,5 @@
+import SwerveCore
+
 /// Plans as lines for people.
 package enum PlacementText {
   /// What was measured or described.

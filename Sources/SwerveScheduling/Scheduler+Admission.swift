@@ -258,12 +258,9 @@ extension Scheduler {
     if let kept = entry.preempted, kept.beams.count > 1 { limit = min(limit, Int(kept.sharedBlocks)) }
     while hits.count < limit {
       copyBlock(hits.count, prompt: group.prompt, output: output)
-      let hash = cache.hash(after: hitHash, blockTokens.span)
-      guard let block = cache.find(hash: hash, parent: hits.last, parentHash: hitHash, tokens: blockTokens.span) else {
-        break
-      }
+      guard let block = cache.find(parent: hits.last, parentHash: hitHash, tokens: blockTokens.span) else { break }
       hits.append(block)
-      hitHash = hash
+      hitHash = cache.hash(after: hitHash, blockTokens.span)
     }
     hitTokens = hits.count * configuration.blockSize
     if let sibling, hitTokens < min(group.prompt.count, known - 1) { fork(from: sibling, known: known, group) }

@@ -174,17 +174,16 @@ extension Scheduler {
     let content = blockTokens
     let parentHash = running[index].chainHash
     let parent = position == 0 ? nil : tables[slot, position - 1]
-    let hash = cache.hash(after: parentHash, content.span)
     let own = tables[slot, position]
-    running[index].chainHash = hash
+    running[index].chainHash = cache.hash(after: parentHash, content.span)
     running[index].sealedBlocks += 1
-    if let other = cache.find(hash: hash, parent: parent, parentHash: parentHash, tokens: content.span) {
+    if let other = cache.find(parent: parent, parentHash: parentHash, tokens: content.span) {
       reviveBlock(other)
       tables[slot, position] = other
       pool.release(own, keeping: false)
       return false
     }
-    cache.insert(own, hash: hash, parent: parent, parentHash: parentHash, tokens: content.span)
+    cache.insert(own, parent: parent, parentHash: parentHash, tokens: content.span)
     return true
   }
 }

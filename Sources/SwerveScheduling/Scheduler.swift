@@ -102,7 +102,9 @@ package struct Scheduler: ~Copyable {
     lower = LowerPool(ranges: configuration.ranges)
     tables = BlockTables(slots: slots, stride: configuration.maxBlocksPerSequence)
     cache = PrefixCache(
-      blockCount: configuration.blockCount, blockSize: configuration.blockSize, hashBits: configuration.blockHashBits)
+      blockCount: configuration.blockCount, blockSize: configuration.blockSize,
+      vocabularySize: configuration.vocabularySize, countsChains: configuration.evictsByCost,
+      hashBits: configuration.blockHashBits)
     if configuration.evictsByCost { evictions = EvictionHeap(blockCount: configuration.blockCount) }
     running = [RunningSequence](repeating: RunningSequence(), count: slots)
     generated = [[TokenID]](repeating: [], count: slots)

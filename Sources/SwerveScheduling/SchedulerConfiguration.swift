@@ -53,6 +53,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var speculation: SpeculationConfiguration?
   /// How blocks below the device are used; nil = there are none.
   package var tiers: TierRules?
+  /// Tokens are below it; a larger one is no fault, but takes memory when it comes.
+  package var vocabularySize = 1 << 18
   /// Bits of a block hash that are used, 1 ... 128. Fewer than 128 only make collisions likely, for tests that show
   /// that a collision does no harm.
   package var blockHashBits = 128

@@ -35,6 +35,11 @@ package enum TransferError: Error, Hashable, CustomStringConvertible {
     }
   }
 
+  /// Whether it is about a name without an address.
+  package var isUnknownHost: Bool {
+    if case .unreachable(_, let code) = self { code == Int32(SWERVE_NO_SUCH_HOST) } else { false }
+  }
+
   private static func unreachable(_ endpoint: String, _ code: Int32) -> String {
     if code == Int32(SWERVE_NO_SUCH_HOST) {
       return "there is no host for \(endpoint); check its name, or give its address"

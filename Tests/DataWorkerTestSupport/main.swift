@@ -28,6 +28,8 @@ if arguments.count == 3, let step = Int(arguments[2]) {
   case "reuses": fault = .reusesBlocks(step: step)
   case "flips": fault = .flipsBit(step: step)
   case "cuts": fault = .cutsMessage(step: step)
+  case let slows where slows.hasPrefix("slows"):
+    fault = .slows(step: step, milliseconds: UInt32(slows.dropFirst(5)) ?? 1)
   default: fault = .ends(step: step)
   }
 }

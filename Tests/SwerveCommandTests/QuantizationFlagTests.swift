@@ -8,6 +8,7 @@ import Testing
     (["--quantization", "int8"], .int8), (["-q", "INT8"], .int8), (["-q", "int8_per_channel_weight_only"], .int8),
     (["--quantization=int4"], .int4), (["-q", "nf4"], .nf4), (["--quantization", "BitsAndBytes"], .nf4),
     (["-q", "int8-dynamic"], .int8Dynamic), (["-q", "int8_dynamic"], .int8Dynamic),
+    (["-q", "int4-dynamic"], .int4Dynamic), (["--quantization", "INT4_dynamic"], .int4Dynamic),
     (["--load-8bit"], .int8), (["--load_4bit"], .nf4), (["--load-8bit", "false"], .none),
     (["--load-8bit", "--quantization", "int8"], .int8), (["--load-4bit", "-q", "bitsandbytes"], .nf4),
   ]

@@ -100,9 +100,9 @@ import Testing
     #expect(ByteText.binary(33_500_000_000) == "31.20 GiB")
     #expect(ByteText.grouped(613_024) == "613,024")
     #expect(ByteText.grouped(-1_000) == "-1,000")
-    #expect(ByteText.fixed(4.675, 1) == "4.7")
-    #expect(ByteText.fixed(-0.001, 2) == "0.00")
-    #expect(ByteText.fixed(12.045, 3) == "12.045")
+    #expect(Decimals.fixed(4.675, 1) == "4.7")
+    #expect(Decimals.fixed(-0.001, 2) == "0.00")
+    #expect(Decimals.fixed(12.045, 3) == "12.045")
   }
 
   @Test func theMachineSaysHowMuchMemoryItHas() {

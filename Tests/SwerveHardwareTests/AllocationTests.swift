@@ -46,7 +46,7 @@ import Testing
       device.linear(x.tensor, qkvWeight, into: qkv.tensor)
       device.rotate(
         qkv.tensor, cosines: cosines.tensor, sines: sines.tensor, headDim: d, q: q.tensor, k: k.tensor, v: v.tensor)
-      device.writeKV(k: k.tensor, v: v.tensor, cache: cache, layer: 0, batch: batch)
+      device.writeKV(k: k.tensor, v: v.tensor, into: KVSlots(cache: cache, layer: 0, batch: batch))
       device.attention(q: q.tensor, cache: cache, layer: 0, batch: batch, scale: 0.25, into: q.tensor)
       device.addRMSNorm(
         residual: residual.tensor, delta: residual.tensor, weight: weight.tensor, epsilon: 1e-6, into: x.tensor)

@@ -145,7 +145,7 @@ import Testing
       ]
       let blocks = share.map { BlockID($0 - share.lowerBound) }
       batch.prepare(sequences: sequences.span, blocks: blocks.span)
-      device.writeKV(k: k.tensor, v: k.tensor, cache: cache, layer: 0, batch: batch)
+      device.writeKV(k: k.tensor, v: k.tensor, into: KVSlots(cache: cache, layer: 0, batch: batch))
       var ones = 0
       for block in 0..<18 {
         let bytes = cache.address(layer: 0, block: BlockID(block)).assumingMemoryBound(to: Float.self)

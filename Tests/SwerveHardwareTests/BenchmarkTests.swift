@@ -10,7 +10,7 @@ import Testing
     options.shape = .init(
       name: "tiny", hidden: 64, queryHeads: 4, kvHeads: 2, headDim: 16, intermediate: 96, layers: 2, vocabulary: 256)
     options.types = allTypes
-    options.formats = [.int8, .int4(group: 32), .nf4(group: 32), .int8Dynamic]
+    options.formats = [.int8, .int4(group: 32), .nf4(group: 32), .int8Dynamic, .int4Dynamic(group: 32)]
     options.rows = [1, 9]
     options.contexts = [40]
     options.kvTypes = [.int8, .fp8E4M3]
@@ -19,7 +19,7 @@ import Testing
     options.bandwidthBytes = 8 << 20
     var progressed = 0
     let report = try KernelBenchmark(device: device(set, threads: 2), options: options).run { _ in progressed += 1 }
-    #expect(report.lines.count == allTypes.count * (5 * 2 * 6 + 3 + 2 * 2))
+    #expect(report.lines.count == allTypes.count * (6 * 2 * 6 + 3 + 2 * 2))
     #expect(progressed == report.lines.count)
     #expect(report.lines.allSatisfy { $0.seconds > 0 && $0.bytes > 0 && $0.operations > 0 })
     #expect(report.oneStream > 0 && report.manyStreams > 0 && report.peaks.count == allTypes.count)

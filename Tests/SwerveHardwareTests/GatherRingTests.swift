@@ -166,4 +166,19 @@ import Testing
     } catch { #expect("\(error)".contains(path) && "\(error)".contains("ends at byte")) }
     #expect(throws: GatherError.self) { try GatherFile(path: "/tmp/no/such/file", caching: .kept) }
   }
+
+  /// A source that failed and is there again: what was fetched ahead in vain is not told of later.
+  @Test func `a ring that is restarted forgets what failed`() throws {
+    let source = Source()
+    source.state.withLock { $0.failures = [0: 9, 16_384: 9, 32_768: 9] }
+    let ring = try Self.ring(source)
+    #expect(throws: GatherError.self) { _ = try ring.take(0) }
+    source.state.withLock { $0.failures = [:] }
+    ring.restart()
+    for round in 0..<3 {
+      ring.begin(tailPasses: 1)
+      for item in 0..<5 { try Self.check(ring, item) }
+      if round == 1 { ring.restart() }
+    }
+  }
 }

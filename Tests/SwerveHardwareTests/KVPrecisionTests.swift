@@ -112,7 +112,7 @@ import Testing
     let v = Rows(random.floats(rows * d), .bfloat16, rows: rows, columns: d)
     func run() -> Rows {
       let o = Rows(.bfloat16, rows, d)
-      device.writeKV(k: k.tensor, v: v.tensor, cache: cache, layer: 0, batch: batch)
+      device.writeKV(k: k.tensor, v: v.tensor, into: KVSlots(cache: cache, layer: 0, batch: batch))
       device.attention(q: q.tensor, cache: cache, layer: 0, batch: batch, scale: 1, into: o.tensor)
       return o
     }
@@ -127,6 +127,44 @@ import Testing
     }
     let again = run()
     for row in 0..<rows { #expect(again.rowBits(row) == clean.rowBits(row)) }
+  }
+
+  @Test(arguments: testedSets, KVType.allCases)
+  func `Rows that are rotated into their slots leave the bytes of two passes`(_ set: KernelSet, _ type: KVType) throws {
+    let device = try device(set, threads: 2)
+    let (rows, heads, kvHeads, d) = (37, 4, 2, 32)
+    let seam: ElementType = type == .float32 ? .float32 : .bfloat16
+    let layout = try KVLayout(type: type, blockTokens: 16, headCount: kvHeads, headDim: d, layerCount: 2)
+    let batch = try AttentionBatch(
+      device: device, layout: layout, queryHeads: heads, maxRows: rows, maxSequences: 2, maxBlockEntries: 4)
+    // One begins in the middle of a block; blocks are not in order.
+    let sequences = [
+      AttentionSequence(firstRow: 0, rowCount: 20, contextTokens: 5, firstBlock: 0),
+      AttentionSequence(firstRow: 20, rowCount: 17, contextTokens: 0, firstBlock: 2),
+    ]
+    batch.prepare(sequences: sequences.span, blocks: [BlockID(3), BlockID(0), BlockID(2), BlockID(1)].span)
+    var random = Random(21)
+    let columns = (heads + 2 * kvHeads) * d
+    let qkv = Rows(random.floats(rows * columns), .float32, rows: rows, columns: columns)
+    let angles = random.floats(rows * d / 2, scale: 3)
+    let c = Rows(angles.map { cosf($0) }, .float32, rows: rows, columns: d / 2)
+    let s = Rows(angles.map { sinf($0) }, .float32, rows: rows, columns: d / 2)
+    func scene(together: Bool) throws -> [UInt8] {
+      let cache = try KVCache(layout: layout, blockCount: 4, device: device)
+      let slots = KVSlots(cache: cache, layer: 1, batch: batch)
+      let q = Rows(seam, rows, heads * d), k = Rows(seam, rows, kvHeads * d), v = Rows(seam, rows, kvHeads * d)
+      device.rotate(
+        qkv.tensor, cosines: c.tensor, sines: s.tensor, headDim: d, q: q.tensor, k: k.tensor, v: v.tensor,
+        slots: together ? slots : nil)
+      if !together { device.writeKV(k: k.tensor, v: v.tensor, into: slots) }
+      return (0..<4).flatMap { block in
+        let start = cache.address(layer: 1, block: BlockID(Int32(block)))
+        return Array(UnsafeRawBufferPointer(start: start, count: layout.blockLayerBytes))
+      }
+    }
+    let together = try scene(together: true)
+    #expect(together == (try scene(together: false)))
+    #expect(together.contains { $0 != 0 })
   }
 
   @Test(arguments: [KVType.bfloat16, .int8])

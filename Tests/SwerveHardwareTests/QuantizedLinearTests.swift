@@ -28,7 +28,7 @@ import Testing
     format.group == nil ? wholeShapes + oddShapes : wholeShapes
   }
 
-  @Test(arguments: quantizedCases.filter { $0.format != .int8Dynamic })
+  @Test(arguments: quantizedCases.filter { !$0.format.roundsRows })
   func `A product is x times levels times scales`(
     _ item: (set: KernelSet, type: ElementType, format: WeightFormat)
   ) throws {
@@ -100,6 +100,42 @@ import Testing
             sum += Int(a.numbers[row * shape.inputs + k]) * Int(b.numbers[output * shape.inputs + k])
           }
           try #require(y[row, output] == Float(sum) * a.scales[row] * b.scales[output], "\(shape) \(row) \(output)")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: setsAndTypes, [32, 64, 128])
+  func `Rows rounded to int8 meet levels of four bits a group at a time`(
+    _ kernels: (KernelSet, ElementType), _ group: Int
+  ) throws {
+    let (set, type) = kernels
+    let device = try device(set, threads: 2)
+    var random = Random(74)
+    for shape in Self.wholeShapes {
+      let x = Rows(
+        random.floats(shape.rows * shape.inputs, scale: 3), type, rows: shape.rows, columns: shape.inputs,
+        stride: shape.inputs + 1)
+      let w = Rows(random.floats(shape.outputs * shape.inputs), .float32, rows: shape.outputs, columns: shape.inputs)
+      let packed = try device.pack([w.source], type: type, format: .int4Dynamic(group: group), segments: shape.segments)
+      let room = try RoundedRows(device: device, rows: shape.rows, inputs: shape.inputs)
+      let y = Rows(.float32, shape.rows, shape.outputs)
+      device.linear(x.tensor, packed, rounded: room, into: y.tensor)
+      // The levels are those of int4, rows those of int8-dynamic.
+      let levels = unpacked(packed, device)
+      let plain = unpacked(try device.pack([w.source], type: type, format: .int4(group: group)), device)
+      let a = Levels(x, .int8Dynamic, type: type)
+      for output in 0..<shape.outputs {
+        try #require(levels.row(output) == plain.row(output))
+        let weights = levels.row(output).map(Double.init)
+        for row in 0..<shape.rows {
+          var sum = 0.0, size = 0.0
+          for k in 0..<shape.inputs {
+            let term = a[row, k] * weights[k]
+            sum += term
+            size += abs(term)
+          }
+          try #require(abs(Double(y[row, output]) - sum) <= 1e-6 * size + 1e-7, "\(shape) row \(row) output \(output)")
         }
       }
     }

@@ -3,7 +3,8 @@ import SwerveHardware
 
 /// Every format that stores fewer bits than a float.
 let quantizedFormats: [WeightFormat] =
-  [.int8, .int8Dynamic] + [32, 64, 128].flatMap { [WeightFormat.int4(group: $0), .nf4(group: $0)] }
+  [.int8, .int8Dynamic]
+  + [32, 64, 128].flatMap { [WeightFormat.int4(group: $0), .nf4(group: $0), .int4Dynamic(group: $0)] }
 
 /// Sets × types × quantised formats, as arguments of a test.
 let quantizedCases: [(set: KernelSet, type: ElementType, format: WeightFormat)] = setsAndTypes.flatMap { set, type in

@@ -56,7 +56,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [WeightFormat.int8, .int4(group: 32), .nf4(group: 64), .int8Dynamic])
+  @Test(arguments: [WeightFormat.int8, .int4(group: 32), .nf4(group: 64), .int8Dynamic, .int4Dynamic(group: 32)])
   func `quantised weights are gathered too, from disk and page cache`(format: WeightFormat) throws {
     for model in ["llama_gqa_llama3", "qwen2"] {
       let folder = try PackedFileTests.packed(model, .bfloat16, format)

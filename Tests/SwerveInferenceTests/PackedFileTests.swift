@@ -53,7 +53,9 @@ import Testing
     }
   }
 
-  @Test(arguments: [WeightFormat.int8, .int4(group: 32), .int4(group: 128), .nf4(group: 64), .int8Dynamic])
+  @Test(arguments: [
+    WeightFormat.int8, .int4(group: 32), .int4(group: 128), .nf4(group: 64), .int8Dynamic, .int4Dynamic(group: 32),
+  ])
   func `quantised weights come back as they were made`(format: WeightFormat) throws {
     for model in ["llama_gqa_llama3", "qwen3"] {
       for type in [ElementType.bfloat16, .float32] {

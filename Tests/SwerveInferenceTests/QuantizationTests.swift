@@ -15,7 +15,9 @@ import Testing
 
   /// The fixtures' widths are 48, 64 and 96: groups of 32 and 64 fit most of them, the others show what becomes of the
   /// rest.
-  static let formats: [WeightFormat] = [.int8, .int8Dynamic, .int4(group: 32), .nf4(group: 64)]
+  static let formats: [WeightFormat] = [
+    .int8, .int8Dynamic, .int4(group: 32), .nf4(group: 64), .int4Dynamic(group: 32),
+  ]
 
   static func runs(_ models: [String], _ types: [ElementType], _ sets: [KernelSet]) -> [Run] {
     models.flatMap { model in
@@ -175,6 +177,7 @@ import Testing
     // The head, at eight bits, is more than a quarter of this model.
     #expect((0.32...0.34).contains(try weights(.int4(group: 128)) / plain))
     #expect((0.32...0.34).contains(try weights(.nf4(group: 64)) / plain))
+    #expect(try weights(.int4Dynamic(group: 128)) - weights(.int4(group: 128)) < 0.01 * plain)
   }
 
   @Test func `a matrix takes the largest group that fits, else int8, and says so`() throws {
@@ -193,6 +196,9 @@ import Testing
     #expect(small.warnings.isEmpty)
     let dynamic = WeightPolicy(model: model, type: .bfloat16, quantization: .int8Dynamic)
     #expect(dynamic.roundsRows && dynamic.format(inputs: 1 << 18) == .int8 && dynamic.headFormat == .int8)
+    let four = WeightPolicy(model: model, type: .bfloat16, quantization: .int4Dynamic(group: 128))
+    #expect(four.roundsRows && four.headFormat == .int8 && four.format(inputs: 896) == .int4Dynamic(group: 128))
+    #expect(four.format(inputs: 96) == .int4Dynamic(group: 32) && four.format(inputs: 48) == .int8Dynamic)
     let plain = WeightPolicy(model: model, type: .float16, quantization: nil)
     #expect(plain.format(inputs: 33) == .plain(.float16) && plain.headFormat == .plain(.float16))
     #expect(plain.warnings.isEmpty && !plain.roundsRows)

@@ -67,11 +67,67 @@ final class Log: Sendable {
     return listener
   }
 
-  func connect(_ listener: WorkerListener, _ protection: LinkProtection) -> Result<RemoteLink, TransferError> {
+  func connect(
+    _ listener: WorkerListener, _ protection: LinkProtection, epoch: UInt32 = 1
+  ) -> Result<RemoteLink, TransferError> {
     Result { () throws(TransferError) in
       try RemoteLink.connect(
-        to: listener.endpoint, protection, version: "1", group: 1, worker: 0, epoch: 1, within: 5)
+        to: listener.endpoint, protection, version: "1", group: 1, worker: 0, epoch: epoch, within: 5)
     }
+  }
+
+  /// Certificates are renewed while both sides run: links of before stay, new ones show the new names.
+  @Test func renewedCertificatesAreShownOnNewLinks() throws {
+    let certificates = try Certificates()
+    let (served, refused, notices) = (Log(), Log(), Log())
+    let parameter = try certificates.files(.parameter, name: "first")
+    let data = try certificates.files(.data)
+    let listener = try listen(
+      LinkProtection(security: try ReloadedSecurity(data, role: .data, onNotice: { notices.add($0) })),
+      served: served, refused: refused)
+    defer { listener.close() }
+    let own = LinkProtection(security: try ReloadedSecurity(parameter, role: .parameter, onNotice: { notices.add($0) }))
+    let before = connect(listener, own)
+    guard case .success(let link) = before else {
+      Issue.record("\(sentence(before))")
+      return
+    }
+    #expect(served.wait(until: 1) && notices.all.isEmpty)
+    #expect(served.all[0].contains("first"), "\(served.all)")
+
+    // One file after the other: the certificate without its key changes nothing.
+    let renewed = try certificates.files(.parameter, name: "second")
+    func replace(_ path: String, by other: String) throws {
+      _ = try FileManager.default.replaceItemAt(URL(filePath: path), withItemAt: URL(filePath: other))
+    }
+    try replace(parameter.certificate, by: renewed.certificate)
+    guard case .success(let between) = connect(listener, own, epoch: 2) else {
+      Issue.record("a link between two files")
+      return
+    }
+    #expect(notices.all.count == 1 && notices.all[0].contains("go on with"), "\(notices.all)")
+    #expect(served.wait(until: 2) && served.all[1].contains("first"), "\(served.all)")
+    try replace(parameter.key, by: renewed.key)
+    guard case .success(let after) = connect(listener, own, epoch: 3) else {
+      Issue.record("no link with the new certificate")
+      return
+    }
+    #expect(served.wait(until: 3) && served.all[2].contains("second"), "\(served.all)")
+    #expect(notices.all.last?.contains("was read again") == true, "\(notices.all)")
+    for link in [link, between, after] { link.control.close() }
+
+    // Another cluster's certificate is not taken, nor is one that has the wrong role.
+    let other = try Certificates(cluster: "other")
+    let stranger = try other.files(.parameter)
+    try replace(parameter.authority, by: stranger.authority)
+    try replace(parameter.certificate, by: stranger.certificate)
+    try replace(parameter.key, by: stranger.key)
+    guard case .success(let last) = connect(listener, own, epoch: 4) else {
+      Issue.record("no link with the certificate of before")
+      return
+    }
+    #expect(notices.all.last?.contains("is of cluster other now") == true, "\(notices.all)")
+    last.control.close()
   }
 
   private func sentence(_ result: Result<RemoteLink, TransferError>) -> String {

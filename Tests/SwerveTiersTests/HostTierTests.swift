@@ -28,6 +28,24 @@ import Testing
     #expect(tier.find(block(1, model: Digest(of: [1]))) == nil)
   }
 
+  /// Every single bit.
+  @Test func aBlockThatHasChangedIsForgotten() throws {
+    let tier = try tier(places: 2)
+    for bit in 0..<800 {
+      let slot = try #require(put(tier, 1))
+      #expect(tier.pinIntact(slot))
+      try #require(tier.memory(of: slot)).bytes[bit / 8] ^= 1 << (bit % 8)
+      // Who holds it has seen it as it was sealed.
+      #expect(tier.pinIntact(slot))
+      tier.unpin(slot)
+      tier.unpin(slot)
+      try #require(!tier.pinIntact(slot) && tier.find(block(1)) == nil)
+      #expect(tier.statistics.damages == bit + 1)
+    }
+    #expect(tier.usedCount == 0 && tier.pinnedCount == 0)
+    #expect(tier.violation() == nil)
+  }
+
   @Test func aTierTooSmallForABlockIsRefusedWithASentence() {
     #expect {
       try HostTier(blockBytes: 5000, capacityBytes: 4096)

@@ -25,7 +25,7 @@ import Testing
     settings.connectSeconds = 2
     change(&settings)
     let exchange = try BlockExchange(settings, greeting: greeting(changeGreeting), key: key)
-    exchange.start()
+    try exchange.start()
     return exchange
   }
 
@@ -265,7 +265,7 @@ import Testing
     let consumer = try BlockExchangeTests.exchange(settings: { $0.connectSeconds = 0.5 })
     var generator = SystemRandomNumberGenerator()
     for round in 0..<200 {
-      let socket = try WireSocket.connect(host: "127.0.0.1", port: consumer.port, within: 2)
+      let socket = try BlockSocket.connect(to: Endpoint(host: "127.0.0.1", port: consumer.port), within: 2)
       var bytes = (0..<Int.random(in: 0...300, using: &generator)).map { _ in
         UInt8.random(in: .min ... .max, using: &generator)
       }

@@ -31,6 +31,8 @@ INLINE __m512 sum_of(const swerve_sums *p, size_t r, size_t b, const int F, cons
       _mm512_sub_epi32(_mm512_loadu_si512(acc), _mm512_mullo_epi32(by, _mm512_loadu_si512(block + 64)));
     v = _mm512_mul_ps(_mm512_cvtepi32_ps(whole), _mm512_set1_ps(j->row_scales[p->first_row + r]));
     v = _mm512_mul_ps(v, _mm512_loadu_ps(block));
+  } else if (F == SWERVE_INT4_DYNAMIC) {
+    v = _mm512_mul_ps(_mm512_loadu_ps(acc), _mm512_set1_ps(j->row_scales[p->first_row + r]));
   } else {
     v = tree(acc, p->segment_floats, S);
     if (F == SWERVE_INT8) v = _mm512_mul_ps(v, _mm512_loadu_ps(block));
@@ -86,6 +88,7 @@ void swerve_avx512_finish(const swerve_sums *p) {
   switch (p->job->format) {
   case SWERVE_INT8: finish_segments(p, p->job->epilogue == SWERVE_OUT_SUMS ? SWERVE_PLAIN : SWERVE_INT8); break;
   case SWERVE_INT8_DYNAMIC: finish(p, SWERVE_INT8_DYNAMIC, 1); break;
+  case SWERVE_INT4_DYNAMIC: finish(p, SWERVE_INT4_DYNAMIC, 1); break;
   default: finish_segments(p, SWERVE_PLAIN);
   }
 }

@@ -153,6 +153,7 @@ void swerve_avx512_fill_levels(swerve_kernels *t, bool has_vbmi, bool has_vnni) 
   t->quantize = quantize;
   if (!has_vnni) return;
   t->multiply_int8 = swerve_avx512_multiply_int8;
+  t->multiply_nibbles = swerve_avx512_multiply_nibbles;
   t->level_offset = 128;
 }
 #endif

@@ -207,6 +207,7 @@ void swerve_avx512_fill(swerve_kernels *t) {
     .multiply_levels = {swerve_multiply_levels, swerve_multiply_levels, swerve_multiply_levels},
     .add_scaled = add_scaled,
     .multiply_int8 = swerve_scalar_multiply_int8,
+    .multiply_nibbles = swerve_scalar_multiply_nibbles,
     .quantize = swerve_scalar_quantize,
     .panel_small = 4,
     .panel = 4,

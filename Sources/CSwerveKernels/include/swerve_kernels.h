@@ -18,8 +18,10 @@ enum { SWERVE_FLOAT32 = 0, SWERVE_BFLOAT16 = 1, SWERVE_FLOAT16 = 2 };
 enum { SWERVE_KV_INT8 = 3, SWERVE_FP8_E4M3 = 4, SWERVE_FP8_E5M2 = 5 };
 
 /* How weights are stored: plain numbers of a type; levels of 8 or 4 bits that become numbers of the activations' type,
- * with f32 scales an output, or binary16 scales an output and group of inputs; levels against rows of int8. */
-enum { SWERVE_PLAIN = 0, SWERVE_INT8 = 1, SWERVE_INT4 = 2, SWERVE_NF4 = 3, SWERVE_INT8_DYNAMIC = 4 };
+ * with f32 scales an output, or binary16 scales an output and group of inputs; levels of 8 or 4 bits against rows of int8. */
+enum {
+  SWERVE_PLAIN = 0, SWERVE_INT8 = 1, SWERVE_INT4 = 2, SWERVE_NF4 = 3, SWERVE_INT8_DYNAMIC = 4, SWERVE_INT4_DYNAMIC = 5
+};
 
 /* Kernel sets. Results of two sets differ by rounding; within one set they are the same bits for any number of rows,
  * place of a row, and number of threads. */
@@ -59,7 +61,9 @@ const swerve_kernels *swerve_kernels_for(int set);
  *           bits, with the j-th of four pairs of inputs in nibble j; a nibble is a two's complement level or the
  *           number of a NormalFloat. A last single group follows a whole line of scales as well
  *   int8 dynamic: per block [16 f32 scales][16 i32 sums of levels], then [K/64] tiles of [16][16 outputs x 4]
- *           two's complement bytes */
+ *           two's complement bytes
+ *   int4 dynamic: scales as 4-bit; each group's [group/8][16 outputs x 4] bytes, with the first four of eight inputs in
+ *           the low nibbles and the others in the high ones, two's complement */
 
 enum {
   SWERVE_OUT_F32 = 0,  /* y f32 [rows, N]  = x W^T + bias */
@@ -85,12 +89,13 @@ typedef struct {
   int segments;       /* 1, 2, 4 or 8 equal cuts of K, summed pairwise in a fixed tree */
   int format;         /* SWERVE_PLAIN ... */
   size_t group;       /* 4-bit: inputs that share a scale, 32, 64 or 128 */
-  /* int8 dynamic, from swerve_quantize_rows_task: x as bytes, [rows][inputs rounded up to 64], and f32 [rows]. */
+  /* Dynamic formats, from swerve_quantize_rows_task: x as bytes, [rows][inputs rounded up to 64], and f32 [rows]. */
   const void *levels;
   const float *row_scales;
 } swerve_linear_job;
 
-/* Units: blocks of 16 columns of y. int8 dynamic sums whole numbers over all of K, whatever the segments. */
+/* Units: blocks of 16 columns of y. int8 dynamic sums whole numbers over all of K, whatever the segments; int4
+ * dynamic whole numbers over each group, and groups from first to last. */
 void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch);
 
 /* Rows from which on the sets with a matrix unit take wider panels. */
@@ -105,6 +110,7 @@ typedef struct {
   size_t x_stride;    /* elements between rows */
   int type;           /* A */
   size_t inputs;
+  int format;         /* of the weights that the rows will meet */
   void *levels;       /* [rows][inputs rounded up to 64]: in the form the set's products take */
   float *row_scales;  /* [rows]: largest magnitude / 127; NaN for a row that is not finite */
 } swerve_quantize_rows_job;
@@ -212,25 +218,6 @@ typedef struct {
 
 /* Units: rows. */
 void swerve_norm_task(const void *job, size_t begin, size_t end, void *scratch);
-
-typedef struct {
-  const swerve_kernels *kernels;
-  const float *qkv;     /* f32 [rows, (query_heads + 2 kv_heads) head_dim] */
-  size_t qkv_stride;
-  const float *cosines; /* f32 [rows, rotary_dim / 2] */
-  const float *sines;
-  size_t angle_stride;
-  const float *q_norm;  /* [head_dim] or NULL: RMS norm of each head before rotation */
-  const float *k_norm;
-  float epsilon;
-  void *q, *k, *v;      /* A [rows, heads x head_dim] */
-  size_t q_stride, k_stride, v_stride;
-  int type;
-  size_t query_heads, kv_heads, head_dim, rotary_dim;
-} swerve_rotate_job;
-
-/* Units: rows. Rotates (i, i + rotary_dim / 2), the half-split form; the rest of a head passes unchanged. */
-void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch);
 
 typedef struct {
   const void *source;
@@ -379,6 +366,26 @@ typedef struct {
 
 /* Units: rows. Numbers are rounded to the cache's type; eight-bit codes depend on the row's own numbers alone. */
 void swerve_kv_write_task(const void *job, size_t begin, size_t end, void *scratch);
+
+typedef struct {
+  const swerve_kernels *kernels;
+  const float *qkv;     /* f32 [rows, (query_heads + 2 kv_heads) head_dim] */
+  size_t qkv_stride;
+  const float *cosines; /* f32 [rows, rotary_dim / 2] */
+  const float *sines;
+  size_t angle_stride;
+  const float *q_norm;  /* [head_dim] or NULL: RMS norm of each head before rotation */
+  const float *k_norm;
+  float epsilon;
+  void *q, *k, *v;      /* A [rows, heads x head_dim] */
+  size_t q_stride, k_stride, v_stride;
+  int type;
+  size_t query_heads, kv_heads, head_dim, rotary_dim;
+  const swerve_kv_write_job *write; /* of these k and v, row by row; NULL: somebody else does */
+} swerve_rotate_job;
+
+/* Units: rows. Rotates (i, i + rotary_dim / 2), the half-split form; the rest of a head passes unchanged. */
+void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch);
 
 /* Tokens of one partition of a sequence, counted from position 0 of the sequence. */
 #define SWERVE_PARTITION_TOKENS 256

@@ -67,12 +67,24 @@ static void multiply_values(const swerve_query_tile *t, const swerve_groups *pro
   else swerve_groups_weigh(kernels->multiply[t->type], product);
 }
 
+/* A group's codes as numbers, in the order that the products read. */
+static inline void unpack_keys(const swerve_query_tile *t, char *out, const char *group, const swerve_codes *codes) {
+  t->job->kernels->unpack_codes(out, out + 64, 128, (const uint8_t *)group, t->d / 4, codes);
+}
+
+static inline void unpack_values(const swerve_query_tile *t, char *out, const char *group, const swerve_codes *codes) {
+  const uint8_t *cells = (const uint8_t *)group;
+  const size_t row = t->padded * 4;
+  for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, out += 2 * row)
+    t->job->kernels->unpack_codes(out, out + row, 64, cells, t->padded / 16, codes);
+}
+
 /* Numbers of the partition's groups, made of codes once for all tiles that meet it: `part` 0 keys, 1 values. */
 static void share_numbers(
   const swerve_query_tile *t, swerve_workspace *s, size_t part, const char **groups, size_t count, const char **numbers
 ) {
   const swerve_codes *codes = swerve_codes_of(t->job->cache.type);
-  const size_t width = part ? t->padded : t->d, bytes = 32 * width, row = width * 4;
+  const size_t bytes = 32 * (part ? t->padded : t->d);
   for (size_t g = 0; g < count; g++) {
     const size_t place = s->at->first_group + g;
     char *out = (part ? s->at->values : s->at->keys) + place * bytes;
@@ -80,13 +92,8 @@ static void share_numbers(
     if (s->at->made[part] >> place & 1) continue;
     s->at->made[part] |= 1u << place;
     if (g + PANEL < count) swerve_attention_fetch(t, groups[g + PANEL]);
-    const uint8_t *cells = (const uint8_t *)groups[g];
-    if (part == 0) {
-      t->job->kernels->unpack_codes(out, out + 64, 128, cells, t->d / 4, codes);
-      continue;
-    }
-    for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, out += 2 * row)
-      t->job->kernels->unpack_codes(out, out + row, 64, cells, t->padded / 16, codes);
+    if (part) unpack_values(t, out, groups[g], codes);
+    else unpack_keys(t, out, groups[g], codes);
   }
 }
 
@@ -128,8 +135,7 @@ void swerve_attention_score(const swerve_query_tile *t, swerve_workspace *s, siz
     for (size_t g = 0; g < product.count; g++) {
       panel[g] = s->at->panel + g * bytes;
       swerve_attention_fetch(t, s->at->groups[first + g + PANEL]);
-      t->job->kernels->unpack_codes(
-        s->at->panel + g * bytes, s->at->panel + g * bytes + 64, 128, (const uint8_t *)s->at->groups[first + g], t->d / 4, codes);
+      unpack_keys(t, s->at->panel + g * bytes, s->at->groups[first + g], codes);
     }
     product.acc = s->at->scores + first * 16;
     multiply_keys(t, &product);
@@ -180,8 +186,8 @@ void swerve_attention_weigh(const swerve_query_tile *t, swerve_workspace *s, siz
     t->job->kernels->weigh_codes(&product, codes);
     return;
   }
-  const size_t bytes = 32 * t->padded, row = t->padded * 4;
-  product.step_stride = row;
+  const size_t bytes = 32 * t->padded;
+  product.step_stride = t->padded * 4;
   product.ahead = 0;
   if (s->at->shares) {
     const char *numbers[GROUPS];
@@ -197,10 +203,7 @@ void swerve_attention_weigh(const swerve_query_tile *t, swerve_workspace *s, siz
     for (size_t g = 0; g < product.count; g++) {
       panel[g] = s->at->panel + g * bytes;
       if (first + g + PANEL < count + ahead) swerve_attention_fetch(t, groups[first + g + PANEL]);
-      const uint8_t *cells = (const uint8_t *)groups[first + g];
-      char *pairs = s->at->panel + g * bytes;
-      for (size_t quad = 0; quad < 4; quad++, cells += 4 * t->d, pairs += 2 * row)
-        t->job->kernels->unpack_codes(pairs, pairs + row, 64, cells, t->padded / 16, codes);
+      unpack_values(t, s->at->panel + g * bytes, groups[first + g], codes);
     }
     product.x = s->at->weights + first * 32;
     product.accumulate = first > 0;

@@ -71,6 +71,28 @@ static void multiply_dynamic(
   j->kernels->multiply_int8(&tile);
 }
 
+/* The same against levels of four bits: sums in f32. */
+static void multiply_nibbles(
+  const swerve_linear_job *j, float *acc, const char *w, size_t block_bytes, size_t first, size_t rows, size_t blocks,
+  void *scratch
+) {
+  const size_t row_bytes = swerve_round_up(j->inputs, 64);
+  const swerve_nibbles nibbles = {
+    .x = (const char *)j->levels + first * row_bytes,
+    .x_stride = row_bytes,
+    .w = w,
+    .block_stride = block_bytes,
+    .inputs = j->inputs,
+    .group = j->group,
+    .acc = acc,
+    .acc_stride = blocks * 16,
+    .rows = rows,
+    .blocks = blocks,
+    .scratch = scratch,
+  };
+  j->kernels->multiply_nibbles(&nibbles);
+}
+
 static size_t unit_blocks(const swerve_linear_job *j) { return j->epilogue == SWERVE_OUT_SILU ? 2 : 1; }
 
 /* Blocks of outputs that all rows pass over before the next. From many rows on a panel is as wide as the set likes: the
@@ -95,7 +117,8 @@ void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch
   begin *= unit_blocks(j);
   end *= unit_blocks(j);
   const size_t panel = panel_of(j);
-  const bool levels = j->format != SWERVE_PLAIN && j->format != SWERVE_INT8_DYNAMIC;
+  const bool dynamic = j->format == SWERVE_INT8_DYNAMIC || j->format == SWERVE_INT4_DYNAMIC;
+  const bool levels = j->format != SWERVE_PLAIN && !dynamic;
   const size_t most = levels ? SWERVE_LEVEL_ROWS : j->kernels->row_chunk;
   for (size_t block = begin; block < end; block += panel) {
     const size_t blocks = swerve_min(panel, end - block);
@@ -116,6 +139,8 @@ void swerve_linear_task(const void *job, size_t begin, size_t end, void *scratch
       };
       if (j->format == SWERVE_INT8_DYNAMIC) {
         multiply_dynamic(j, acc, w, block_bytes, row, rows, blocks);
+      } else if (dynamic) {
+        multiply_nibbles(j, acc, w, block_bytes, row, rows, blocks, level_scratch);
       } else {
         for (size_t s = 0; s < segments; s++) {
           tile.acc = acc + s * rows * width;
@@ -136,12 +161,13 @@ void swerve_quantize_rows_task(const void *job, size_t begin, size_t end, void *
   const swerve_quantize_rows_job *j = job;
   const swerve_kernels *kernels = j->kernels;
   const size_t row_bytes = swerve_round_up(j->inputs, 64);
+  const int offset = j->format == SWERVE_INT8_DYNAMIC ? kernels->level_offset : 0;
   float *wide = scratch;
   for (size_t r = begin; r < end; r++) {
     uint8_t *out = (uint8_t *)j->levels + r * row_bytes;
     const char *x = (const char *)j->x + r * j->x_stride * swerve_type_bytes(j->type);
     kernels->widen[j->type](wide, x, j->inputs);
-    j->row_scales[r] = kernels->quantize(out, wide, j->inputs, kernels->level_offset);
+    j->row_scales[r] = kernels->quantize(out, wide, j->inputs, offset);
     memset(out + j->inputs, 0, row_bytes - j->inputs);
   }
 }

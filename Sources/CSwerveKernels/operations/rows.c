@@ -17,10 +17,15 @@ static void embed_levels(const swerve_embed_job *j, const char *block, size_t la
     } else {
       const size_t number = k / j->group, inside = k % j->group;
       const char *levels = block + swerve_group_levels(number, j->group);
-      uint16_t word;
-      memcpy(&word, levels + swerve_nibble_place(inside, lane), 2);
       float group_scale;
       j->kernels->widen[SWERVE_FLOAT16](&group_scale, block + swerve_group_scales(number, j->group) + lane * 2, 1);
+      if (j->format == SWERVE_INT4_DYNAMIC) {
+        const unsigned both = (uint8_t)levels[swerve_byte_nibble_place(inside, lane)];
+        out[k] = (float)swerve_nibble_level(both >> swerve_byte_nibble_shift(inside)) * group_scale;
+        continue;
+      }
+      uint16_t word;
+      memcpy(&word, levels + swerve_nibble_place(inside, lane), 2);
       out[k] = swerve_levels_of.four[swerve_four_index(j->format)][word >> swerve_nibble_shift(inside) & 15] *
         group_scale;
     }
@@ -111,6 +116,8 @@ void swerve_rotate_task(const void *job, size_t begin, size_t end, void *scratch
     rotate_heads(j, x, j->kv_heads, j->k_norm, r, (char *)j->k + r * j->k_stride * element, scratch);
     x += j->kv_heads * j->head_dim;
     j->kernels->narrow[j->type]((char *)j->v + r * j->v_stride * element, x, j->kv_heads * j->head_dim);
+    /* While the row is in the first cache. */
+    if (j->write) swerve_kv_write_task(j->write, r, r + 1, scratch);
   }
 }
 

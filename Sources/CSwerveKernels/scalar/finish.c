@@ -26,6 +26,12 @@ static void unscale(const swerve_sums *p) {
     }
 }
 
+/* Sums times their rows' scales. */
+static void scale_rows(const swerve_sums *p) {
+  for (size_t r = 0; r < p->rows; r++)
+    p->job->kernels->scale(p->acc + r * p->blocks * 16, p->job->row_scales[p->first_row + r], p->blocks * 16);
+}
+
 /* Sums of int8 levels times their outputs' scales. */
 static void scale_outputs(const swerve_sums *p) {
   for (size_t r = 0; r < p->rows; r++)
@@ -61,6 +67,7 @@ static void finish_row(const swerve_linear_job *j, float *acc, size_t row, size_
 
 void swerve_scalar_finish(const swerve_sums *p) {
   if (p->job->format == SWERVE_INT8_DYNAMIC) unscale(p);
+  else if (p->job->format == SWERVE_INT4_DYNAMIC) scale_rows(p);
   else sum_tree(p->job->kernels, p->acc, p->segment_floats, (size_t)p->job->segments);
   if (p->job->format == SWERVE_INT8 && p->job->epilogue != SWERVE_OUT_SUMS) scale_outputs(p);
   for (size_t r = 0; r < p->rows; r++)

@@ -18,6 +18,7 @@ void swerve_scalar_unpack_bf16(void *out, const char *levels, int format, size_t
 void swerve_scalar_unpack_f16(void *out, const char *levels, int format, size_t steps);
 void swerve_scalar_add_scaled(const swerve_scaled_sums *sums);
 void swerve_scalar_multiply_int8(const swerve_tile *tile);
+void swerve_scalar_multiply_nibbles(const swerve_nibbles *nibbles);
 float swerve_scalar_quantize(uint8_t *out, const float *x, size_t n, int offset);
 void swerve_scalar_silu_multiply(float *out, const float *gate, const float *up, size_t n);
 void swerve_scalar_finish(const swerve_sums *sums);

@@ -188,6 +188,7 @@ const swerve_kernels swerve_scalar_kernels = {
   .multiply_levels = {swerve_multiply_levels, swerve_multiply_levels, swerve_multiply_levels},
   .add_scaled = swerve_scalar_add_scaled,
   .multiply_int8 = swerve_scalar_multiply_int8,
+  .multiply_nibbles = swerve_scalar_multiply_nibbles,
   .quantize = swerve_scalar_quantize,
   .panel_small = 4,
   .panel = 4,

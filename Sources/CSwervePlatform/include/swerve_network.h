@@ -36,7 +36,4 @@ bool swerve_stream_peer(int stream, char *text, size_t capacity);
 /* Whether all addresses of a host are this machine's own for itself. */
 bool swerve_host_is_loopback(const char *host);
 
-/* CRC-32C of bytes, continued from that of the bytes before (0 at first). */
-uint32_t swerve_crc32c(uint32_t crc, const void *bytes, size_t count);
-
 #endif

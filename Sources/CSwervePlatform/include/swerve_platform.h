@@ -5,8 +5,8 @@
 #define SWERVE_PLATFORM_H
 
 #include "swerve_mpi.h"
+#include "swerve_check.h"
 #include "swerve_network.h"
-#include "swerve_wire.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -60,6 +60,9 @@ void *swerve_shared_map(int file, size_t bytes);
 /* The same of a file, aligned to 2 MiB and advised as huge pages when that large. */
 void *swerve_shared_map_huge(int file, size_t bytes);
 void swerve_shared_unmap(void *pages, size_t bytes);
+/* This process alone may write to the file from now on, until it ends: waits until all that claimed it before have ended.
+ * 0, or errno's number: EBUSY when they do not. */
+int swerve_region_claim(int file, int timeout_ms);
 
 /* Words of such memory, in one order that all processes see. */
 static inline uint32_t swerve_word_load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
@@ -90,8 +93,9 @@ int swerve_socket_receive(int socket, void *bytes, size_t capacity, int timeout_
 bool swerve_socket_ended(int socket);
 
 /* Starts a program in a process group of its own, with `memory` as its descriptor 3, `control` as 4 and `region` as 5
- * (-1: nothing to be found there). Its number, or errno's negated. */
-int swerve_process_start(const char *path, char *const *arguments, int memory, int control, int region);
+ * (-1: nothing to be found there), and further regions as 7, 8, … (257 at most). Its number, or errno's negated. */
+int swerve_process_start(
+    const char *path, char *const *arguments, int memory, int control, int region, const int *further, int further_count);
 /* In the started process: ends with the thread that started it, and closes every descriptor above those. False when
  * `parent` (0 = any) is not who started it any more, or 4 is no socket. */
 bool swerve_process_enter(int parent);

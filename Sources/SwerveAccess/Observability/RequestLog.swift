@@ -36,8 +36,8 @@ struct RequestLog: Sendable {
   }
 
   private func line(_ verb: String, finish: FinishReason?, usage: Usage, firstOutput: ContinuousClock.Instant?) {
-    let first = firstOutput.map { LogText.fixed(($0 - start).seconds, decimals: 3) + "s" } ?? "-"
-    let total = LogText.fixed((ContinuousClock.now - start).seconds, decimals: 3)
+    let first = firstOutput.map { Decimals.fixed(($0 - start).seconds, 3) + "s" } ?? "-"
+    let total = Decimals.fixed((ContinuousClock.now - start).seconds, 3)
     state.logger.info(
       """
       \(verb) request \(id): finish_reason=\(finish?.rawValue ?? "-"), prompt_tokens=\(usage.promptTokens), \

@@ -10,7 +10,7 @@ package enum SpeculationLine {
     let drafted = now.draftTokens - previous.draftTokens
     let accepted = now.acceptedTokens - previous.acceptedTokens
     guard drafts > 0, drafted > 0 else { return nil }
-    func fixed(_ value: Double, _ decimals: Int) -> String { LogText.fixed(value, decimals: decimals) }
+    func fixed(_ value: Double, _ decimals: Int) -> String { Decimals.fixed(value, decimals) }
     func rate(_ count: Int) -> String { fixed(seconds > 0 ? Double(count) / seconds : 0, 2) }
     let places = (0..<min(now.draftLimit, now.acceptedByPosition.scalarCount)).map { place in
       fixed(Double(now.acceptedByPosition[place] - previous.acceptedByPosition[place]) / Double(drafts), 3)

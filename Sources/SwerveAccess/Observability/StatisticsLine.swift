@@ -18,7 +18,7 @@ struct StatisticsLine {
     func rate(_ path: KeyPath<EngineStatistics, Int>) -> Double {
       seconds > 0 ? Double(now[keyPath: path] - previous[keyPath: path]) / seconds : 0
     }
-    func fixed(_ value: Double) -> String { LogText.fixed(value, decimals: 1) }
+    func fixed(_ value: Double) -> String { Decimals.fixed(value, 1) }
     let prompt = rate(\.promptTokens)
     let generation = rate(\.generationTokens)
     let hitRate = now.prefixQueriedTokens == 0 ? 0 : Double(now.prefixHitTokens) / Double(now.prefixQueriedTokens)

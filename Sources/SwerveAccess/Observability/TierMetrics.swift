@@ -79,7 +79,7 @@ struct TierMetrics: Sendable {
     set(movement: tiers)
     for (reason, count) in tiers.verifyFailures {
       make.counter(
-        "swerve_block_verify_failures", "KV block files that were not what they must be, by reason.",
+        "swerve_block_verify_failures", "KV blocks in files and host memory that are not what they must be, by reason.",
         [("reason", reason)]
       ).set(total: Double(count))
     }

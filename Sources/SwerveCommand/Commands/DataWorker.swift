@@ -48,7 +48,8 @@ struct DataWorkerCommand: TableCommand {
     let service: DataWorkerService
     do {
       service = try DataWorkerService(
-        endpoint, try LinkSetup.protection(links, role: .data), version: Version.text,
+        endpoint, try LinkSetup.protection(links, role: .data) { console.writeError("swerve data-worker: \($0)\n") },
+        version: Version.text,
         limits: .init(
           threads: settings.engine.threads ?? KernelPool.allowedCPUs.count, kvBytes: settings.engine.kvCacheBytes),
         onNotice: { console.writeError("swerve data-worker: \($0)\n") },

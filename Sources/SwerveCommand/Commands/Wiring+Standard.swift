@@ -22,7 +22,7 @@ struct LocalEngines: EngineProvider {
     let separation = configuration.dataWorkers
     let links =
       configuration.placement == .separated && separation.links.isGiven
-      ? try LinkSetup.protection(separation.links, role: .parameter) : LinkProtection()
+      ? try LinkSetup.protection(separation.links, role: .parameter) { EngineLog.notice($0) } : LinkProtection()
     let engine = try await Engine.start(
       configuration, links: links, observer: observer, onFailure: { EngineLog.failure($0) },
       onNotice: { EngineLog.notice($0) }, onProgress: progress)

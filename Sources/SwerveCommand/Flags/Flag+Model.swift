@@ -39,7 +39,7 @@ extension Flag {
       "longest prompt + output in tokens; auto = the largest that fits"),
     .custom(
       "quantization", .string, .model, default: "none", short: ["q"],
-      "round weights while loading: int8, int4, nf4 (bitsandbytes), or int8-dynamic, which rounds activations too"
+      "round weights while loading: int8, int4, nf4 (bitsandbytes), or int8-dynamic, int4-dynamic, which round activations too"
     ) { settings, value in
       guard let method = EngineConfiguration.Quantization(method: value.text) else {
         throw FlagError(
@@ -52,7 +52,7 @@ extension Flag {
     .bool("load-4bit", .model, \.load4Bit, default: false, "short for --quantization nf4, groups of 64"),
     .custom(
       "quantization-config", .json, .model, default: "{}",
-      "group_size: inputs that share a scale, 32, 64 or 128 (int4: 128, nf4: 64)"
+      "group_size: inputs that share a scale, 32, 64 or 128 (nf4: 64, others: 128)"
     ) { settings, value in
       guard case .json(let json) = value, !json.isNull else { return }
       guard let members = json.object else { throw FlagError("needs a JSON object, not \(value.text)") }

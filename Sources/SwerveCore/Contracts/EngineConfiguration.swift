@@ -14,7 +14,7 @@ public struct EngineConfiguration: Sendable {
   public var dtype = DType.auto
   /// What weights are rounded to while they are loaded.
   public var quantization = Quantization.none
-  /// Inputs that share a scale, for `int4` and `nf4`: 32, 64 or 128; nil = 128 for `int4`, 64 for `nf4`.
+  /// Inputs that share a scale, where a method has groups: 32, 64 or 128; nil = 64 for `nf4`, 128 for others.
   public var quantizationGroup: Int?
   public var loadFormat = LoadFormat.auto
   /// Prompt + output; nil = from the model's configuration; −1 = the largest that fits.
@@ -255,8 +255,9 @@ public struct EngineConfiguration: Sendable {
         [32, 64, 128].contains(quantizationGroup),
         "--quantization-config group_size must be 32, 64 or 128, not \(quantizationGroup).")
       require(
-        quantization == .int4 || quantization == .nf4,
-        "--quantization-config group_size is for --quantization int4 or nf4, not \(quantization.rawValue).")
+        quantization.hasGroups,
+        "--quantization-config group_size is for --quantization int4, nf4 or int4-dynamic, not \(quantization.rawValue)."
+      )
     }
     require(numaBind || numaNodes == nil, "--numa-bind-nodes needs --numa-bind.")
     require(numaBind || numaCPUs == nil, "--numa-bind-cpus needs --numa-bind.")
@@ -321,7 +322,8 @@ public struct EngineConfiguration: Sendable {
       !numaBind,
       "--numa-bind binds the threads of one rank; leave it out with several, whose threads have CPUs of their own.")
     require(
-      quantization != .int8Dynamic || tensorParallelSize == 1,
-      "--quantization int8-dynamic rounds whole rows, which tensor parallel ranks do not have; use int8.")
+      !quantization.roundsActivations || tensorParallelSize == 1,
+      "--quantization \(quantization.rawValue) rounds whole rows, which tensor parallel ranks do not have; use int8 or int4."
+    )
   }
 }

@@ -90,11 +90,9 @@ extension EngineConfiguration {
     var found = kvTransfer.problems()
     func require(_ holds: Bool, _ sentence: String) { if !holds { found.append("--kv-transfer-config: \(sentence)") } }
     require(
-      tensorParallelSize == 1 && pipelineParallelSize == 1,
-      "blocks are handed over by engines of one rank; leave --tensor-parallel-size and --pipeline-parallel-size out.")
-    require(
       placement == .unified,
-      "blocks are handed over by engines that have keys and values themselves; leave --placement separated out.")
+      "blocks are handed over by one process or by ranks that have keys and values themselves; leave --placement "
+        + "\(placement.rawValue) out.")
     require(
       !kvTransfer.role.receives || enablePrefixCaching,
       "a \(kvTransfer.role.rawValue) takes blocks into the prefix cache; leave --no-enable-prefix-caching out, or make it "

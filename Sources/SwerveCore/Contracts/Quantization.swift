@@ -11,6 +11,14 @@ extension EngineConfiguration {
     case nf4
     /// `int8`, and activations rounded to eight bits as well, one scale a token: whole-number products. Other results.
     case int8Dynamic = "int8-dynamic"
+    /// `int4`, and activations rounded to eight bits, one scale a token: whole-number products within a group.
+    case int4Dynamic = "int4-dynamic"
+
+    /// Whether activations are rounded, whole tokens at a time.
+    public var roundsActivations: Bool { self == .int8Dynamic || self == .int4Dynamic }
+
+    /// Whether inputs share scales in groups.
+    public var hasGroups: Bool { self == .int4 || self == .nf4 || self == .int4Dynamic }
 
     /// The method of a name that flags and other engines use, in any case: also `int8_per_channel_weight_only` and
     /// `bitsandbytes`; `null` and `auto` are none. nil for a method that does not exist here.

@@ -23,7 +23,8 @@ package struct TierStatistics: Sendable, Hashable {
   package var fileBytes = 0
   package var fileCapacityBytes = 0
   package var fileEvictions = 0
-  /// Files that were not what they must be, and other misses of blocks that were thought to be there, by reason.
+  /// Blocks of files or host memory that were not what they must be, and other misses of what was thought to be there, by
+  /// reason.
   package var verifyFailures: [String: Int] = [:]
   /// Blocks that were to go to files and did not.
   package var spillsDropped = 0

@@ -239,6 +239,7 @@ package struct EngineLoop: ~Copyable {
     result.removeAll()
     do {
       if !plan.isEmpty { try executor.execute(plan, into: &result) }
+      handover?.collect(plan, result.incomplete, executor)
       data?.suspendLost(&scheduler)
       scheduler.apply(plan, result, into: &step.outputs)
       if !result.incomplete.isEmpty { step.cause = data?.lastLoss }

@@ -26,7 +26,8 @@ extension EngineThreads {
       return (
         runner,
         RankedExecutor(
-          runner: runner, ranks: ranks, parts: try plan.blockParts(), onNotice: { [board] in board.record(notice: $0) })
+          runner: runner, ranks: ranks, parts: try plan.blockParts(), order: try plan.blockOrder(),
+          onNotice: { [board] in board.record(notice: $0) })
       )
     } catch {
       ranks.stop(hasFailed: true)
@@ -76,6 +77,16 @@ extension StartPlan {
       }
     }
     return parts
+  }
+
+  /// Where those lie in a block as one rank has it; nil where there is one, or where the parts are not the block.
+  func blockOrder() throws(EngineStartError) -> RankBlockOrder? {
+    if layout.computingCount == 1 { return nil }
+    do {
+      return try RankBlockOrder(layout, model: model, type: runner.kvType, blockTokens: runner.limits.blockTokens)
+    } catch {
+      throw .model("\(error)")
+    }
   }
 
   /// Whether the other ranks are threads of this process.

@@ -7,6 +7,15 @@ import SwerveTransfer
 
 // What an engine that hands blocks over builds in addition.
 extension EngineThreads {
+  /// What hands prompts over; nil where none are.
+  func makeHandover() throws(EngineStartError) -> BlockHandover? {
+    guard plan.configuration.kvTransfer?.role.sends == true else { return nil }
+    let layout = try StartPlan.layout(plan.runner)
+    return BlockHandover(
+      blockTokens: layout.blockTokens, layerCount: layout.layerCount, layerBytes: layout.blockLayerBytes,
+      packsBlocks: plan.layout.computingCount > 1)
+  }
+
   /// The door for blocks, open. nil where none are handed over.
   ///
   /// - Throws: `.configuration` for what cannot work, `.device` where the port cannot be had.
@@ -18,8 +27,14 @@ extension EngineThreads {
           + "lower precision here; leave dtype= out of --kv-tiers."
       ])
     }
+    if plan.layout.computingCount > 1, try plan.blockOrder() == nil {
+      throw .configuration([
+        "--kv-transfer-config: blocks are handed over by ranks that have the parts of a block once each; use --reduction "
+          + "exact, or fewer ranks."
+      ])
+    }
     let key = try settings.linkKeyFile.map { path throws(EngineStartError) in try Self.linkKey(path) }
-    let isLoopback = WireSocket.isLoopback(settings.host)
+    let isLoopback = Endpoint(host: settings.host, port: 0).isLoopback
     if !isLoopback && key == nil && !settings.trustsNetwork {
       throw .configuration([
         "--kv-transfer-config: kv_ip \(settings.host) can be reached from other machines and links would be open; add "
@@ -31,7 +46,7 @@ extension EngineThreads {
       let exchange = try BlockExchange(
         settings, greeting: try greeting(settings, kernels: kernels), key: key,
         onNotice: { [board] in board.record(notice: $0) })
-      exchange.start()
+      try exchange.start()
       return exchange
     } catch let error as EngineStartError {
       throw error
@@ -51,9 +66,8 @@ extension EngineThreads {
   private func greeting(_ settings: KVTransferConfiguration, kernels: KernelSet) throws(EngineStartError)
     -> BlockGreeting
   {
+    let digest = try blockModel(kernels: kernels)
     do {
-      let digest = try ModelFingerprint.digest(
-        files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
       var model = [UInt8](repeating: 0, count: Digest.byteCount)
       model.withUnsafeMutableBytes { digest.write(to: $0, at: 0) }
       let layout = try plan.model.layout(type: plan.runner.kvType, blockTokens: plan.configuration.blockSize)
@@ -67,9 +81,9 @@ extension EngineThreads {
   }
 
   /// What takes blocks of other engines to the device where there is nothing below it. nil where none come.
-  func passage(_ runner: ModelRunner) throws(EngineStartError) -> BlockTiers? {
+  func passage() throws(EngineStartError) -> BlockTiers? {
     guard plan.configuration.kvTransfer?.role.receives == true else { return nil }
-    let layout = runner.store.cache.layout
+    let layout = try StartPlan.layout(plan.runner)
     let shape = BlockShape(
       model: Digest(of: []), type: layout.type, layerCount: layout.layerCount, blockTokens: layout.blockTokens,
       deviceBytes: layout.blockBytes)

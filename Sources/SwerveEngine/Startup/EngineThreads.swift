@@ -94,11 +94,10 @@ package struct EngineThreads: Sendable {
     let device = try makeDevice()
     let lower = try makeLowerPlaces(device)
     let separation = try makeSeparation(device)
-    let handover =
-      plan.configuration.kvTransfer?.role.sends == true
-      ? BlockHandover(blockTokens: plan.configuration.blockSize) : nil
+    let handover = try makeHandover()
     let (runner, local) = try makeExecutor(
-      device, lower: lower, attention: separation?.attention, watch: handover, onProgress: onProgress)
+      device, lower: lower, attention: separation?.attention, watch: handover?.packsBlocks == true ? nil : handover,
+      onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
     totals.kvBytes = plan.sizing.kvBytes
@@ -147,25 +146,15 @@ package struct EngineThreads: Sendable {
   private func openTiers(
     _ runner: ModelRunner, kernels: KernelSet, _ loaded: inout Loaded
   ) throws(EngineStartError) -> BlockTiers? {
-    guard let tiers = plan.tiers else { return try passage(runner) }
-    var model: Digest
-    do {
-      model = try ModelFingerprint.digest(
-        files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
-    } catch {
-      throw .model("\(error)")
-    }
+    guard let tiers = plan.tiers else { return try passage() }
+    let model = try blockModel(kernels: kernels)
     let layout = try StartPlan.layout(plan.runner)
     if plan.layout.computingCount > 1 {
-      guard try plan.blockParts().reduce(0, +) == layout.blockBytes else {
+      guard try plan.blockOrder() != nil else {
         throw .configuration([
           "--kv-tiers keeps the parts of a block that ranks have, once each; use --reduction exact, or fewer ranks."
         ])
       }
-      // A block's bytes lie in the order of the ranks: others cannot read it.
-      var words = [UInt8](repeating: 0, count: Digest.byteCount)
-      words.withUnsafeMutableBytes { model.write(to: $0, at: 0) }
-      model = Digest(of: words + Array("ranks \(plan.layout.tensorSize) \(plan.layout.stages.map(\.count))".utf8))
     }
     let opened = try tiers.open(
       model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
@@ -179,6 +168,21 @@ package struct EngineThreads: Sendable {
     }
     loaded.tiers = opened.description
     return opened
+  }
+
+  /// What numbers in a block depend on: weights, types and kernels, and sums in another order than one rank's.
+  func blockModel(kernels: KernelSet) throws(EngineStartError) -> Digest {
+    let model: Digest
+    do {
+      model = try ModelFingerprint.digest(
+        files: plan.files, runner: plan.runner, overrides: plan.configuration.configOverrides, kernels: kernels)
+    } catch {
+      throw .model("\(error)")
+    }
+    if plan.layout.tensorSize == 1 || plan.layout.isExact { return model }
+    var words = [UInt8](repeating: 0, count: Digest.byteCount)
+    words.withUnsafeMutableBytes { model.write(to: $0, at: 0) }
+    return Digest(of: words + Array("ranks \(plan.layout.tensorSize)".utf8))
   }
 
   private func makeDevice() throws(EngineStartError) -> CPUDevice {
@@ -291,6 +295,7 @@ package struct EngineThreads: Sendable {
     scheduler.groupsLengths = configuration.groupsLengths
     scheduler.speculation = configuration.speculation
     scheduler.tiers = transferRules
+    scheduler.vocabularySize = plan.model.vocabularySize
     scheduler.evictsByCost = configuration.prefixCachePolicy == .cost
     scheduler.adaptsLongPrefill = configuration.adaptsLongPrefill
     return scheduler

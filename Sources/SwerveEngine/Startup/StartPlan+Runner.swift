@@ -56,7 +56,8 @@ extension StartPlan {
     }
     throw .configuration([
       "--tensor-parallel-size \(layout.tensorSize) would cut blocks of this packed weight file"
-        + (runner.quantization == .int8Dynamic ? " (int8-dynamic rounds whole rows)" : "") + "; possible "
+        + (runner.quantization.flatMap { $0.roundsRows ? " (\($0.name) rounds whole rows)" : nil } ?? "")
+        + "; possible "
         + (legal.count == 1 ? "is " : "are ") + legal.map(String.init).joined(separator: ", ")
         + ", or load the original weights (--load-format safetensors)."
     ])

@@ -115,10 +115,10 @@ package struct StartReport: Sendable {
   package var logLines: [String] {
     var lines: [String] = []
     for stage in stages where stage.name == "weights" {
-      lines.append("Loading weights took \(ByteText.fixed(stage.seconds, 2)) seconds")
+      lines.append("Loading weights took \(Decimals.fixed(stage.seconds, 2)) seconds")
     }
     lines += memoryTable
-    lines.append("Available KV cache memory: \(ByteText.fixed(Double(memory.kv) / Double(1 << 30), 2)) GiB")
+    lines.append("Available KV cache memory: \(Decimals.fixed(Double(memory.kv) / Double(1 << 30), 2)) GiB")
     lines.append("\(device) KV cache size: \(ByteText.grouped(kvTokens)) tokens")
     lines.append("KV cache type: \(kvType.rawValue), \(ByteText.binary(blockBytes / max(1, blockSize))) a token")
     if let gathering { lines.append(gathering.line) }
@@ -126,12 +126,12 @@ package struct StartReport: Sendable {
     lines += lowerLines
     let concurrency = maxModelLength == 0 ? 0 : Double(kvTokens) / Double(maxModelLength)
     lines.append(
-      "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(ByteText.fixed(concurrency, 2))x"
+      "Maximum concurrency for \(ByteText.grouped(maxModelLength)) tokens per request: \(Decimals.fixed(concurrency, 2))x"
     )
-    lines.append("Start: " + stages.map { "\($0.name) \(ByteText.fixed($0.seconds, 3)) s" }.joined(separator: ", "))
+    lines.append("Start: " + stages.map { "\($0.name) \(Decimals.fixed($0.seconds, 3)) s" }.joined(separator: ", "))
     let total = stages.reduce(0) { $0 + $1.seconds }
     lines.append(
-      "init engine (profile, create kv cache, warmup model) took \(ByteText.fixed(total, 2)) seconds")
+      "init engine (profile, create kv cache, warmup model) took \(Decimals.fixed(total, 2)) seconds")
     return lines
   }
 }

@@ -202,7 +202,7 @@ extension BlockTiers {
     if backlog.isEmpty { return }
     while backlogHead < backlog.count {
       let (slot, identity) = backlog[backlogHead]
-      if !host.pin(slot) {
+      if !host.pinIntact(slot) {
         totals.spillsDropped += 1
       } else if !spill(slot, identity) {
         break

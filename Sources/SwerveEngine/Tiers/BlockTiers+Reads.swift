@@ -79,7 +79,7 @@ extension BlockTiers {
   /// Adds the next block to a window, or ends the read before it. False when there is no room now.
   private func extend(_ index: Int, with identity: BlockIdentity) -> Bool {
     let now = clock()
-    if let slot = host.find(identity), host.pin(slot) {
+    if let slot = host.find(identity), host.pinIntact(slot) {
       add(
         TierReading.Entry(
           identity: identity, slot: slot, state: .ready, source: .host, seconds: clock() - now,
@@ -141,7 +141,7 @@ extension BlockTiers {
         continue
       }
       guard case .elsewhere = entry.state else { continue }
-      if let slot = host.find(entry.identity), host.pin(slot) {
+      if let slot = host.find(entry.identity), host.pinIntact(slot) {
         reads[index].window[place].slot = slot
         reads[index].window[place].state = .ready
         reads[index].window[place].isLossy = host.isLossy(slot)

@@ -10,6 +10,7 @@ extension BlockTiers {
     all.hostBlocksUsed = host.usedCount
     all.hostBlocksPinned = host.pinnedCount
     all.hostEvictions = host.statistics.evictions
+    if host.statistics.damages > 0 { all.verifyFailures["host-memory"] = host.statistics.damages }
     guard let files else { return all }
     let counted = files.statistics
     all.fileState = files.healthState.word
@@ -17,7 +18,7 @@ extension BlockTiers {
     all.fileBytes = files.usedBytes
     all.fileCapacityBytes = files.configuration.capacityBytes
     all.fileEvictions = counted.evictions
-    all.verifyFailures = Dictionary(counted.verifyFailures.map { ($0.word, $1) }, uniquingKeysWith: +)
+    for (reason, count) in counted.verifyFailures { all.verifyFailures[reason.word, default: 0] += count }
     return all
   }
 

@@ -21,7 +21,7 @@ package final class BlockTiers {
   }
 
   let shape: BlockShape
-  let host: HostTier
+  package let host: HostTier
   let files: FileTier?
   let lane: TransferLane?
   /// Whether equal prompts share blocks; otherwise only a preempted sequence finds its own again.

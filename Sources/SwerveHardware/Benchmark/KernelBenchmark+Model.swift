@@ -17,7 +17,7 @@ extension KernelBenchmark {
     let attention = s.queryHeads * s.headDim, kv = s.kvHeads * s.headDim
     let widest = max(s.hidden, attention, s.intermediate)
     let most = options.rows.max() ?? 1
-    let rounded = format == .int8Dynamic ? try RoundedRows(device: device, rows: most, inputs: widest) : nil
+    let rounded = format.roundsRows ? try RoundedRows(device: device, rows: most, inputs: widest) : nil
     let products = [
       Product(
         name: "linear q+k+v", weights: try weights([attention, kv, kv], s.hidden, type, format), epilogue: .store,

@@ -44,7 +44,9 @@ package struct KernelBenchmark {
     package var shape = Shape.half
     package var types: [ElementType] = [.bfloat16]
     /// Formats of weights that are measured with each type besides its plain one.
-    package var formats: [WeightFormat] = [.int8, .int4(group: 128), .nf4(group: 64), .int8Dynamic]
+    package var formats: [WeightFormat] = [
+      .int8, .int4(group: 128), .nf4(group: 64), .int8Dynamic, .int4Dynamic(group: 128),
+    ]
     /// Rows of a step.
     package var rows = [1, 8, 32, 512]
     /// Tokens in the cache for attention.
@@ -75,7 +77,7 @@ package struct KernelBenchmark {
     var report = KernelReport(
       kernels: device.kernelSet, threads: device.threadCount, barrier: barrier(), oneStream: try bandwidth(streams: 1),
       manyStreams: try bandwidth(streams: 8))
-    if options.formats.contains(.int8Dynamic) { report.bytePeak = peak(.float32, bytes: true) }
+    if options.formats.contains(where: \.roundsRows) { report.bytePeak = peak(.float32, bytes: true) }
     for type in options.types {
       report.peaks[type] = peak(type)
       for format in [.plain(type)] + options.formats { try measureLinears(type, format, &report, progress) }

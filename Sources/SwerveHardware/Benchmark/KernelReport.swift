@@ -37,21 +37,23 @@ package struct KernelReport: Sendable {
 
   /// Of the peak of the arithmetic used, the type's or int8's, 0 ... 1.
   package func peakShare(_ line: Line) -> Double {
-    guard let peak = line.format == .int8Dynamic ? bytePeak : peaks[line.type], peak > 0 else { return 0 }
+    guard let peak = line.format?.roundsRows == true ? bytePeak : peaks[line.type], peak > 0 else { return 0 }
     return line.operations / line.seconds / peak
   }
 
   /// The report as lines of text.
   package var text: [String] {
     var out = [
-      "kernels \(kernels.rawValue), \(threads) threads, \(fixed(barrier * 1e6, 2)) us a barrier",
-      "read from memory: \(fixed(oneStream / 1e9, 1)) GB/s with 1 stream a thread, "
-        + "\(fixed(manyStreams / 1e9, 1)) GB/s with 8",
+      "kernels \(kernels.rawValue), \(threads) threads, \(Decimals.fixed(barrier * 1e6, 2)) us a barrier",
+      "read from memory: \(Decimals.fixed(oneStream / 1e9, 1)) GB/s with 1 stream a thread, "
+        + "\(Decimals.fixed(manyStreams / 1e9, 1)) GB/s with 8",
     ]
     for type in ElementType.allCases {
-      if let peak = peaks[type] { out.append("\(type.rawValue) products from cache: \(fixed(peak / 1e9, 0)) GFLOP/s") }
+      if let peak = peaks[type] {
+        out.append("\(type.rawValue) products from cache: \(Decimals.fixed(peak / 1e9, 0)) GFLOP/s")
+      }
     }
-    if let bytePeak { out.append("int8 products from cache: \(fixed(bytePeak / 1e9, 0)) GOP/s") }
+    if let bytePeak { out.append("int8 products from cache: \(Decimals.fixed(bytePeak / 1e9, 0)) GOP/s") }
     out.append(
       column("kernel", 32) + column("type", 10) + column("weights", 14) + column("rows", 6, right: true)
         + column("us", 11, right: true)
@@ -65,27 +67,15 @@ package struct KernelReport: Sendable {
   package func text(of line: Line) -> String {
     column(line.name, 32) + column(line.type.rawValue, 10) + column(line.format?.name ?? "-", 14)
       + column("\(line.rows)", 6, right: true)
-      + column(fixed(line.seconds * 1e6, 1), 11, right: true)
-      + column(fixed(line.bytes / line.seconds / 1e9, 1), 8, right: true)
-      + column(fixed(bandwidthShare(line) * 100, 0) + " %", 9, right: true)
-      + column(fixed(line.operations / line.seconds / 1e9, 0), 9, right: true)
-      + column(fixed(peakShare(line) * 100, 0) + " %", 9, right: true)
+      + column(Decimals.fixed(line.seconds * 1e6, 1), 11, right: true)
+      + column(Decimals.fixed(line.bytes / line.seconds / 1e9, 1), 8, right: true)
+      + column(Decimals.fixed(bandwidthShare(line) * 100, 0) + " %", 9, right: true)
+      + column(Decimals.fixed(line.operations / line.seconds / 1e9, 0), 9, right: true)
+      + column(Decimals.fixed(peakShare(line) * 100, 0) + " %", 9, right: true)
   }
 
   private func column(_ text: String, _ width: Int, right: Bool = false) -> String {
     let space = String(repeating: " ", count: max(1, width - text.count))
     return right ? space + text : text + space
-  }
-
-  /// `digits` after the point; no Foundation here.
-  private func fixed(_ value: Double, _ digits: Int) -> String {
-    guard value.isFinite, abs(value) < 1e15 else { return "-" }
-    var unit = 1.0
-    for _ in 0..<digits { unit *= 10 }
-    let scaled = Int64((abs(value) * unit).rounded())
-    let sign = value < 0 && scaled != 0 ? "-" : ""
-    if digits == 0 { return "\(sign)\(scaled)" }
-    let rest = String(scaled % Int64(unit))
-    return "\(sign)\(scaled / Int64(unit))." + String(repeating: "0", count: digits - rest.count) + rest
   }
 }

@@ -92,7 +92,7 @@ package struct MachineProbe {
     let rows = [1, 4, 8, 16, 32, 64, 512]
     let x = try device.allocate(byteCount: 512 * s.hidden * type.byteCount)
     let y = try device.allocate(byteCount: 512 * s.intermediate * type.byteCount)
-    let rounded = format == .int8Dynamic ? try RoundedRows(device: device, rows: 512, inputs: s.hidden) : nil
+    let rounded = format.roundsRows ? try RoundedRows(device: device, rows: 512, inputs: s.hidden) : nil
     for count in rows {
       // Many rows do not wait for memory: a part tells enough.
       let used = count < 64 ? weights : Array(weights.prefix(2))
@@ -150,8 +150,8 @@ package struct MachineProbe {
     let one = typical { layer(1) }
     let many = typical { layer(rows) }
     result.rowSeconds = max(0, many - one) / Double(rows - 1)
-    // Beside these three: four products, the cache's new rows, attention.
-    result.layerSeconds = one + 6 * benchmark.barrier()
+    // Beside these three: four products and attention. (The cache's new rows are written with the rotation.)
+    result.layerSeconds = one + 5 * benchmark.barrier()
   }
 
   private func measureAttention(_ result: inout Result) throws(HardwareError) {

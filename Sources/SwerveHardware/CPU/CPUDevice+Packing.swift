@@ -110,7 +110,7 @@ extension CPUDevice {
     guard inputs.range.lowerBound >= 0, inputs.range.upperBound <= inputs.whole, !inputs.range.isEmpty else {
       throw .shape("columns \(inputs.range) are not a part of \(inputs.whole)")
     }
-    guard inputs.range.count == inputs.whole || format != .int8Dynamic else {
+    guard inputs.range.count == inputs.whole || !format.roundsRows else {
       throw .shape("\(format.name) rounds whole rows, so a product cannot be split over its inputs; use int8")
     }
   }

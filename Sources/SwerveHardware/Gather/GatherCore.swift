@@ -192,6 +192,16 @@ final class GatherCore: Sendable {
     state.slots[slot].phase = state.slots[slot].reading > 0 ? .abandoned : .free
   }
 
+  func restart() {
+    state.withLock { state in
+      precondition(state.taken == nil, "an item was taken and not given back")
+      while !state.order.isEmpty { abandonFirst(&state) }
+      state.passesLeft = state.passes
+      state.next = 0
+      request(&state)
+    }
+  }
+
   func giveBack() {
     state.withLock { state in
       guard let slot = state.taken else { return }

@@ -65,6 +65,9 @@ package final class GatherRing: Sendable {
   /// Says how often the tail will be gone through in the round that begins.
   package func begin(tailPasses: Int) { core.begin(tailPasses: tailPasses) }
 
+  /// What was fetched ahead, or could not be, is forgotten and fetched again from the first item on. No item is taken.
+  package func restart() { core.restart() }
+
   /// Waits for an item and answers the buffer that has it, until `giveBack`. One at a time.
   ///
   /// - Throws: why it could not be fetched. The item may be taken again.

@@ -1,4 +1,4 @@
-package import SwerveCore
+internal import SwerveCore
 
 /// Who holds what of items that are shared out among ranks: each has the same share of every item, in whole pages, so that
 /// all of them deliver at once.

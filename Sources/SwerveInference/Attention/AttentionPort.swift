@@ -26,6 +26,10 @@ package protocol AttentionPort: AnyObject {
   /// A [rows, Hkv × d], which are then what `submit` gets. nil: anywhere.
   func places(layer: Int, microbatch: Int, rows: Int) throws -> AttentionRows?
 
+  /// The slots of the layer's rows, where keys and values are in this memory: who asks writes them there, while they are
+  /// being made, and `submit` does not. nil: `submit` sees to it.
+  func slots(layer: Int) -> KVSlots?
+
   /// Hands over the rows of one layer; does not wait. q A [rows, Hq × d], k and v A [rows, Hkv × d], rotated.
   /// The memory must stay unchanged until `result` of the same layer and micro-batch has returned.
   func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) throws
@@ -59,6 +63,8 @@ extension AttentionPort {
     precondition(parts.count == 1, "this attention takes a step's rows all at once")
     return try begin(plan)
   }
+
+  package func slots(layer: Int) -> KVSlots? { nil }
 }
 
 /// A step that has begun.

@@ -29,6 +29,8 @@ final class WatchedAttention: AttentionPort {
     return local.begin(plan)
   }
 
+  func slots(layer: Int) -> KVSlots? { local.slots(layer: layer) }
+
   func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) throws {
     local.submit(layer: layer, microbatch: microbatch, q: q, k: k, v: v)
     watch.wrote(layer: layer, cache: cache)

@@ -21,6 +21,8 @@ package final class LocalAttention: AttentionPort {
   private var sequences: [AttentionSequence] = []
   private var places: [Int32] = []
   private var rowCount = 0
+  /// The layer whose keys and values somebody else writes.
+  private var written: Int?
   /// Brings what is not in memory; nil where everything is.
   private var ring: StagingRing?
 
@@ -71,6 +73,7 @@ package final class LocalAttention: AttentionPort {
   package func begin(_ plan: borrowing StepPlan) -> StepHandle {
     sequences.removeAll(keepingCapacity: true)
     places.removeAll(keepingCapacity: true)
+    written = nil
     // Who only samples attends to nothing.
     for index in plan.sequences.indices where plan.sequences[index].rowCount > 0 {
       let step = plan.sequences[index]
@@ -99,6 +102,12 @@ package final class LocalAttention: AttentionPort {
     batch.prepare(sequences: sequences.span, blocks: plan.blocks.span)
   }
 
+  package func slots(layer: Int) -> KVSlots? {
+    guard let batch = windows[layer] == nil ? full : windowed else { return nil }
+    written = layer
+    return KVSlots(cache: store.cache, layer: layer, batch: batch)
+  }
+
   package func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) {
     attend(layer: layer, q: q, k: k, v: v, into: output.first(rowCount))
   }
@@ -106,7 +115,8 @@ package final class LocalAttention: AttentionPort {
   /// Writes the rows' keys and values and computes their output, A [rows, Hq × d], into `output`.
   package func attend(layer: Int, q: Tensor, k: Tensor, v: Tensor, into output: Tensor) {
     guard let batch = windows[layer] == nil ? full : windowed else { return }
-    device.writeKV(k: k, v: v, cache: store.cache, layer: layer, batch: batch)
+    if written != layer { device.writeKV(k: k, v: v, into: KVSlots(cache: store.cache, layer: layer, batch: batch)) }
+    written = nil
     device.attention(q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output)
     for segment in batch.segments {
       ring?.take(segment, of: batch)

@@ -138,6 +138,8 @@ package final class QuotaAttention: AttentionPort {
     nearRows.isEmpty ? try far.port.places(layer: layer, microbatch: microbatch, rows: rows) : nil
   }
 
+  package func slots(layer: Int) -> KVSlots? { farRows.isEmpty ? near.slots(layer: layer) : nil }
+
   package func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) throws {
     if nearRows.isEmpty { return try far.port.submit(layer: layer, microbatch: microbatch, q: q, k: k, v: v) }
     if farRows.isEmpty { return near.submit(layer: layer, microbatch: microbatch, q: q, k: k, v: v) }

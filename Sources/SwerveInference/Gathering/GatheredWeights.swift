@@ -6,6 +6,8 @@ import SwerveHardware
 final class GatheredWeights {
   let plan: GatherPlan
   let ring: GatherRing
+  /// Ranks that hold shares; nil where weights come from elsewhere.
+  private let peers: PeerSource?
   /// [buffers × layers]
   private let layers: [ModelWeights.Layer]
   /// [buffers × pieces]
@@ -26,6 +28,7 @@ final class GatheredWeights {
       items: plan.items, tailCount: plan.headPieces.count, slotBytes: plan.slotBytes, sources: [source],
       device: device, configuration: configuration)
     self.ring = ring
+    peers = source as? PeerSource
     let places = Dictionary(index.matrices.enumerated().map { ($1.name, $0) }) { first, _ in first }
     var layers: [ModelWeights.Layer] = []
     var pieces: [PackedWeight] = []
@@ -57,6 +60,14 @@ final class GatheredWeights {
     }
     self.layers = layers
     headPieces = pieces
+  }
+
+  /// The ranks that hold shares were started anew. Between steps only.
+  func reconnect(_ holders: [RankLink]) {
+    guard let peers else { return }
+    peers.reconnect(holders)
+    // Of what was on its way nothing came.
+    ring.restart()
   }
 
   /// A step begins, whose sampled rows go through the head so often.

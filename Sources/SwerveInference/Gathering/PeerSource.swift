@@ -14,10 +14,13 @@ final class PeerSource: GatherSource {
   private final class Peer: Sendable {
     private let turn = Mutex<UInt64>(0)
     // Both are touched only by who holds `turn`.
-    nonisolated(unsafe) private let link: RankLink
+    nonisolated(unsafe) private var link: RankLink
     nonisolated(unsafe) private let words = RankWords(capacity: 16)
 
     init(_ link: RankLink) { self.link = link }
+
+    /// What is on its way ends first, with the old link.
+    func reconnect(_ link: RankLink) { turn.withLock { _ in self.link = link } }
 
     func fetch(
       item: Int, pages: Range<Int>, into bytes: UnsafeMutableRawBufferPointer
@@ -44,6 +47,9 @@ final class PeerSource: GatherSource {
     self.own = own
     peers = links.map { Peer($0) }
   }
+
+  /// The other ranks were started anew.
+  func reconnect(_ links: [RankLink]) { for (peer, link) in zip(peers, links) { peer.reconnect(link) } }
 
   var fetchedBytes: Int { fetched.load(ordering: .relaxed) }
 

@@ -132,7 +132,10 @@ package final class ModelShard {
   }
 
   /// The other ranks were started anew: these are the ways to them.
-  func reconnect(_ links: RankLinks) { forward.reconnect(links) }
+  func reconnect(_ links: RankLinks) {
+    forward.reconnect(links)
+    weights.gathered?.reconnect(links.holders)
+  }
 
   /// This rank's columns of the logits of some rows, with what was asked of each.
   func logits(_ rows: Span<Int32>, of residual: Tensor, request: Sampler.HeadRequest) throws(GatherError) -> Tensor? {

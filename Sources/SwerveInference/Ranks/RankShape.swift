@@ -74,7 +74,7 @@ extension ModelConfiguration {
     let shards = reductionShards
     func isWhole(_ inputs: Int) -> Bool {
       let format = policy.format(inputs: inputs, segments: shards)
-      return format != .int8Dynamic && inputs / ranks % PackedWeight.inputUnit(format) == 0
+      return !format.roundsRows && inputs / ranks % PackedWeight.inputUnit(format) == 0
     }
     return [part.queryWidth, part.keyValueHeadCount * headDim, part.intermediateSize].allSatisfy { $0 % 16 == 0 }
       && isWhole(queryWidth) && isWhole(intermediateSize)

@@ -6,84 +6,115 @@ package import SwerveCore
 /// Full blocks are found whole (`find`) and shared. Full blocks and partial ones, the last blocks of sequences that ended,
 /// are found by their beginning (`findStart`): what they have in common with a prompt can be copied.
 ///
-/// A look-up finds candidates by their chained hash and then compares the block's own tokens and its parent (a block
-/// already verified, or the salt's hash for a first block), so a hit is always right, whatever the hash does.
+/// A look-up finds candidates by a hash of what precedes the block and of its tokens, and then compares both (a parent that
+/// was verified before, or the chain's beginning), so a hit is always right, whatever the hash does.
 ///
 /// Invariant: the parent of a cached block is cached. It holds because whoever holds a block holds its parents, tables
 /// are released from their end, and so a parent is always evicted after its children.
 ///
-/// Storage is allocated once: per block 4 bytes × (tokens + 6 + 3 … 6 buckets) + 33.
+/// Storage is allocated once: per block the tokens (36 bytes for 16 of a vocabulary up to 2¹⁸) and 19 bytes, 8 more where
+/// chains are counted. No hash is kept: it is computed again from the tokens where a block leaves.
 package struct PrefixCache: ~Copyable {
   package let blockSize: Int
   /// Blocks in the index.
   package private(set) var count = 0
-  /// Open addressing, linear probing, at most half full: a block or `none`.
-  private var buckets: [Int32]
-  private let bucketMask: Int
-  private let hashMask: BlockHash
-  /// [blocks]
-  private var hashes: [BlockHash]
-  /// [blocks] hash of what precedes the block: its parent's, or the salt's.
-  private var parentHashes: [BlockHash]
-  /// [blocks] the block before it in the chain; `none` for a first block.
-  private var parents: [Int32]
-  /// [blocks]
-  private var isIndexed: [Bool]
-  /// [blocks] tokens whose keys and values count: `blockSize`, or fewer in a partial block.
-  private var lengths: [Int32]
-  /// [blocks] cached blocks that follow it.
-  private var children: [Int32]
-  /// [blocks] blocks before it in its chain.
-  private var depths: [Int32]
-  /// [blocks, blockSize]
-  private var tokens: [TokenID]
+  /// Full blocks by what they follow and hold.
+  var blocks: BlockIndex
   /// All cached blocks by their beginning.
-  private var starts: StartIndex
+  var starts: StartIndex
+  /// What chains begin with.
+  var chains = ChainStarts()
+  /// [blocks] what a cached block follows: a block, or `chain` of a beginning; `none` where it is not cached.
+  var parents: [Int32]
+  /// [blocks] one bit each: whether fewer tokens than `blockSize` count; the last token's place then says how many.
+  private var isPartial: [UInt64]
+  var tokens: TokenStore
+  /// [blocks] cached blocks that follow it, and blocks before it in its chain; empty where nobody asks.
+  var children: [Int32]
+  private var depths: [Int32]
+  /// Of local hashes, and of those of chains.
+  private let localMask: UInt64
+  private let hashMask: BlockHash
 
-  private static let none: Int32 = -1
+  private static let none = Int32.max
   /// Siblings with the same first token that `findStart` looks at: newer ones, so that a look-up is bounded.
   private static let siblingsExamined = 32
 
-  package init(blockCount: Int, blockSize: Int, hashBits: Int = 128) {
+  /// - Parameters:
+  ///   - vocabularySize: tokens are below it; larger ones take more memory once they come.
+  ///   - countsChains: whether `childCount` and `depth` are asked for.
+  package init(
+    blockCount: Int, blockSize: Int, vocabularySize: Int = 1 << 18, countsChains: Bool = false, hashBits: Int = 128
+  ) {
     self.blockSize = blockSize
-    var capacity = 2
-    while capacity < 2 * blockCount { capacity *= 2 }
-    buckets = [Int32](repeating: Self.none, count: capacity)
-    bucketMask = capacity - 1
+    localMask = hashBits >= 64 ? .max : (1 << UInt64(hashBits)) - 1
     hashMask = BlockHash(
       low: hashBits >= 64 ? .max : (1 << UInt64(hashBits)) - 1,
       high: hashBits >= 128 ? .max : hashBits <= 64 ? 0 : (1 << UInt64(hashBits - 64)) - 1)
-    let zero = BlockHash(low: 0, high: 0)
-    hashes = [BlockHash](repeating: zero, count: blockCount)
-    parentHashes = [BlockHash](repeating: zero, count: blockCount)
-    parents = [Int32](repeating: Self.none, count: blockCount)
-    isIndexed = [Bool](repeating: false, count: blockCount)
-    lengths = [Int32](repeating: 0, count: blockCount)
-    children = [Int32](repeating: 0, count: blockCount)
-    depths = [Int32](repeating: 0, count: blockCount)
+    blocks = BlockIndex(blockCount: blockCount)
     starts = StartIndex(blockCount: blockCount)
-    tokens = [TokenID](repeating: 0, count: blockCount * blockSize)
+    parents = [Int32](repeating: Self.none, count: blockCount)
+    isPartial = [UInt64](repeating: 0, count: (blockCount + 63) / 64)
+    tokens = TokenStore(blockCount: blockCount, blockSize: blockSize, vocabularySize: vocabularySize)
+    children = countsChains ? [Int32](repeating: 0, count: blockCount) : []
+    depths = countsChains ? [Int32](repeating: 0, count: blockCount) : []
   }
 
-  package func contains(_ block: BlockID) -> Bool { isIndexed[Int(block.rawValue)] }
+  /// A chain's beginning among parents.
+  private static func chain(_ number: Int32) -> Int32 { -1 - number }
 
+  var blockCount: Int { parents.count }
+
+  /// Bytes of all that is kept about blocks.
+  package var byteCount: Int {
+    blocks.byteCount + starts.byteCount + chains.byteCount + tokens.byteCount + 8 * isPartial.count
+      + 4 * (parents.count + children.count + depths.count)
+  }
+
+  package func contains(_ block: BlockID) -> Bool { parents[Int(block.rawValue)] != Self.none }
+
+  /// The block before a cached one; nil for a first block, and for one that is not cached.
   package func parent(of block: BlockID) -> BlockID? {
     let parent = parents[Int(block.rawValue)]
-    return parent == Self.none ? nil : BlockID(rawValue: parent)
+    return parent < 0 || parent == Self.none ? nil : BlockID(rawValue: parent)
   }
 
   /// The tokens of a cached full block.
-  package func tokens(of block: BlockID) -> [TokenID] {
-    Array(tokens[Int(block.rawValue) * blockSize..<(Int(block.rawValue) + 1) * blockSize])
+  package func tokens(of block: BlockID) -> [TokenID] { content(Int(block.rawValue), blockSize) }
+
+  func content(_ index: Int, _ count: Int) -> [TokenID] { (0..<count).map { tokens.token(index, $0) } }
+
+  /// The chain's hash before a cached block. O(the chain's tokens)
+  package func parentHash(of block: BlockID) -> BlockHash {
+    var path: [Int] = []
+    var parent = parents[Int(block.rawValue)]
+    precondition(parent != Self.none, "block \(block.rawValue) is not cached")
+    while parent >= 0 {
+      path.append(Int(parent))
+      parent = parents[Int(parent)]
+    }
+    var hash = chains.hash(-1 - parent)
+    while let index = path.popLast() { hash = self.hash(after: hash, content(index, blockSize).span) }
+    return hash
   }
-  /// What the chain's hash was before a block that is, or last was, cached.
-  package func parentHash(of block: BlockID) -> BlockHash { parentHashes[Int(block.rawValue)] }
 
   /// Cached blocks that follow a block in some chain: it must not be evicted before them.
+  ///
+  /// - Precondition: chains are counted.
   package func childCount(of block: BlockID) -> Int { Int(children[Int(block.rawValue)]) }
 
   /// Blocks before a cached one in its chain.
+  ///
+  /// - Precondition: chains are counted.
   package func depth(of block: BlockID) -> Int { Int(depths[Int(block.rawValue)]) }
+
+  /// Tokens of a cached block that count.
+  func length(_ index: Int) -> Int {
+    isPartial[index >> 6] >> UInt64(index & 63) & 1 == 0
+      ? blockSize : Int(tokens.token(index, blockSize - 1).rawValue)
+  }
+
+  // MARK: Hashes
 
   /// The hash of the block that follows `hash` and holds `tokens`.
   package func hash(after hash: BlockHash, _ tokens: Span<TokenID>) -> BlockHash {
@@ -91,47 +122,74 @@ package struct PrefixCache: ~Copyable {
     return BlockHash(low: full.low & hashMask.low, high: full.high & hashMask.high)
   }
 
-  /// The cached block that holds `tokens` (one block of them) after `parent`, or after the salt with `parentHash`.
-  package func find(
-    hash: BlockHash, parent: BlockID?, parentHash: BlockHash, tokens wanted: Span<TokenID>
-  ) -> BlockID? {
-    let parentIndex = parent?.rawValue ?? Self.none
-    var at = Int(truncatingIfNeeded: hash.low) & bucketMask
-    while buckets[at] != Self.none {
-      let block = Int(buckets[at])
-      if hashes[block] == hash, parents[block] == parentIndex, parentHashes[block] == parentHash,
-        holds(wanted, block: block)
-      {
-        return BlockID(rawValue: Int32(block))
+  /// What a full block is found by.
+  private struct LocalHash {
+    private var value: UInt64
+
+    init(parent: Int32) { value = UInt64(UInt32(bitPattern: parent)) &* 0x9E37_79B9_7F4A_7C15 ^ 0x3C6E_F372_FE94_F82B }
+
+    mutating func absorb(_ token: TokenID) {
+      let product = (value ^ UInt64(UInt32(bitPattern: token.rawValue))).multipliedFullWidth(
+        by: 0xA076_1D64_78BD_642F)
+      value = product.high ^ product.low &+ 0x9E37_79B9_7F4A_7C15
+    }
+
+    var spread: UInt64 { (value ^ value >> 29) &* 0xBF58_476D_1CE4_E5B9 }
+  }
+
+  private func localHash(_ parent: Int32, _ content: Span<TokenID>) -> UInt64 {
+    var hash = LocalHash(parent: parent)
+    for offset in content.indices { hash.absorb(content[offset]) }
+    return hash.spread & localMask
+  }
+
+  /// The same of a cached full block.
+  private static func localHash(of index: Int, _ parents: [Int32], _ tokens: TokenStore, _ mask: UInt64) -> UInt64 {
+    var hash = LocalHash(parent: parents[index])
+    for offset in 0..<tokens.blockSize { hash.absorb(tokens.token(index, offset)) }
+    return hash.spread & mask
+  }
+
+  /// Takes a full block out of the index, which asks for hashes of others.
+  private static func vacate(
+    _ index: Int, _ blocks: inout BlockIndex, _ parents: [Int32], _ tokens: TokenStore, _ mask: UInt64
+  ) {
+    blocks.remove(index, localHash(of: index, parents, tokens, mask)) { localHash(of: $0, parents, tokens, mask) }
+  }
+
+  // MARK: Looking up
+
+  /// What blocks after `parent`, or at the beginning of a chain, have as their parent; nil where there are none.
+  private func place(after parent: BlockID?, _ parentHash: BlockHash) -> Int32? {
+    if let parent { return parent.rawValue }
+    return chains.number(of: parentHash).map(Self.chain)
+  }
+
+  /// The cached block that holds `wanted` (one block of tokens) after `parent`, or at the beginning of the chain of
+  /// `parentHash`.
+  package func find(parent: BlockID?, parentHash: BlockHash, tokens wanted: Span<TokenID>) -> BlockID? {
+    guard wanted.count == blockSize, let place = place(after: parent, parentHash) else { return nil }
+    var probe = blocks.probe(localHash(place, wanted))
+    while let block = blocks.next(&probe) {
+      if parents[block] == place && tokens.shared(block, wanted, limit: blockSize) == blockSize {
+        return BlockID(block)
       }
-      at = (at + 1) & bucketMask
     }
     return nil
   }
 
-  private func holds(_ wanted: Span<TokenID>, block: Int) -> Bool {
-    if wanted.count != blockSize { return false }
-    let first = block * blockSize
-    for offset in 0..<blockSize where tokens[first + offset] != wanted[offset] { return false }
-    return true
-  }
-
-  /// The cached block after `parent` (or the salt) that shares the longest beginning with `wanted`, and how many tokens
-  /// that is: at least one. nil when there is none among the newest with the same first token.
+  /// The cached block after `parent` (or the chain's beginning) that shares the longest beginning with `wanted`, and how
+  /// many tokens that is: at least one. nil when there is none among the newest with the same first token.
   package func findStart(
     parent: BlockID?, parentHash: BlockHash, wanted: Span<TokenID>
   ) -> (block: BlockID, tokens: Int)? {
-    if wanted.isEmpty { return nil }
-    let parentIndex = parent?.rawValue ?? Self.none
+    guard !wanted.isEmpty, let place = place(after: parent, parentHash) else { return nil }
     var best: (block: BlockID, tokens: Int)?
     var examined = 0
-    var block = starts.first(parentHash, wanted[0])
+    var block = starts.first(place, wanted[0])
     while block != StartIndex.none && examined < Self.siblingsExamined {
-      let index = Int(block)
-      if parents[index] == parentIndex && parentHashes[index] == parentHash {
-        let limit = min(Int(lengths[index]), wanted.count)
-        var shared = 0
-        while shared < limit && tokens[index * blockSize + shared] == wanted[shared] { shared += 1 }
+      if parents[Int(block)] == place {
+        let shared = tokens.shared(Int(block), wanted, limit: min(length(Int(block)), wanted.count))
         if shared > best?.tokens ?? 0 { best = (BlockID(rawValue: block), shared) }
         if shared == wanted.count { break }
         examined += 1
@@ -141,15 +199,15 @@ package struct PrefixCache: ~Copyable {
     return best
   }
 
+  // MARK: Coming and going
+
   /// Makes a computed block findable. It must not be in the index, nor a block of the same content.
   package mutating func insert(
-    _ block: BlockID, hash: BlockHash, parent: BlockID?, parentHash: BlockHash, tokens content: Span<TokenID>
+    _ block: BlockID, parent: BlockID?, parentHash: BlockHash, tokens content: Span<TokenID>
   ) {
     precondition(content.count == blockSize, "block \(block.rawValue) is not full")
-    enter(block, hash: hash, parent: parent, parentHash: parentHash, content)
-    var at = Int(truncatingIfNeeded: hash.low) & bucketMask
-    while buckets[at] != Self.none { at = (at + 1) & bucketMask }
-    buckets[at] = block.rawValue
+    let place = enter(block, parent: parent, parentHash: parentHash, content)
+    blocks.insert(Int(block.rawValue), localHash(place, content))
   }
 
   /// Makes the computed beginning of a block findable by `findStart`: 1 ..< blockSize tokens. Nobody may write to it
@@ -158,96 +216,44 @@ package struct PrefixCache: ~Copyable {
     _ block: BlockID, parent: BlockID?, parentHash: BlockHash, tokens content: Span<TokenID>
   ) {
     precondition((1..<blockSize).contains(content.count), "block \(block.rawValue) is not partial")
-    enter(block, hash: BlockHash(low: 0, high: 0), parent: parent, parentHash: parentHash, content)
+    let index = Int(block.rawValue)
+    _ = enter(block, parent: parent, parentHash: parentHash, content)
+    isPartial[index >> 6] |= 1 << UInt64(index & 63)
+    tokens.setLast(index, to: TokenID(content.count))
   }
 
+  /// Answers what the block follows.
   private mutating func enter(
-    _ block: BlockID, hash: BlockHash, parent: BlockID?, parentHash: BlockHash, _ content: Span<TokenID>
-  ) {
+    _ block: BlockID, parent: BlockID?, parentHash: BlockHash, _ content: Span<TokenID>
+  ) -> Int32 {
     let index = Int(block.rawValue)
-    precondition(!isIndexed[index], "block \(index) is already cached")
-    hashes[index] = hash
-    parentHashes[index] = parentHash
-    parents[index] = parent?.rawValue ?? Self.none
-    depths[index] = parent.map { depths[Int($0.rawValue)] + 1 } ?? 0
-    lengths[index] = Int32(content.count)
-    isIndexed[index] = true
-    for offset in content.indices { tokens[index * blockSize + offset] = content[offset] }
-    if let parent { children[Int(parent.rawValue)] += 1 }
-    starts.insert(index, parentHash: parentHash, token: content[0])
+    precondition(!contains(block), "block \(index) is already cached")
+    let place = parent?.rawValue ?? Self.chain(chains.retain(parentHash))
+    parents[index] = place
+    isPartial[index >> 6] &= ~(1 << UInt64(index & 63))
+    tokens.set(index, content)
+    if !depths.isEmpty {
+      depths[index] = parent.map { depths[Int($0.rawValue)] + 1 } ?? 0
+      if let parent { children[Int(parent.rawValue)] += 1 }
+    }
+    starts.insert(index, parent: place, token: content[0])
     count += 1
+    return place
   }
 
   /// Forgets a block; nothing happens when it is not cached.
   package mutating func remove(_ block: BlockID) {
     let index = Int(block.rawValue)
-    if !isIndexed[index] { return }
-    isIndexed[index] = false
+    let place = parents[index]
+    if place == Self.none { return }
+    if length(index) == blockSize { Self.vacate(index, &blocks, parents, tokens, localMask) }
+    starts.remove(index, parent: place, token: tokens.token(index, 0))
+    parents[index] = Self.none
     count -= 1
-    starts.remove(index, parentHash: parentHashes[index], token: tokens[index * blockSize])
-    if parents[index] != Self.none { children[Int(parents[index])] -= 1 }
-    if isFull(index) { vacate(block) }
-  }
-
-  private func isFull(_ index: Int) -> Bool { Int(lengths[index]) == blockSize }
-
-  /// Takes a full block out of its bucket.
-  private mutating func vacate(_ block: BlockID) {
-    var hole = Int(truncatingIfNeeded: hashes[Int(block.rawValue)].low) & bucketMask
-    while buckets[hole] != block.rawValue { hole = (hole + 1) & bucketMask }
-    // Close the gap: whoever stands behind it and could stand in it moves up, so that probing needs no tombstones.
-    var at = hole
-    while true {
-      at = (at + 1) & bucketMask
-      if buckets[at] == Self.none { break }
-      let home = Int(truncatingIfNeeded: hashes[Int(buckets[at])].low) & bucketMask
-      if (at - home) & bucketMask >= (at - hole) & bucketMask {
-        buckets[hole] = buckets[at]
-        hole = at
-      }
+    if place < 0 {
+      chains.release(-1 - place)
+    } else if !children.isEmpty {
+      children[Int(place)] -= 1
     }
-    buckets[hole] = Self.none
-  }
-
-  /// The first cached block that cannot be found, or whose parent is not cached, or nil. O(blocks × blockSize)
-  package func violation() -> String? {
-    var indexed = 0
-    var full = 0
-    var followers = [Int32](repeating: 0, count: isIndexed.count)
-    for index in 0..<isIndexed.count where isIndexed[index] {
-      indexed += 1
-      let block = BlockID(index)
-      if let parent = parent(of: block) {
-        followers[Int(parent.rawValue)] += 1
-        if !contains(parent) { return "cached block \(index) follows block \(parent.rawValue), which is not cached" }
-        if hashes[Int(parent.rawValue)] != parentHashes[index] || !isFull(Int(parent.rawValue)) {
-          return "cached block \(index) follows another content than block \(parent.rawValue) has"
-        }
-      }
-      let content = tokens[index * blockSize..<index * blockSize + Int(lengths[index])]
-      if isFull(index) {
-        full += 1
-        if let found = violation(full: block, content.span) { return found }
-      }
-      var start = starts.first(parentHashes[index], tokens[index * blockSize])
-      while start != StartIndex.none && start != block.rawValue { start = starts.after(start) }
-      if start == StartIndex.none { return "cached block \(index) is not found by its beginning" }
-    }
-    if let block = followers.indices.first(where: { isIndexed[$0] && followers[$0] != children[$0] }) {
-      return "cached block \(block) has \(followers[block]) cached followers, \(children[block]) counted"
-    }
-    let bucketed = buckets.count { $0 != Self.none }
-    if indexed != count || bucketed != full {
-      return "prefix cache: \(indexed) blocks marked, \(bucketed) of \(full) in buckets, \(count) counted"
-    }
-    return nil
-  }
-
-  private func violation(full block: BlockID, _ content: Span<TokenID>) -> String? {
-    let index = Int(block.rawValue)
-    let hash = hash(after: parentHashes[index], content)
-    if hash != hashes[index] { return "cached block \(index) does not have the hash of its tokens" }
-    let found = find(hash: hash, parent: parent(of: block), parentHash: parentHashes[index], tokens: content)
-    return found == block ? nil : "cached block \(index) is not found by its content"
   }
 }

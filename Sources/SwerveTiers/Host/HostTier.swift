@@ -1,3 +1,5 @@
+internal import CSwervePlatform
+
 /// Sealed blocks in host memory: a fixed number of places of `blockBytes`, each with all layers of one block together.
 ///
 /// A place is free, being filled, or sealed. Sealed blocks without pins are evicted by the policy when a place is needed.
@@ -19,6 +21,8 @@ package final class HostTier {
     package var refusals = 0
     /// Uses of a slot whose place had got another block.
     package var staleReferences = 0
+    /// Blocks whose bytes were no longer those that were sealed.
+    package var damages = 0
   }
 
   package let blockBytes: Int
@@ -42,6 +46,8 @@ package final class HostTier {
   private var pins: [Int32]
   private var lossy: [Bool]
   private var costs: [Double]
+  /// Of the bytes that were sealed.
+  private var checks: [UInt64]
   private var identities: [BlockIdentity?]
 
   /// As many places of `blockBytes` as `capacityBytes` holds. Throws when that is none, or no address space is left.
@@ -71,6 +77,7 @@ package final class HostTier {
     pins = [Int32](repeating: 0, count: count)
     lossy = [Bool](repeating: false, count: count)
     costs = [Double](repeating: 0, count: count)
+    checks = [UInt64](repeating: 0, count: count)
     identities = [BlockIdentity?](repeating: nil, count: count)
   }
 
@@ -150,6 +157,7 @@ package final class HostTier {
     guard let index = place(of: slot), states[index] == .filling else { return false }
     states[index] = .sealed
     lossy[index] = isLossy
+    checks[index] = check(index)
     statistics.insertions += 1
     order.use(index, costPerByte: costs[index] / Double(blockBytes), isEvictable: false)
     return true
@@ -181,7 +189,24 @@ package final class HostTier {
     }
   }
 
+  private func check(_ index: Int) -> UInt64 {
+    let bytes = arena.bytes(of: index)
+    return swerve_memory_check(bytes.baseAddress, bytes.count)
+  }
+
   // MARK: Pins
+
+  /// `pin`, for who reads the bytes: the first of several holders compares them with what was sealed, O(bytes). False for
+  /// one that has changed, which is forgotten, and for a slot that is stale or being filled.
+  package func pinIntact(_ slot: HostSlot) -> Bool {
+    guard let index = place(of: slot), states[index] == .sealed else { return false }
+    if pins[index] == 0, check(index) != checks[index] {
+      statistics.damages += 1
+      evict(slot)
+      return false
+    }
+    return pin(slot)
+  }
 
   /// One more holder of a sealed block. False for a slot that is stale or being filled.
   package func pin(_ slot: HostSlot) -> Bool {
@@ -251,6 +276,9 @@ package final class HostTier {
     usedCount -= 1
     free.append(Int32(index))
   }
+
+  /// All sealed blocks. O(places): for tests and idle time.
+  package var sealedSlots: [HostSlot] { states.indices.filter { states[$0] == .sealed }.map { slot($0) } }
 
   /// What does not add up, or nil. O(places): for tests and idle time.
   package func violation() -> String? {

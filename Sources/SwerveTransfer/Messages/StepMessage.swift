@@ -88,6 +88,18 @@ package struct StepEncoder: Sendable {
     return (rows, StepMessage.byteCount(sequences: sequences, blocks: blocks, copies: copies))
   }
 
+  /// Tokens that this worker's rows of a turn see with it, in all.
+  package func tokensSeen(_ plan: borrowing StepPlan, turn: Int = 0) -> Double {
+    var sum = 0.0
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      guard let share = share(of: step, plan, turn: turn) else { continue }
+      let end = min(Int(step.contextTokens + step.rowCount), share.upperBound * limits.blockTokens)
+      sum += Double(step.rowCount) * Double(end - share.lowerBound * limits.blockTokens)
+    }
+    return sum
+  }
+
   /// Writes a turn of the step; `bytes` are as long as `measure` said. Answers its hash. No allocation.
   ///
   /// - Parameter part: of the step, its parts in order.

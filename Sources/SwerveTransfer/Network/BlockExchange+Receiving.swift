@@ -28,26 +28,36 @@ extension BlockExchange {
       traffic.failed(.full)
       return nil
     }
-    startWireThread { [self] in
-      let began = Self.clock
-      do throws(TransferError) {
-        let (link, number) = try dial(host: host, port: port)
-        defer { forget(number) }
-        var frame = BlockFrame(.pull, id, generation: transfer.generation)
-        frame.count = UInt32(count)
-        do throws(TransferError) {
-          try link.send(frame, digest, within: settings.connectSeconds)
-        } catch {
-          return fail(transfer, error, link)
-        }
-        receive(transfer, over: link, began: began)
-      } catch {
-        transfer.end("\(error)")
-        traffic.failed(TransferFailure(error))
-        onNotice("Blocks of a prompt could not be fetched: \(error).")
-      }
+    do throws(TransferError) {
+      try NetworkThread.start("swerve-blocks") { [self] in fetch(transfer, count: count, host: host, port: port) }
+    } catch {
+      couldNotFetch(transfer, error)
     }
     return transfer
+  }
+
+  private func fetch(_ transfer: IncomingBlocks, count: Int, host: String, port: Int) {
+    let began = TransferClock.now
+    do throws(TransferError) {
+      let (link, number) = try dial(host: host, port: port)
+      defer { forget(number) }
+      var frame = BlockFrame(.pull, transfer.id, generation: transfer.generation)
+      frame.count = UInt32(count)
+      do throws(TransferError) {
+        try link.send(frame, transfer.digest, within: settings.connectSeconds)
+      } catch {
+        return fail(transfer, error, link)
+      }
+      receive(transfer, over: link, began: began)
+    } catch {
+      couldNotFetch(transfer, error)
+    }
+  }
+
+  private func couldNotFetch(_ transfer: IncomingBlocks, _ error: TransferError) {
+    transfer.end("\(error)")
+    traffic.failed(TransferFailure(error))
+    onNotice("Blocks of a prompt could not be fetched: \(error).")
   }
 
   /// Counts a request whose transfer nobody here knows.
@@ -60,7 +70,7 @@ extension BlockExchange {
   }
 
   /// A connection that came in: who they are, and what they want.
-  func answer(_ socket: WireSocket) {
+  func answer(_ socket: BlockSocket) {
     let link = link(socket, isDialer: false)
     do throws(TransferError) {
       _ = try link.greet(greeting, key: key, within: settings.connectSeconds)
@@ -99,7 +109,7 @@ extension BlockExchange {
       let isNew = state.withLock { state in
         guard !state.isStopped, state.incoming[id] == nil else { return false }
         state.incoming[id] = new
-        state.began[id] = Self.clock
+        state.began[id] = TransferClock.now
         return true
       }
       if !isNew {
@@ -121,14 +131,14 @@ extension BlockExchange {
     } catch {
       return fail(transfer, error, link)
     }
-    receive(transfer, over: link, began: Self.clock)
+    receive(transfer, over: link, began: TransferClock.now)
   }
 
   /// SHA-256
   static let digestBytes = 32
 
   /// Takes frames until all came or something failed. Every wait is bounded: a producer that computes says that it lives.
-  private func receive(_ transfer: IncomingBlocks, over link: BlockLink, began: Double) {
+  private func receive(_ transfer: IncomingBlocks, over link: BlockLink, began: UInt64) {
     do throws(TransferError) {
       while true {
         let frame = try link.receive(within: settings.silenceSeconds)
@@ -148,7 +158,7 @@ extension BlockExchange {
         case .end:
           transfer.end("")
           if let failure = transfer.failure { throw .malformed(failure) }
-          traffic.received(link.receivedBytes, seconds: Self.clock - began)
+          traffic.received(link.receivedBytes, seconds: TransferClock.seconds(since: began))
           try? link.send(BlockFrame(.done, transfer.id), within: settings.connectSeconds)
           return
         case .refused:

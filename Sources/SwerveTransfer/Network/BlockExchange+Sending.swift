@@ -13,27 +13,37 @@ extension BlockExchange {
       traffic.failed(.full)
       return isReady(.failure(Self.noRoom))
     }
-    startWireThread { [self] in
-      let began = Self.clock
-      let link: BlockLink
-      let number: Int
-      do throws(TransferError) {
-        (link, number) = try dial(host: host, port: port)
-      } catch {
-        traffic.failed(TransferFailure(error))
-        return isReady(.failure(error))
-      }
-      defer { forget(number) }
-      let generation: UInt32
-      do throws(TransferError) {
-        generation = try reserve(transfer, over: link)
-      } catch {
-        traffic.failed(TransferFailure(error), bytesSent: link.sentBytes, bytesReceived: link.receivedBytes)
-        return isReady(.failure(error))
-      }
-      isReady(.success(transfer))
-      send(transfer, first: 0, generation: generation, over: link, began: began)
+    do throws(TransferError) {
+      try NetworkThread.start("swerve-blocks") { [self] in push(transfer, host: host, port: port, isReady: isReady) }
+    } catch {
+      traffic.failed(TransferFailure(error))
+      isReady(.failure(error))
     }
+  }
+
+  private func push(
+    _ transfer: OutgoingBlocks, host: String, port: Int,
+    isReady: @Sendable (Result<OutgoingBlocks, TransferError>) -> Void
+  ) {
+    let began = TransferClock.now
+    let link: BlockLink
+    let number: Int
+    do throws(TransferError) {
+      (link, number) = try dial(host: host, port: port)
+    } catch {
+      traffic.failed(TransferFailure(error))
+      return isReady(.failure(error))
+    }
+    defer { forget(number) }
+    let generation: UInt32
+    do throws(TransferError) {
+      generation = try reserve(transfer, over: link)
+    } catch {
+      traffic.failed(TransferFailure(error), bytesSent: link.sentBytes, bytesReceived: link.receivedBytes)
+      return isReady(.failure(error))
+    }
+    isReady(.success(transfer))
+    send(transfer, first: 0, generation: generation, over: link, began: began)
   }
 
   /// Asks for room. Answers its generation.
@@ -58,7 +68,7 @@ extension BlockExchange {
     let isNew = state.withLock { state in
       guard !state.isStopped, state.held[id] == nil else { return false }
       state.held[id] = transfer
-      state.began[id] = Self.clock
+      state.began[id] = TransferClock.now
       return true
     }
     return isNew ? transfer : nil
@@ -91,12 +101,12 @@ extension BlockExchange {
         within: settings.connectSeconds)
       return
     }
-    send(transfer, first: Int(frame.first), generation: frame.generation, over: link, began: Self.clock)
+    send(transfer, first: Int(frame.first), generation: frame.generation, over: link, began: TransferClock.now)
   }
 
   /// Sends pieces as they are posted, from a block on, until all went or something failed.
   private func send(
-    _ transfer: OutgoingBlocks, first: Int, generation: UInt32, over link: BlockLink, began: Double
+    _ transfer: OutgoingBlocks, first: Int, generation: UInt32, over link: BlockLink, began: UInt64
   ) {
     do throws(TransferError) {
       loop: while true {
@@ -123,7 +133,7 @@ extension BlockExchange {
       guard answer.kind == .done else {
         throw .malformed("\(link.socket.peer) ended a transfer with \(answer.kind)")
       }
-      traffic.sent(link.sentBytes, seconds: Self.clock - began)
+      traffic.sent(link.sentBytes, seconds: TransferClock.seconds(since: began))
     } catch {
       transfer.fail("\(error)")
       link.socket.end()

@@ -1,14 +1,6 @@
 package import SwerveCore
 internal import Synchronization
 
-#if canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#elseif canImport(Darwin)
-  internal import Darwin
-#endif
-
 /// An engine's door for blocks: listens, dials, and keeps what is under way. A transfer has a connection and a thread of
 /// its own, so that one that fails or waits is nothing to the others.
 ///
@@ -18,9 +10,9 @@ package final class BlockExchange: Sendable {
     var incoming: [BlockTransferID: IncomingBlocks] = [:]
     /// Blocks that somebody is expected to pull.
     var held: [BlockTransferID: OutgoingBlocks] = [:]
-    /// When transfers came to be, in seconds of `clock`.
-    var began: [BlockTransferID: Double] = [:]
-    var sockets: [Int: WireSocket] = [:]
+    /// When transfers came to be, in the time of `TransferClock`.
+    var began: [BlockTransferID: UInt64] = [:]
+    var sockets: [Int: BlockSocket] = [:]
     var nextSocket = 0
     var isStopped = false
   }
@@ -35,7 +27,7 @@ package final class BlockExchange: Sendable {
   let budget: BlockBudget
   let state = Mutex(State())
   let onNotice: @Sendable (String) -> Void
-  private let listener: WireListener
+  private let listener: StreamListener
 
   /// Connections at a time, each way.
   static let mostConnections = 256
@@ -51,26 +43,34 @@ package final class BlockExchange: Sendable {
     self.onNotice = onNotice
     arena = try BlockArena(blockBytes: greeting.blockBytes, capacityBytes: settings.bufferBytes)
     budget = BlockBudget(limit: settings.bufferBytes)
-    listener = try WireListener(host: settings.host, port: settings.port)
-    port = listener.port
+    listener = try StreamListener(Endpoint(host: settings.host, port: settings.port))
+    port = listener.endpoint.port
   }
 
   /// Takes connections until `stop`.
-  package func start() {
-    startWireThread { [self] in
+  ///
+  /// - Throws: `.system` where there is no thread to take them.
+  package func start() throws(TransferError) {
+    try NetworkThread.start("swerve-blocks") { [self] in
       while !state.withLock({ $0.isStopped }) {
-        if let socket = listener.accept(within: 0.25) {
-          guard let number = register(socket) else {
-            socket.end()
-            continue
-          }
-          startWireThread { [self] in
-            defer { forget(number) }
-            answer(socket)
-          }
-        }
+        if let stream = listener.accept(within: 0.25) { welcome(BlockSocket(accepted: stream)) }
         dropOld()
       }
+    }
+  }
+
+  private func welcome(_ socket: BlockSocket) {
+    guard let number = register(socket) else { return socket.end() }
+    do throws(TransferError) {
+      try NetworkThread.start("swerve-blocks") { [self] in
+        defer { forget(number) }
+        answer(socket)
+      }
+    } catch {
+      forget(number)
+      socket.end()
+      traffic.failed(.full)
+      onNotice("A connection for blocks from \(socket.peer) was ended: \(error).")
     }
   }
 
@@ -103,7 +103,7 @@ package final class BlockExchange: Sendable {
   // MARK: Connections
 
   /// The number of a connection, to forget it by; nil when there are too many.
-  func register(_ socket: WireSocket) -> Int? {
+  func register(_ socket: BlockSocket) -> Int? {
     state.withLock { state in
       guard !state.isStopped, state.sockets.count < 2 * Self.mostConnections else { return nil }
       state.nextSocket += 1
@@ -114,7 +114,7 @@ package final class BlockExchange: Sendable {
 
   func forget(_ number: Int) { state.withLock { _ = $0.sockets.removeValue(forKey: number) } }
 
-  func link(_ socket: WireSocket, isDialer: Bool) -> BlockLink {
+  func link(_ socket: BlockSocket, isDialer: Bool) -> BlockLink {
     BlockLink(socket, isDialer: isDialer, capacity: max(Self.pieceBytes, greeting.layerBytes))
   }
 
@@ -126,7 +126,7 @@ package final class BlockExchange: Sendable {
   /// - Throws: `.refused` where it is not, or where it must not be called.
   func dial(host: String, port: Int) throws(TransferError) -> (BlockLink, Int) {
     try settings.checkPeer(host, isSealed: key != nil)
-    let socket = try WireSocket.connect(host: host, port: port, within: settings.connectSeconds)
+    let socket = try BlockSocket.connect(to: Endpoint(host: host, port: port), within: settings.connectSeconds)
     guard let number = register(socket) else {
       throw .refused("there are \(Self.mostConnections) transfers under way; try again later")
     }
@@ -142,17 +142,10 @@ package final class BlockExchange: Sendable {
 
   // MARK: Time
 
-  static var clock: Double {
-    var now = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return Double(now.tv_sec) + Double(now.tv_nsec) * 1e-9
-  }
-
   /// Transfers that nobody wanted in time are over.
   private func dropOld() {
-    let now = Self.clock
     let (incoming, held) = state.withLock { state in
-      let old = state.began.filter { now - $0.value > settings.timeoutSeconds }.map(\.key)
+      let old = state.began.filter { TransferClock.seconds(since: $0.value) > settings.timeoutSeconds }.map(\.key)
       var incoming: [IncomingBlocks] = []
       var held: [OutgoingBlocks] = []
       for id in old {
@@ -180,7 +173,7 @@ extension KVTransferConfiguration {
     if let peers, !peers.contains(host) {
       throw .refused("\(host) is not among the peers of kv_connector_extra_config (\(peers.joined(separator: ", ")))")
     }
-    if !isSealed && !trustsNetwork && !WireSocket.isLoopback(host) {
+    if !isSealed && !trustsNetwork && !Endpoint(host: host, port: 0).isLoopback {
       throw .refused(
         "\(host) is another machine and the link to it would be open; give both engines --link-encryption aes-gcm "
           + "--link-key-file FILE, or --trusted-network")

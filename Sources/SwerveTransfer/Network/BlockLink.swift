@@ -6,7 +6,7 @@ internal import CSwervePlatform
 /// has a key of its own, made of the shared one and of both greetings, and counts its frames, so that no nonce comes
 /// twice and no frame can be changed, dropped, repeated or moved.
 package final class BlockLink {
-  package let socket: WireSocket
+  package let socket: BlockSocket
   private let isDialer: Bool
   private let capacity: Int
   private var outgoing: BlockSeal?
@@ -14,22 +14,25 @@ package final class BlockLink {
   private let header: UnsafeMutableRawBufferPointer
   /// A payload as it came, sealed or not.
   private let buffer: UnsafeMutableRawBufferPointer
+  /// A payload as it goes, where it is sealed.
+  private var sealed: UnsafeMutableRawBufferPointer?
   /// Bytes of frames each way, headers and seals included.
   package private(set) var sentBytes = 0
   package private(set) var receivedBytes = 0
 
   /// - Parameter capacity: bytes of the longest payload.
-  package init(_ socket: WireSocket, isDialer: Bool, capacity: Int) {
+  package init(_ socket: BlockSocket, isDialer: Bool, capacity: Int) {
     self.socket = socket
     self.isDialer = isDialer
     self.capacity = max(capacity, BlockGreeting.capacity)
     header = .allocate(byteCount: BlockFrame.byteCount, alignment: 16)
-    buffer = .allocate(byteCount: self.capacity + BlockSeal.tagBytes, alignment: 64)
+    buffer = .allocate(byteCount: self.capacity + LinkCipher.tagBytes, alignment: 64)
   }
 
   deinit {
     header.deallocate()
     buffer.deallocate()
+    sealed?.deallocate()
   }
 
   /// Tells who we are and learns who they are. Nothing else may be said before.
@@ -54,8 +57,9 @@ package final class BlockLink {
     try own.check(other, at: socket.peer)
     if let key {
       let greetings = isDialer ? own.bytes + theirs : theirs + own.bytes
-      outgoing = BlockSeal(key, greetings: greetings, direction: isDialer ? "dialer" : "listener")
-      incoming = BlockSeal(key, greetings: greetings, direction: isDialer ? "listener" : "dialer")
+      outgoing = BlockSeal(key, greetings: greetings, from: isDialer ? .fromDialer : .fromListener)
+      incoming = BlockSeal(key, greetings: greetings, from: isDialer ? .fromListener : .fromDialer)
+      sealed = .allocate(byteCount: capacity + LinkCipher.tagBytes, alignment: 64)
     }
     return other
   }
@@ -76,12 +80,14 @@ package final class BlockLink {
     frame.write(to: header)
     try socket.send(UnsafeRawBufferPointer(header), within: seconds)
     sentBytes += header.count + payload.count
-    guard let sealed = outgoing?.seal(payload, header: UnsafeRawBufferPointer(header)) else {
+    guard let sealed else {
       if !payload.isEmpty { try socket.send(payload, within: seconds) }
       return
     }
-    sentBytes += BlockSeal.tagBytes
-    try sealed.lend { bytes throws(TransferError) in try socket.send(bytes, within: seconds) }
+    let bytes = UnsafeMutableRawBufferPointer(rebasing: sealed[..<(payload.count + LinkCipher.tagBytes)])
+    outgoing?.seal(payload, header: UnsafeRawBufferPointer(header), into: bytes)
+    sentBytes += LinkCipher.tagBytes
+    try socket.send(UnsafeRawBufferPointer(bytes), within: seconds)
   }
 
   // MARK: In
@@ -96,11 +102,11 @@ package final class BlockLink {
     guard count <= capacity else {
       throw .malformed("\(socket.peer) announces \(count) bytes where \(capacity) are the most")
     }
-    let sealed = incoming == nil ? count : count + BlockSeal.tagBytes
+    let sealed = incoming == nil ? count : count + LinkCipher.tagBytes
     let bytes = UnsafeMutableRawBufferPointer(rebasing: buffer[..<sealed])
     if sealed > 0 { try socket.receive(into: bytes, within: seconds) }
     receivedBytes += header.count + sealed
-    if let isOurs = incoming?.open(bytes, count, header: UnsafeRawBufferPointer(header)), !isOurs {
+    if let isOurs = incoming?.open(bytes, header: UnsafeRawBufferPointer(header)), !isOurs {
       throw .refused(
         "\(socket.peer) sealed a message with another key, or it was changed on its way; give both the same --link-key-file"
       )

@@ -17,50 +17,31 @@ package struct BlockKey: Sendable {
   }
 }
 
-/// AES-256-GCM over one direction of a connection. Frames are counted, and the count is the nonce: none comes twice, and
-/// one that was dropped, repeated or moved does not open.
+/// The seal over one direction of a connection. Frames are counted, and the count is a frame's number: one that was
+/// dropped, repeated or moved does not open.
 struct BlockSeal {
-  static let tagBytes = 16
-
-  private let key: SymmetricKey
+  private let cipher: LinkCipher
   private var count: UInt64 = 0
 
-  /// - Parameters:
-  ///   - greetings: the dialer's and the listener's, which hold random bits of each.
-  ///   - direction: told apart by who speaks.
-  init(_ shared: BlockKey, greetings: [UInt8], direction: String) {
-    key = HKDF<SHA256>.deriveKey(
-      inputKeyMaterial: shared.key, salt: Data(SHA256.hash(data: greetings)),
-      info: Data("swerve blocks \(direction)".utf8), outputByteCount: 32)
+  /// - Parameter greetings: the dialer's and the listener's, which hold random bits of each.
+  init(_ shared: BlockKey, greetings: [UInt8], from speaker: LinkCipher.Direction) {
+    let key = HKDF<SHA256>.deriveKey(
+      inputKeyMaterial: shared.key, salt: Data(SHA256.hash(data: greetings)), info: Data("swerve blocks".utf8),
+      outputByteCount: LinkKey.byteCount)
+    cipher = LinkCipher(LinkKey(key), speaker)
   }
 
-  private mutating func nonce() -> AES.GCM.Nonce {
+  /// Ciphertext and tag into `out`; `header` is authenticated with them.
+  mutating func seal(
+    _ payload: UnsafeRawBufferPointer, header: UnsafeRawBufferPointer, into out: UnsafeMutableRawBufferPointer
+  ) {
     count += 1
-    var bytes = [UInt8](repeating: 0, count: 12)
-    for place in 0..<8 { bytes[4 + place] = UInt8(truncatingIfNeeded: count >> UInt64(8 * place)) }
-    guard let nonce = try? AES.GCM.Nonce(data: bytes) else { preconditionFailure("a nonce has 12 bytes") }
-    return nonce
+    cipher.seal(payload, header: header, number: count, into: out)
   }
 
-  /// Ciphertext and tag; `header` is authenticated with them.
-  mutating func seal(_ payload: UnsafeRawBufferPointer, header: UnsafeRawBufferPointer) -> [UInt8] {
-    // Nothing here can fail: the key has 256 bits, the nonce 96, and the length is far below 64 GiB.
-    guard let box = try? AES.GCM.seal(payload, using: key, nonce: nonce(), authenticating: header) else {
-      preconditionFailure("AES-256-GCM refuses a payload of \(payload.count) bytes")
-    }
-    return Array(box.ciphertext) + Array(box.tag)
-  }
-
-  /// Takes the seal off in place: the first `count` bytes are the plaintext then. False, with `bytes` as they were, when it is
-  /// not the one that the other side put there.
-  mutating func open(_ bytes: UnsafeMutableRawBufferPointer, _ count: Int, header: UnsafeRawBufferPointer) -> Bool {
-    guard
-      let box = try? AES.GCM.SealedBox(
-        nonce: nonce(), ciphertext: UnsafeRawBufferPointer(rebasing: bytes[..<count]),
-        tag: UnsafeRawBufferPointer(rebasing: bytes[count...])),
-      let plain = try? AES.GCM.open(box, using: key, authenticating: header)
-    else { return false }
-    plain.withUnsafeBytes { if count > 0 { bytes.copyMemory(from: $0) } }
-    return true
+  /// Takes the seal off in place. False, with `bytes` as they were, when it is not the one that the other side put there.
+  mutating func open(_ bytes: UnsafeMutableRawBufferPointer, header: UnsafeRawBufferPointer) -> Bool {
+    count += 1
+    return cipher.open(bytes, header: header, number: count, into: bytes)
   }
 }

@@ -27,6 +27,14 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     self.init(host: host, port: port)
   }
 
+  /// - Throws: `.refused` for a number that is no port: they come from flags and from other engines.
+  var checkedPort: Int32 {
+    get throws(TransferError) {
+      guard (0...65535).contains(port) else { throw .refused("\(port) is no port of \(host); ports end at 65535") }
+      return Int32(port)
+    }
+  }
+
   package var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
   /// Whether nothing sent there leaves this machine.

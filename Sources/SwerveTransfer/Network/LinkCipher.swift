@@ -22,6 +22,8 @@ package struct LinkKey: Sendable {
   /// A new one.
   package init() { key = SymmetricKey(size: .bits256) }
 
+  init(_ key: SymmetricKey) { self.key = key }
+
   /// nil for bytes that are no key.
   package init?(_ bytes: [UInt8]) {
     guard bytes.count == Self.byteCount else { return nil }
@@ -36,8 +38,8 @@ package struct LinkKey: Sendable {
 /// is used once, and what comes out of its turn has another nonce than the receiver expects.
 struct LinkCipher: Sendable {
   enum Direction: UInt32, Sendable {
-    case toData = 1
-    case toParameter = 2
+    case fromDialer = 1
+    case fromListener = 2
   }
 
   static let tagBytes = 16

@@ -17,9 +17,9 @@ package struct RemoteLink: Sendable {
     within seconds: Double, beat: StreamControl.Beat = .init()
   ) throws(TransferError) -> RemoteLink {
     if let problem = protection.problem(with: endpoint) { throw .refused(problem) }
-    let end = swerve_monotonic_ns() + UInt64(max(seconds, 0) * 1e9)
+    let end = TransferClock.time(in: seconds)
     var last = TransferError.timedOut("the data worker at \(endpoint)", seconds: seconds)
-    func left() -> Double { Double(end - min(end, swerve_monotonic_ns())) * 1e-9 }
+    func left() -> Double { Double(end - min(end, TransferClock.now)) * 1e-9 }
     while left() > 0 {
       do {
         let offer = LinkOffer(
@@ -27,7 +27,7 @@ package struct RemoteLink: Sendable {
           key: protection.encryption == .aesGCM ? LinkKey() : nil)
         return try open(offer, endpoint, protection, within: left(), beat)
       } catch {
-        guard case .unreachable(_, let code) = error, code != Int32(SWERVE_NO_SUCH_HOST) else { throw error }
+        guard case .unreachable = error, !error.isUnknownHost else { throw error }
         last = error
       }
       swerve_nap(200_000)
@@ -73,7 +73,7 @@ package struct RemoteLink: Sendable {
   private static func write(
     _ preamble: LinkPreamble, to socket: StreamSocket, _ name: String, _ seconds: Double
   ) throws(TransferError) {
-    let end = swerve_monotonic_ns() + UInt64(seconds * 1e9)
+    let end = TransferClock.time(in: seconds)
     let bytes = preamble.bytes
     var isWritten = false
     bytes.withUnsafeBytes { bytes in
@@ -92,7 +92,7 @@ package struct RemoteLink: Sendable {
     _ socket: StreamSocket, _ preamble: LinkPreamble, _ name: String, within seconds: Double
   ) throws(TransferError) {
     try write(preamble, to: socket, name, seconds)
-    let end = swerve_monotonic_ns() + UInt64(seconds * 1e9)
+    let end = TransferClock.time(in: seconds)
     var byte: UInt8 = 0
     var stop: StreamSocket.Stop?
     withUnsafeMutableBytes(of: &byte) { place in

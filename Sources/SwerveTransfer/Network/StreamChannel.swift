@@ -50,7 +50,7 @@ package final class StreamChannel: LinkChannel {
     _ socket: StreamSocket, at role: MessageHeader.Role, capacity: Int, _ settings: Settings
   ) throws(TransferError) -> (incoming: StreamChannel, outgoing: StreamChannel) {
     let (out, back): (LinkCipher.Direction, LinkCipher.Direction) =
-      role == .parameter ? (.toData, .toParameter) : (.toParameter, .toData)
+      role == .parameter ? (.fromDialer, .fromListener) : (.fromListener, .fromDialer)
     return (
       try StreamChannel(socket, capacity: capacity, end: .receiver, back, settings),
       try StreamChannel(socket, capacity: capacity, end: .sender, out, settings)
@@ -83,7 +83,7 @@ package final class StreamChannel: LinkChannel {
     message.part(at: at, count)
   }
 
-  private var until: UInt64 { swerve_monotonic_ns() + UInt64(max(settings.deadline, 0) * 1e9) }
+  private var until: UInt64 { TransferClock.time(in: settings.deadline) }
 
   // MARK: Sending
 
@@ -193,8 +193,7 @@ package final class StreamChannel: LinkChannel {
     precondition(end == .receiver && open == nil, "a channel receives one message at a time, at its receiver")
     if let failure { throw failure }
     do {
-      return try socket.hasBytes(
-        until: swerve_monotonic_ns() + UInt64(max(seconds, 0) * 1e9), watch: settings.watch)
+      return try socket.hasBytes(until: TransferClock.time(in: seconds), watch: settings.watch)
     } catch {
       throw stopped(error)
     }

@@ -41,7 +41,7 @@ package final class StreamControl: ControlLink {
   }
 
   package func receive(within seconds: Double, from peer: String) throws(TransferError) -> [UInt8]? {
-    let end = swerve_monotonic_ns() + UInt64(max(seconds, 0) * 1e9)
+    let end = TransferClock.time(in: seconds)
     while true {
       let count = shared.bell.count
       let (message, ended) = shared.inbox.withLock { inbox in
@@ -49,7 +49,7 @@ package final class StreamControl: ControlLink {
       }
       if let message { return message }
       if ended != nil { throw .closed(peer) }
-      let now = swerve_monotonic_ns()
+      let now = TransferClock.now
       if now >= end { return nil }
       shared.bell.wait(since: count, nanoseconds: end - now)
     }
@@ -80,7 +80,7 @@ package final class StreamControl: ControlLink {
     /// Whether the frame was written, all of it.
     func write(_ bytes: [UInt8], within seconds: Double) -> Bool {
       writing.withLock { _ in
-        let end = swerve_monotonic_ns() + UInt64(seconds * 1e9)
+        let end = TransferClock.time(in: seconds)
         var length = UInt32(bytes.count).littleEndian
         do {
           try withUnsafeBytes(of: &length) { head in
@@ -100,7 +100,7 @@ package final class StreamControl: ControlLink {
       // Beats missed are counted in our own, so that a pause of this process is not taken for one of the other.
       var missed = 0
       var hasHeard = true
-      var next = swerve_monotonic_ns() + interval
+      var next = TransferClock.now + interval
       while true {
         do {
           if try socket.hasBytes(until: next) {
@@ -111,7 +111,7 @@ package final class StreamControl: ControlLink {
         } catch {
           return stop("it has ended")
         }
-        let now = swerve_monotonic_ns()
+        let now = TransferClock.now
         if now < next { continue }
         missed = hasHeard ? 0 : missed + 1
         hasHeard = false

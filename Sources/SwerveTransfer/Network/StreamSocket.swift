@@ -25,7 +25,7 @@ package final class StreamSocket: Sendable {
 
   /// - Throws: one sentence that names the endpoint: no such host, nobody listens, no answer in time.
   package static func connect(to endpoint: Endpoint, within seconds: Double) throws(TransferError) -> StreamSocket {
-    let code = swerve_stream_connect(endpoint.host, Int32(endpoint.port), milliseconds(seconds))
+    let code = swerve_stream_connect(endpoint.host, try endpoint.checkedPort, milliseconds(seconds))
     if code >= 0 { return StreamSocket(Descriptor(code)) }
     throw .unreachable("\(endpoint)", code: -code)
   }
@@ -36,7 +36,7 @@ package final class StreamSocket: Sendable {
   /// Nothing more either way; whoever waits for it wakes up.
   package func end() { swerve_stream_end(descriptor.number) }
 
-  private static func milliseconds(_ seconds: Double) -> Int32 {
+  static func milliseconds(_ seconds: Double) -> Int32 {
     Int32(clamping: Int((max(seconds, 0) * 1000).rounded(.up)))
   }
 

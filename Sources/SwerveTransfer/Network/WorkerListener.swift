@@ -14,14 +14,14 @@ package final class WorkerListener: Sendable {
     package let peer: String
   }
 
-  private let descriptor: Descriptor
+  private let listener: StreamListener
   private let protection: LinkProtection
   private let version: String
   private let onNotice: @Sendable (String) -> Void
   private let onRefusal: @Sendable (String) -> Void
   private let state = Mutex(State())
   /// Where it listens, with the port that the system chose where any would do.
-  package let endpoint: Endpoint
+  package var endpoint: Endpoint { listener.endpoint }
 
   /// Seconds for all that happens before a link is there.
   private static let patience = 5.0
@@ -53,14 +53,7 @@ package final class WorkerListener: Sendable {
     onNotice: @escaping @Sendable (String) -> Void, onRefusal: @escaping @Sendable (String) -> Void
   ) throws(TransferError) {
     if let problem = protection.problem(with: endpoint) { throw .refused(problem) }
-    let code = swerve_stream_listen(endpoint.host, Int32(endpoint.port))
-    guard code >= 0 else {
-      throw -code == Int32(SWERVE_NO_SUCH_HOST)
-        ? .refused("there is no address \(endpoint.host) on this host; give one of its own, or 0.0.0.0")
-        : .system("listen at \(endpoint)", code: -code)
-    }
-    descriptor = Descriptor(code)
-    self.endpoint = Endpoint(host: endpoint.host, port: max(Int(swerve_stream_port(code)), 0))
+    listener = try StreamListener(endpoint)
     (self.protection, self.version, self.onNotice, self.onRefusal) = (protection, version, onNotice, onRefusal)
   }
 
@@ -77,13 +70,7 @@ package final class WorkerListener: Sendable {
   package func run(_ serve: @escaping @Sendable (Link) -> Void) {
     while !state.withLock({ $0.isClosed }) {
       forgetTheLate()
-      let code = swerve_stream_accept(descriptor.number, 250)
-      if code < 0 {
-        // Out of descriptors or memory: somebody has to go first.
-        if -code != Self.again { swerve_nap(100_000) }
-        continue
-      }
-      let socket = StreamSocket(Descriptor(code))
+      guard let socket = listener.accept(within: 0.25) else { continue }
       let hasRoom = state.withLock { state in
         if state.strangers >= Self.mostStrangers { return false }
         state.strangers += 1
@@ -99,12 +86,10 @@ package final class WorkerListener: Sendable {
     }
   }
 
-  private static let again: Int32 = 11
-
   private func leave() { state.withLock { $0.strangers -= 1 } }
 
   private func forgetTheLate() {
-    let now = swerve_monotonic_ns()
+    let now = TransferClock.now
     state.withLock { state in state.awaited = state.awaited.filter { $0.value.until > now } }
   }
 
@@ -130,7 +115,7 @@ package final class WorkerListener: Sendable {
 
   /// What a connection is about. A control connection is answered and kept for its data channel, which makes it a link.
   private func introduce(_ socket: StreamSocket) throws(TransferError) -> Link? {
-    let end = swerve_monotonic_ns() + UInt64(Self.patience * 1e9)
+    let end = TransferClock.time(in: Self.patience)
     // Who connects and says nothing looks whether somebody listens: nobody to be told of.
     do { if try !socket.hasBytes(until: end) { return nil } } catch { return nil }
     var bytes = [UInt8](repeating: 0, count: LinkPreamble.byteCount)
@@ -159,7 +144,7 @@ package final class WorkerListener: Sendable {
     withUnsafeBytes(of: &byte) { bytes in
       do throws(StreamSocket.Stop) {
         try socket.write(
-          bytes, UnsafeRawBufferPointer(start: nil, count: 0), until: swerve_monotonic_ns() + 1_000_000_000)
+          bytes, UnsafeRawBufferPointer(start: nil, count: 0), until: TransferClock.time(in: 1))
       } catch {
         // It is gone, which is what was about to happen to it.
         socket.end()
@@ -221,7 +206,7 @@ package final class WorkerListener: Sendable {
           + "give both the same")
     }
     let awaited = Awaited(
-      offer: offer, control: control, peer: peer, until: swerve_monotonic_ns() + UInt64(Self.patience * 1e9))
+      offer: offer, control: control, peer: peer, until: TransferClock.time(in: Self.patience))
     let isFree = state.withLock { state in
       if let served = state.served, !served.control.hasEnded, !Self.replaces(offer, served.offer) { return false }
       // An older incarnation of the same link is over, whether it knows or not.
@@ -242,8 +227,8 @@ package final class WorkerListener: Sendable {
 
   /// Waits until the link before has returned its memory. Whether it has.
   private func takeOver(_ link: Link) -> Bool {
-    let end = swerve_monotonic_ns() + 30_000_000_000
-    while swerve_monotonic_ns() < end {
+    let end = TransferClock.time(in: 30)
+    while TransferClock.now < end {
       let isOurs = state.withLock { state in
         if state.isClosed { return false }
         if state.served == nil { state.served = (link.offer, link.control, link.socket) }

@@ -22,11 +22,29 @@ package final class RegionFile: Sendable {
     return (byteCount + 64 + unit - 1) / unit * unit
   }
 
-  /// In a worker's process: the region that it was started with.
+  /// In a worker's process: the region that it was started with, which nobody else writes to any more.
   ///
-  /// - Throws: where there is none, or one of another size.
+  /// - Throws: where there is none, or one of another size, or whoever had it before does not end.
   package static func inherited(byteCount: Int) throws(TransferError) -> SharedMemory {
-    try SharedMemory(
-      mapping: Descriptor(WorkerProcess.regionDescriptor), byteCount: whole(byteCount), usesHugePages: true)
+    let file = Descriptor(WorkerProcess.regionDescriptor)
+    let code = swerve_region_claim(file.number, claimMilliseconds)
+    guard code == 0 else { throw .system("have a region of keys and values for this worker alone", code: code) }
+    return try SharedMemory(mapping: file, byteCount: whole(byteCount), usesHugePages: true)
+  }
+
+  /// What a worker that was killed may take to end.
+  private static let claimMilliseconds: Int32 = 10_000
+
+  /// In a worker's process: a region for a worker that it starts itself.
+  ///
+  /// - Parameter number: 0, 1, … of those.
+  /// - Throws: where there is none, or one of another size.
+  package init(inherited number: Int, byteCount: Int) throws(TransferError) {
+    file = Descriptor(WorkerProcess.furtherDescriptor + Int32(number))
+    let size = swerve_shared_size(file.number)
+    self.byteCount = Self.whole(byteCount)
+    guard size == self.byteCount else {
+      throw .malformed("region \(number) has \(size) bytes where \(self.byteCount) are due")
+    }
   }
 }

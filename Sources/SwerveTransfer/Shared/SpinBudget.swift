@@ -41,6 +41,12 @@ package enum TransferClock {
   /// Nanoseconds; only goes forward.
   package static var now: UInt64 { swerve_monotonic_ns() }
 
+  /// The time so many seconds from now; none below 0, and none beyond eleven days.
+  package static func time(in seconds: Double) -> UInt64 { now + UInt64(min(max(seconds, 0), 1e6) * 1e9) }
+
+  /// Seconds since a time.
+  package static func seconds(since time: UInt64) -> Double { Double(now - min(time, now)) * 1e-9 }
+
   /// Lets this thread sleep; less than a second.
   package static func nap(microseconds: UInt32) { swerve_nap(microseconds) }
 }

@@ -10,13 +10,15 @@ import Testing
     let first = tokens([1, 2])
     let second = tokens([3, 4])
     let firstHash = cache.hash(after: salt, first.span)
-    let secondHash = cache.hash(after: firstHash, second.span)
-    cache.insert(BlockID(5), hash: firstHash, parent: nil, parentHash: salt, tokens: first.span)
-    cache.insert(BlockID(2), hash: secondHash, parent: BlockID(5), parentHash: firstHash, tokens: second.span)
-    let found = cache.find(hash: secondHash, parent: BlockID(5), parentHash: firstHash, tokens: second.span)
-    let orphan = cache.find(hash: secondHash, parent: nil, parentHash: salt, tokens: second.span)
-    let other = cache.find(hash: secondHash, parent: BlockID(5), parentHash: firstHash, tokens: first.span)
+    cache.insert(BlockID(5), parent: nil, parentHash: salt, tokens: first.span)
+    cache.insert(BlockID(2), parent: BlockID(5), parentHash: firstHash, tokens: second.span)
+    let found = cache.find(parent: BlockID(5), parentHash: firstHash, tokens: second.span)
+    let orphan = cache.find(parent: nil, parentHash: salt, tokens: second.span)
+    let stranger = cache.find(parent: nil, parentHash: BlockHash(salt: [1]), tokens: first.span)
+    let other = cache.find(parent: BlockID(5), parentHash: firstHash, tokens: first.span)
+    let before = (cache.parentHash(of: BlockID(5)), cache.parentHash(of: BlockID(2)))
     let violation = cache.violation()
+    #expect(stranger == nil && before == (salt, firstHash))
     #expect(found == BlockID(2))
     #expect(orphan == nil)
     #expect(other == nil)
@@ -34,12 +36,11 @@ import Testing
         cache.remove(BlockID(block))
       } else {
         let content = [TokenID(Int.random(in: 0..<200, using: &generator))]
-        let hash = cache.hash(after: salt, content.span)
-        let found = cache.find(hash: hash, parent: nil, parentHash: salt, tokens: content.span)
+        let found = cache.find(parent: nil, parentHash: salt, tokens: content.span)
         let expected = model.first { $0.value == content[0] }.map { BlockID($0.key) }
         #expect(found == expected)
         if found == nil {
-          cache.insert(BlockID(block), hash: hash, parent: nil, parentHash: salt, tokens: content.span)
+          cache.insert(BlockID(block), parent: nil, parentHash: salt, tokens: content.span)
           model[block] = content[0]
         }
       }
@@ -48,6 +49,53 @@ import Testing
     }
     let violation = cache.violation()
     #expect(violation == nil)
+  }
+
+  @Test(arguments: [100, 60_000, 1 << 17, 1 << 18, 1 << 20, 1 << 24, Int(Int32.max)], [1, 1 << 16, 1 << 18, 1 << 31])
+  func `tokens of any size come back, whatever was announced`(largest: Int, announced: Int) {
+    var generator = SeededGenerator(seed: UInt64(largest))
+    var cache = PrefixCache(blockCount: 40, blockSize: 16, vocabularySize: announced)
+    var contents: [[TokenID]] = []
+    for block in 0..<40 {
+      // Small ones first: what is there already is kept when the store is widened.
+      let most = block < 20 ? min(largest, 50) : largest
+      var content = (0..<16).map { TokenID($0 == 3 ? most : Int.random(in: 0...most, using: &generator)) }
+      content[0] = TokenID(block)
+      cache.insert(BlockID(block), parent: nil, parentHash: salt, tokens: content.span)
+      contents.append(content)
+    }
+    for block in 0..<40 {
+      let content = contents[block]
+      let found = cache.find(parent: nil, parentHash: salt, tokens: content.span)
+      let kept = cache.tokens(of: BlockID(block))
+      #expect(found == BlockID(block) && kept == content)
+      var other = content
+      other[15] = TokenID(rawValue: other[15].rawValue ^ 1 << 17)
+      let changed = cache.find(parent: nil, parentHash: salt, tokens: other.span)
+      let start = cache.findStart(parent: nil, parentHash: salt, wanted: other.span)
+      #expect(changed == nil && start?.block == BlockID(block) && start?.tokens == 15)
+    }
+    let violation = cache.violation()
+    #expect(violation == nil)
+  }
+
+  @Test(arguments: [32_000, 128_256, 151_936, 262_144]) func `a block takes 64 bytes at most`(vocabulary: Int) {
+    let blocks = 1 << 16
+    var cache = PrefixCache(blockCount: blocks, blockSize: 16, vocabularySize: vocabulary)
+    let pool = BlockPool(blockCount: blocks, banks: 4)
+    // Full of chains of eight.
+    var parent: BlockID?
+    var hash = salt
+    for block in 0..<blocks {
+      if block % 8 == 0 { (parent, hash) = (nil, salt) }
+      let content = (0..<16).map { TokenID((block * 31 + $0 * 7 + block / 8) % vocabulary) }
+      cache.insert(BlockID(block), parent: parent, parentHash: hash, tokens: content.span)
+      parent = BlockID(block)
+      hash = cache.hash(after: hash, content.span)
+    }
+    let count = cache.count
+    let perBlock = Double(cache.byteCount + pool.byteCount) / Double(blocks)
+    #expect(count == blocks && perBlock <= 64, "\(perBlock) bytes")
   }
 
   @Test func `a hash depends on the salt, each token, their order and their count`() {

@@ -8,7 +8,8 @@ import SwerveInference
 package import SwerveTransfer
 
 /// Prompts whose blocks are handed over while they are computed: after each layer, the layer of every block that is full
-/// then is copied, once, to where its transfer sends it from. Owned by the engine thread.
+/// then is copied, once, to where its transfer sends it from. Where keys and values are elsewhere, with other ranks,
+/// blocks that became full are copied out after the step. Owned by the engine thread.
 package final class BlockHandover: LayerWatch {
   private struct Push {
     var transfer: OutgoingBlocks
@@ -27,12 +28,24 @@ package final class BlockHandover: LayerWatch {
   }
 
   private let blockTokens: Int
+  private let layerCount: Int
+  private let layerBytes: Int
+  /// Whether blocks are copied out after each step, and layers are not heard of.
+  let packsBlocks: Bool
+  /// A block that is copied out; empty until one is.
+  private var packed: [UInt8] = []
   private var pushes: [RequestID: Push] = [:]
   private var shares: [Share] = []
   /// Of all shares, one after another.
   private var blocks: [BlockID] = []
 
-  package init(blockTokens: Int) { self.blockTokens = blockTokens }
+  /// - Parameter layerBytes: of a block in one layer.
+  package init(blockTokens: Int, layerCount: Int, layerBytes: Int, packsBlocks: Bool = false) {
+    self.blockTokens = blockTokens
+    self.layerCount = layerCount
+    self.layerBytes = layerBytes
+    self.packsBlocks = packsBlocks
+  }
 
   /// A request that is about to be scheduled has its prompt's blocks handed over.
   package func add(_ request: RequestID, _ transfer: OutgoingBlocks) { pushes[request] = Push(transfer: transfer) }
@@ -100,6 +113,47 @@ package final class BlockHandover: LayerWatch {
       if share.blocks.upperBound == share.transfer.count { complete(share.request) }
     }
     shares.removeAll(keepingCapacity: true)
+  }
+
+  /// After a step that was executed, before its result is applied: copies out what it filled, where layers are not heard of.
+  /// What cannot be copied now is copied after the next step, or computed by whoever gets the prompt.
+  func collect(_ plan: borrowing StepPlan, _ incomplete: [Int32], _ executor: any StepExecutor) {
+    guard packsBlocks, !pushes.isEmpty else { return }
+    for index in plan.sequences.indices where plan.sequences[index].sequence.index == 0 {
+      let step = plan.sequences[index]
+      let request = step.sequence.request
+      guard let push = pushes[request], !incomplete.contains(Int32(index)) else { continue }
+      if push.transfer.hasFailed {
+        pushes[request] = nil
+        continue
+      }
+      let full = min(
+        Int(step.contextTokens + step.rowCount) / blockTokens, push.transfer.count, Int(step.blockCount))
+      var posted = push.posted
+      while posted < full, copyOut(plan.blocks[Int(step.firstBlock) + posted], posted, push.transfer, executor) {
+        posted += 1
+      }
+      if posted > push.posted {
+        for layer in 0..<layerCount { push.transfer.post(layer: layer, blocks: push.posted..<posted) }
+        pushes[request]?.posted = posted
+      }
+      if posted == push.transfer.count { complete(request) }
+    }
+  }
+
+  /// False where the block cannot be had.
+  private func copyOut(
+    _ block: BlockID, _ position: Int, _ transfer: OutgoingBlocks, _ executor: any StepExecutor
+  ) -> Bool {
+    if packed.isEmpty { packed = [UInt8](repeating: 0, count: layerCount * layerBytes) }
+    return packed.withUnsafeMutableBytes { bytes in
+      guard (try? executor.pack(block, into: bytes)) != nil, let start = bytes.baseAddress else { return false }
+      for layer in 0..<layerCount {
+        transfer.place(layer: layer, block: position).copyMemory(
+          from: start + layer * layerBytes, byteCount: layerBytes)
+      }
+      return true
+    }
   }
 
   private func complete(_ request: RequestID) { pushes.removeValue(forKey: request)?.transfer.complete() }

@@ -4,15 +4,16 @@ import SwerveTransfer
 
 /// Ranks as processes of this host, which this thread starts and which end with it at the latest; rank 0 is this thread.
 ///
-/// Each has its keys and values in a region that is kept here. When one of them is lost all are ended and started again,
-/// with channels of their own, so that nothing of the lost ones can be heard; they map the regions and find what was there.
+/// Each has its keys and values, and those of its data workers, in regions that are kept here. When one of them is lost all
+/// are ended and started again, with channels of their own, so that nothing of the lost ones can be heard; they map the
+/// regions and find what was there. Shares of weights are read again.
 package final class ProcessRanks: RankHandle {
   private let greeting: RankGreeting
   private let program: String
   private let arguments: [String]
   private let shared: SharedRanks
-  /// [ranks − 1]
-  private let regions: [RegionFile]
+  /// [ranks − 1] of the rank's own pool, then of each of its data workers.
+  private let regions: [[RegionFile]]
   /// What one life of the group has.
   private struct Life {
     let memory: SharedMemory
@@ -37,13 +38,17 @@ package final class ProcessRanks: RankHandle {
     self.arguments = arguments
     shared = SharedRanks(greeting)
     regions = try (1..<greeting.layout.rankCount).map { rank in
-      try RegionFile(name: "swerve-kv-rank\(rank)", byteCount: max(1, try greeting.of(rank).poolBytes()))
+      let own = greeting.of(rank)
+      let bytes = max(1, try own.poolBytes())
+      return try (0...own.workerCount).map {
+        try RegionFile(name: "swerve-kv-rank\(rank)" + ($0 == 0 ? "" : "-d\($0 - 1)"), byteCount: bytes)
+      }
     }
     life = try Self.start(greeting, shared, regions, program: program, arguments: arguments)
   }
 
   private static func start(
-    _ greeting: RankGreeting, _ shared: SharedRanks, _ regions: [RegionFile], program: String, arguments: [String]
+    _ greeting: RankGreeting, _ shared: SharedRanks, _ regions: [[RegionFile]], program: String, arguments: [String]
   ) throws -> Life {
     let memory = try SharedMemory(name: "swerve-ranks", byteCount: shared.byteCount)
     guard let file = memory.file else { throw TransferError.malformed("shared memory without a file") }
@@ -57,7 +62,7 @@ package final class ProcessRanks: RankHandle {
       processes.append(
         try WorkerProcess(
           name: "swerve-rank", path: program, arguments: arguments, memory: file, control: theirs,
-          region: regions[rank - 1]))
+          region: regions[rank - 1][0], further: Array(regions[rank - 1].dropFirst())))
       sockets.append(ours)
     }
     return Life(
@@ -126,8 +131,7 @@ package final class ProcessRanks: RankHandle {
 
   package func stop(hasFailed: Bool) { for process in life.processes { process.kill() } }
 
-  /// Shares of the weights, and blocks of a rank's data workers, end with their processes.
-  package var canRestart: Bool { greeting.excess == nil && greeting.layout.holderCount == 0 }
+  package var canRestart: Bool { true }
 
   package func restart() throws {
     // Whatever still runs would write into the regions.

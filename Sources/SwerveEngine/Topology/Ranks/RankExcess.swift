@@ -22,9 +22,11 @@ package struct RankExcess: Sendable {
   ///   - runner: the rank's.
   ///   - blockCount: of the whole pool.
   ///   - fingerprint: of weights, types and kernels.
-  /// - Throws: `EngineStartError` when one does not start, `HardwareError` for memory.
+  ///   - findsRegions: whether this process was started with a region for each worker, which has what it had before.
+  /// - Throws: `EngineStartError` when one does not start, `HardwareError` for memory, `TransferError` for a region that is
+  ///   not there.
   func start(
-    _ runner: RunnerConfiguration, blockCount: Int, fingerprint: String, device: CPUDevice
+    _ runner: RunnerConfiguration, blockCount: Int, fingerprint: String, device: CPUDevice, findsRegions: Bool = false
   ) throws -> ExcessAttention {
     let quota = quota(of: blockCount)
     let shape = AttentionShape(runner.share)
@@ -44,6 +46,9 @@ package struct RankExcess: Sendable {
     let layout = try shape.layout(type: runner.kvType, blockTokens: limits.blockTokens)
     let set = DataSet(
       greeting, exact, blockBytes: layout.blockBytes, parameterBytes: { device.memoryInUseBytes }, onNotice: { _ in })
+    if findsRegions {
+      for worker in 0..<workers.count { try set.keep(inherited: worker, byteCount: layout.blockBytes * quota) }
+    }
     try set.start()
     let port = try FanoutAttention(
       shape: shape, type: runner.type, limits: limits, workers: set, device: device)

@@ -7,7 +7,7 @@ import SwerveTiers
 /// not, before any request is accepted.
 package struct RankGreeting: Sendable {
   /// Raised whenever what ranks say to each other changes.
-  static let protocolVersion = 2
+  static let protocolVersion = 3
 
   package var rank: Int
   package var layout: RankLayout
@@ -40,7 +40,13 @@ package struct RankGreeting: Sendable {
     return other
   }
 
-  /// Bytes of the rank's keys and values.
+  /// Data workers that the rank starts.
+  var workerCount: Int {
+    if layout.isHolder(rank) || !own.shape.isFirstStage { return 0 }
+    return excess?.workers.count ?? 0
+  }
+
+  /// Bytes of the rank's keys and values, and of those with each of its data workers.
   func poolBytes() throws -> Int {
     if layout.isHolder(rank) { return 0 }
     var blockCount = blockCount

@@ -108,7 +108,8 @@ package enum RankProcess {
     let excess =
       own.shape.isFirstStage
       ? try greeting.excess?.start(
-        own, blockCount: greeting.blockCount, fingerprint: greeting.fingerprint, device: device) : nil
+        own, blockCount: greeting.blockCount, fingerprint: greeting.fingerprint, device: device,
+        findsRegions: greeting.regionBytes > 0) : nil
     let shard = try ModelShard(
       own, files: greeting.files, device: device, blockCount: greeting.blockCount, region: try region(greeting),
       excess: excess, links: links)

@@ -12,6 +12,12 @@ package final class RankedExecutor: StepExecutor {
   private let onNotice: (String) -> Void
   /// [ranks that compute] bytes of their parts of a block.
   private let parts: [Int]
+  /// Where those lie in the block; nil: as they come.
+  private let order: RankBlockOrder?
+  /// A block as ranks have it; empty where they have it as it is.
+  private let scratch: UnsafeMutableRawBufferPointer
+  /// Blocks that were to be given to ranks which were being started again: given when they are back, before any step.
+  private var owed: [(block: BlockID, bytes: [UInt8])] = []
   /// Why no plan will run again: ranks that once disagreed about where they are must be started anew.
   private var failure: RankFailure?
   /// Monotonic nanoseconds.
@@ -27,17 +33,24 @@ package final class RankedExecutor: StepExecutor {
 
   /// - Parameters:
   ///   - parts: [ranks that compute] bytes of their parts of a block; empty where blocks are not copied.
+  ///   - order: of the parts in the block; nil: one after the other.
   ///   - onNotice: hears, in one sentence, of ranks that are lost and come back.
   package init(
-    runner: ModelRunner, ranks: any RankHandle, parts: [Int] = [], onNotice: @escaping (String) -> Void = { _ in }
+    runner: ModelRunner, ranks: any RankHandle, parts: [Int] = [], order: RankBlockOrder? = nil,
+    onNotice: @escaping (String) -> Void = { _ in }
   ) {
+    self.order = order
+    scratch = .allocate(byteCount: order?.byteCount ?? 0, alignment: 64)
     self.parts = parts
     self.runner = runner
     self.ranks = ranks
     self.onNotice = onNotice
   }
 
-  deinit { ranks.stop(hasFailed: failure != nil) }
+  deinit {
+    ranks.stop(hasFailed: failure != nil)
+    scratch.deallocate()
+  }
 
   package func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
     if let failure { throw failure }
@@ -83,10 +96,14 @@ package final class RankedExecutor: StepExecutor {
       return false
     }
     runner.reconnect(ranks.links(), ranks.coordinator())
+    do { try giveOwed() } catch {
+      retry(RankFailure(reason: ranks.firstReport ?? "\(error)"))
+      return false
+    }
     restartBegan = nil
     failedStarts = 0
     restarts += 1
-    let seconds = ByteText.fixed(Double(TransferClock.now - began) * 1e-9, 3)
+    let seconds = Decimals.fixed(Double(TransferClock.now - began) * 1e-9, 3)
     onNotice("all ranks are back after \(seconds) s, with their keys and values")
     return true
   }
@@ -117,7 +134,9 @@ package final class RankedExecutor: StepExecutor {
     if let failure { throw failure }
     if restartBegan != nil { throw RankFailure(reason: "they are being started again") }
     do {
-      try runner.pack(block, parts: parts, into: bytes)
+      guard let order else { return try runner.pack(block, parts: parts, into: bytes) }
+      try runner.pack(block, parts: parts, into: scratch)
+      order.join(UnsafeRawBufferPointer(scratch), into: bytes)
     } catch {
       let cause = lose(error)
       if ranks.canRestart { begin(cause) } else { failure = cause }
@@ -127,12 +146,29 @@ package final class RankedExecutor: StepExecutor {
 
   package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
     if failure != nil { return }
-    // A block that some ranks have and others have not would be read as if all had it.
-    if restartBegan != nil {
-      failure = RankFailure(reason: "a block could not be given back to them")
-      return
+    // A block that some ranks have and others have not would be read as if all had it: it is owed to all of them.
+    if restartBegan != nil { return owed.append((block, Array(bytes))) }
+    do { try give(bytes, to: block) } catch {
+      let cause = lose(error)
+      guard ranks.canRestart else {
+        failure = cause
+        return
+      }
+      owed.append((block, Array(bytes)))
+      begin(cause)
     }
-    do { try runner.unpack(bytes, parts: parts, into: block) } catch { failure = lose(error) }
+  }
+
+  private func give(_ bytes: UnsafeRawBufferPointer, to block: BlockID) throws {
+    guard let order else { return try runner.unpack(bytes, parts: parts, into: block) }
+    order.cut(bytes, into: scratch)
+    try runner.unpack(UnsafeRawBufferPointer(scratch), parts: parts, into: block)
+  }
+
+  /// In the order in which blocks were loaded: a place may have got another content since.
+  private func giveOwed() throws {
+    for (block, bytes) in owed { try bytes.withUnsafeBytes { try give($0, to: block) } }
+    owed.removeAll()
   }
 
   private func lose(_ error: any Error) -> RankFailure {

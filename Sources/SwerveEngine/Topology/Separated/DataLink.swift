@@ -46,6 +46,9 @@ final class DataLink {
   private(set) var verifyFailures: [String: Int] = [:]
   /// Whether it was found to have other blocks than it should.
   private var disagrees = false
+  private var times = LayerTimes()
+  /// Whether it lives and is given up all the same.
+  private var isRetired = false
 
   var name: String { "data worker d\(greeting.worker)" }
 
@@ -70,6 +73,9 @@ final class DataLink {
     try connection.control.send(ControlMessage.greet(greeting).bytes)
     return true
   }
+
+  /// What a lost worker's replacement counts as.
+  var lossCause: String { isRetired ? "slow" : traffic.refusals > 0 ? "step_refused" : "data_worker_lost" }
 
   /// Whether the worker's keys and values outlive it, and are what the scheduler takes them for.
   var keepsBlocks: Bool { greeting.regionBytes > 0 && !disagrees }
@@ -119,6 +125,16 @@ final class DataLink {
     connection?.control.close()
   }
 
+  /// Gives up a worker that could go on, but not as it should. Between steps.
+  func retire(_ reason: String) {
+    if state != .ready { return }
+    isRetired = true
+    lose(reason)
+  }
+
+  /// How fast the last step went; nil where the worker had no rows in it. Told once.
+  func takeSpeed() -> SlowWorkerWatch.Speed? { times.take() }
+
   /// Ends a worker that nobody needs any more.
   func stop() {
     state = .lost("\(name) was told to end")
@@ -136,6 +152,8 @@ final class DataLink {
   func begin(_ plan: borrowing StepPlan, part: Int = 0, turn: Int = 0) -> Bool {
     let (rows, byteCount) = encoder.measure(plan, turn: turn)
     parts[part].rows = rows
+    let work = encoder.tokensSeen(plan, turn: turn)
+    if part == 0 { times.begin(rows: rows, work: work) } else { times.add(rows: rows, work: work) }
     guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }
     let begin = TransferClock.now
     do {
@@ -193,6 +211,7 @@ final class DataLink {
     header.write(to: message)
     do {
       try outgoing.send(message.count)
+      times.post(at: TransferClock.now)
       traffic.post(bytes: message.count, since: begin)
       parts[part].posted = begin
     } catch {
@@ -228,6 +247,7 @@ final class DataLink {
       else {
         throw ChannelError.malformed(peer: name, reason: "it answers another layer or step than was asked for")
       }
+      times.answer(at: TransferClock.now, waitedSince: begin, busy: header.busy)
       traffic.wait(bytes: message.count, busy: header.busy, since: begin, posted: parts[part].posted)
       let output = Tensor(
         pointer: UnsafeMutableRawPointer(mutating: start + MessageHeader.byteCount), type: greeting.type, rows: rows,

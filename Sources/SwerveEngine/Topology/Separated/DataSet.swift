@@ -33,6 +33,11 @@ package final class DataSet {
   /// Workers that somebody waits for to come or to go.
   var attaching: [Int: DataAnswer] = [:]
   var draining: [Int: (answer: DataAnswer, until: UInt64)] = [:]
+  /// Workers that were too slow: until when their sequences may go on with them. Monotonic nanoseconds.
+  var retiring: [Int: UInt64] = [:]
+  var speedWatch: SlowWorkerWatch
+  /// [workers] of the last step; storage is kept.
+  var speeds: [SlowWorkerWatch.Speed?]
   private var nextLook: UInt64 = 0
   var nextReport: UInt64 = 0
   var recoveries: [String: Int] = [:]
@@ -64,6 +69,8 @@ package final class DataSet {
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
+    speedWatch = SlowWorkerWatch(workers: banks)
+    speeds = (0..<banks).map { _ in nil }
     launched = LaunchedWorkers(launch: configuration.launch)
     let (group, patience) = (UInt64.random(in: 1...UInt64.max), configuration.connectSeconds)
     self.protection = protection
@@ -106,6 +113,12 @@ package final class DataSet {
     links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
   }
 
+  /// A worker has its pool in a region that this process was started with.
+  func keep(inherited index: Int, byteCount: Int) throws(TransferError) {
+    sources[index] = LaunchedWorkers(
+      launch: launched.launch, region: try RegionFile(inherited: index, byteCount: byteCount), byteCount: byteCount)
+  }
+
   /// The bank has no worker and shall have none: its memory goes back to the system.
   func giveUp(_ index: Int) {
     links[index] = nil
@@ -125,7 +138,7 @@ package final class DataSet {
 
   /// Whether a worker is on its way: somebody has to look again soon, work or no work.
   var isChanging: Bool {
-    if !attaching.isEmpty || !draining.isEmpty { return true }
+    if !attaching.isEmpty || !draining.isEmpty || !retiring.isEmpty { return true }
     for index in links.indices where isWanted[index] && links[index]?.state != .ready { return true }
     return false
   }
@@ -138,6 +151,7 @@ package final class DataSet {
       nextLook = now + 100_000_000
       for link in links { link?.look() }
     }
+    watchSpeed(&scheduler, now)
     for index in links.indices {
       guard let link = links[index] else {
         if isWanted[index] && now >= notBefore[index] { restart(index, now, &scheduler) }
@@ -161,7 +175,7 @@ package final class DataSet {
     }
     guard link.state == .ready else { return }
     failedStarts[index] = 0
-    let start = "(epoch \(link.greeting.epoch), \(ByteText.fixed(Double(now - link.started) * 1e-9, 3)) s)"
+    let start = "(epoch \(link.greeting.epoch), \(Decimals.fixed(Double(now - link.started) * 1e-9, 3)) s)"
     if scheduler.isSuspended(bank: index) {
       let count = scheduler.resume(bank: index)
       keptSequences += count
@@ -179,13 +193,14 @@ package final class DataSet {
   ) {
     let wasReady = link.answer != nil
     verifyFailures.merge(link.verifyFailures) { $0 + $1 }
+    retiring[index] = nil
+    speedWatch.forget(index)
     let keeps = wasReady && keepsBlocks(index)
     if keeps { scheduler.suspend(bank: index) }
     let count = keeps ? scheduler.sequenceCount(in: index) : scheduler.close(bank: index)
     if !keeps { recoveredSequences += count }
     if wasReady { lastLoss = reason }
-    recoveries[
-      wasReady ? (link.traffic.refusals > 0 ? "step_refused" : "data_worker_lost") : "start_failed", default: 0] += 1
+    recoveries[wasReady ? link.lossCause : "start_failed", default: 0] += 1
     links[index] = nil
     nextReport = 0
     if draining[index] != nil {
@@ -234,7 +249,7 @@ package final class DataSet {
 
   /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not
   /// about to go anyway.
-  private func keepsBlocks(_ index: Int) -> Bool {
+  func keepsBlocks(_ index: Int) -> Bool {
     links[index]?.keepsBlocks == true && isWanted[index] && draining[index] == nil
   }
 

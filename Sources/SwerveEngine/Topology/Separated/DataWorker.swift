@@ -47,10 +47,14 @@ package final class DataWorker {
     case cutsMessage(step: Int)
     /// It ends in the middle of the layer.
     case ends(step: Int)
+    /// From that step on every layer takes so much longer.
+    case slows(step: Int, milliseconds: UInt32)
 
     var step: Int {
       switch self {
-      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step): step
+      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step),
+        .slows(let step, _):
+        step
       }
     }
   }
@@ -216,6 +220,9 @@ package final class DataWorker {
         pointer: output + MessageHeader.byteCount, type: greeting.type, rows: rows, columns: shape.queryWidth),
       taking: attention.incomingStateBytes > 0 ? start + places.states : nil,
       giving: attention.outgoingStateBytes > 0 ? output + place.states : nil)
+    if case .slows(let first, let milliseconds) = fault, stepCount >= first {
+      TransferClock.nap(microseconds: milliseconds * 1000)
+    }
     parts[index].nextLayer = Int(header.layer) + 1
     var done = MessageHeader(.output, plan: header.plan, epoch: greeting.epoch)
     done.layer = header.layer
@@ -233,7 +240,7 @@ package final class DataWorker {
     case .flipsBit: answer[9] ^= 0x10
     case .cutsMessage: cutBytes = 64
     case .ends: exit(9)
-    case nil: break
+    case .slows, nil: break
     }
   }
 

@@ -48,6 +48,12 @@ struct LaunchedWorkers: DataWorkerSource {
 
   init(launch: DataWorkerConfiguration.Launch) { self.launch = launch }
 
+  /// - Parameter region: what the worker finds, and keeps `byteCount` bytes in.
+  init(launch: DataWorkerConfiguration.Launch, region: RegionFile, byteCount: Int) {
+    self.launch = launch
+    self.region = (region, byteCount)
+  }
+
   mutating func keep(byteCount: Int) throws {
     guard case .process = launch, region?.byteCount != byteCount else { return }
     region = (try RegionFile(name: "swerve-kv", byteCount: byteCount), byteCount)
