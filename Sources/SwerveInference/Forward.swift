@@ -55,8 +55,8 @@ struct Forward: ~Copyable {
   }
 
   /// Runs the rank's layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm;
-  /// rows of `incomplete` sequences mean nothing. Where there are micro-batches, stages work at once on different ones, or
-  /// this and whoever computes attention do.
+  /// rows of `incomplete` sequences mean nothing. Where there are micro-batches, stages work at once on different
+  /// ones, or this and whoever computes attention do.
   ///
   /// - Throws: what the attention port throws, and `ChannelError` when another rank does not come.
   mutating func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
@@ -83,8 +83,9 @@ struct Forward: ~Copyable {
     return residual
   }
 
-  /// Micro-batches in turns: while attention goes on for one, the others' products are computed. All of them go through a
-  /// layer before any goes through the next but one, so that later rows of a prompt find the earlier ones' keys.
+  /// Micro-batches in turns: while attention goes on for one, the others' products are computed. All of them go
+  /// through a layer before any goes through the next but one, so that later rows of a prompt find the earlier ones'
+  /// keys.
   private mutating func overlap(
     _ plan: borrowing StepPlan, _ count: Int, residual: Tensor, incomplete: inout [Int32]
   ) throws {

@@ -1,11 +1,11 @@
 import SwerveCore
 
-// Sequences that are larger than a bank. Their tables are cut into stretches of as many whole partitions as a bank holds;
-// each stretch lies in another bank, and the choices of a request have theirs in the same ones. What fits a bank never
-// leaves it, so a stretch begins only behind a bank's worth of blocks.
+// Sequences that are larger than a bank. Their tables are cut into stretches of as many whole partitions as a bank
+// holds; each stretch lies in another bank, and the choices of a request have theirs in the same ones. What fits a
+// bank never leaves it, so a stretch begins only behind a bank's worth of blocks.
 //
-// Prefixes are found in the first stretch alone: a chain of cached blocks stays in its bank, so that it is evicted from its
-// end and lost as a whole.
+// Prefixes are found in the first stretch alone: a chain of cached blocks stays in its bank, so that it is evicted
+// from its end and lost as a whole.
 extension SchedulerConfiguration {
   /// Whether sequences may lie in several banks.
   package var spansBanks: Bool { bankCount > 1 && hostBlockCount + overflowBlockCount == 0 && stretchBlocks > 0 }
@@ -96,7 +96,8 @@ extension Scheduler {
     return number <= groups[group].further.count ? Int(groups[group].further[number - 1]) : nil
   }
 
-  /// The bank that a sequence's next block comes from: where its stretch lies, or begins; nil where no bank can take it.
+  /// The bank that a sequence's next block comes from: where its stretch lies, or begins; nil where no bank can take
+  /// it.
   func bankToGrow(_ slot: SlotID) -> Int? {
     if pool.bankCount == 1 { return 0 }
     let position = tables.count(slot)
@@ -124,7 +125,8 @@ extension Scheduler {
     return best
   }
 
-  /// A block is about to be put at the end of a table: its stretch lies in this bank, also for the request's other choices.
+  /// A block is about to be put at the end of a table: its stretch lies in this bank, also for the request's other
+  /// choices.
   mutating func noteStretch(_ slot: SlotID, in bank: Int) {
     guard configuration.spansBanks else { return }
     let group = running[Int(slot.rawValue)].group
@@ -149,8 +151,8 @@ extension Scheduler {
 
   // MARK: Admission
 
-  /// Finds banks for what an entry needs behind the first stretch, `banks.chosenFurther`: those where its request's other
-  /// choices have theirs, then the emptiest ones. Whether all have room.
+  /// Finds banks for what an entry needs behind the first stretch, `banks.chosenFurther`: those where its request's
+  /// other choices have theirs, then the emptiest ones. Whether all have room.
   mutating func chooseFurther(_ entry: RequestQueue.Entry, known: Int, reserve: Int) -> Bool {
     guard configuration.spansBanks else { return true }
     let group = groups[entry.group]

@@ -15,8 +15,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var bankCount = 1
   /// How many of the banks, the first ones, hold blocks from the start; nil = all. Others are opened later.
   package var openBanks: Int?
-  /// Where sequences may be cut that are larger than a bank, so that they lie in several: at multiples of so many tokens, of
-  /// whole blocks; nil = they are refused.
+  /// Where sequences may be cut that are larger than a bank, so that they lie in several: at multiples of so many
+  /// tokens, of whole blocks; nil = they are refused.
   package var spanTokens: Int?
   /// Whether requests go to the first bank with room, and not to the emptiest one.
   package var fillsBanksInOrder = false

@@ -28,8 +28,8 @@ import Testing
     var o: Rows
   }
 
-  /// What one holder has in a turn: of each sequence the table positions `share`, its keys and values copied there, all else
-  /// destroyed.
+  /// What one holder has in a turn: of each sequence the table positions `share`, its keys and values copied there,
+  /// all else destroyed.
   private func holder(_ scene: AttentionTests.Scene, shares: [Range<Int>?]) throws -> Holder? {
     let test = scene.test, layout = scene.cache.layout
     let cache = try KVCache(layout: layout, blockCount: scene.cache.blockCount, device: scene.device)

@@ -7,7 +7,8 @@ import Testing
   /// Partitions of 256 tokens are 16 blocks here; a worker has 40.
   static let limits = StepMessage.Limits(rows: 64, sequences: 8, contextTokens: 1024, blockTokens: 16, blockCount: 40)
 
-  /// One sequence in both workers, 32 blocks with the second one and 5 with the first one, and one with the first alone.
+  /// One sequence in both workers, 32 blocks with the second one and 5 with the first one, and one with the first
+  /// alone.
   private func plan(_ id: UInt64 = 1, rows: Int = 10, context: Int = 570) -> StepPlan {
     var plan = StepPlan()
     plan.id = id

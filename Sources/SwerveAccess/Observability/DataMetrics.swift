@@ -46,7 +46,7 @@ struct DataMetrics: Sendable {
       .set(snapshot.stepSeconds > 0 ? busy / snapshot.stepSeconds / Double(data.workers.count) : 0)
     ratio(
       "swerve_step_overlap_ratio",
-      "Share of the time in which rows were with data workers that the parameter worker computed others, since the start."
+      "Share of the time that rows were with data workers in which the parameter worker computed others, since the start."
     ).set(data.overlapRatio)
     for (index, count) in data.stepsByMicroBatches.enumerated() {
       registry.counter(

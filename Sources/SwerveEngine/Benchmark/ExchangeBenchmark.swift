@@ -3,8 +3,8 @@ import SwerveHardware
 import SwerveInference
 import SwerveTransfer
 
-/// What data workers cost a decode step beside attention itself: real workers and real messages in the shape of a model of
-/// eight billion parameters, without its weights.
+/// What data workers cost a decode step beside attention itself: real workers and real messages in the shape of a
+/// model of eight billion parameters, without its weights.
 package struct ExchangeBenchmark: Sendable {
   /// Of the median step.
   package struct Line: Sendable {

@@ -46,8 +46,8 @@ extension EngineThreads {
     return try probe.balancedRows()
   }
 
-  /// Parts of a step at most: micro-batches, unless all workers compute on this side's cores and nobody asked for some; or
-  /// the turns of a sequence that lies with several workers.
+  /// Parts of a step at most: micro-batches, unless all workers compute on this side's cores and nobody asked for
+  /// some; or the turns of a sequence that lies with several workers.
   private func parts(sharesCores: Bool, remote: Int) -> Int {
     let configuration = plan.configuration
     let overlaps = !sharesCores || remote > 0

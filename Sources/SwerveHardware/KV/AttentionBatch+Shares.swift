@@ -1,8 +1,9 @@
 internal import CSwerveKernels
 
-// Sequences of which some blocks lie elsewhere. Their partitions are attended to by one holder after the other, in index
-// order; what a tile has so far (maxima, sums, outputs in float32) goes from each to the next. It is the arithmetic of one
-// pass with stops between, so it changes no bit; `states` is where the values come in and wait to go out.
+// Sequences of which some blocks lie elsewhere. Their partitions are attended to by one holder after the other, in
+// index order; what a tile has so far (maxima, sums, outputs in float32) goes from each to the next. It is the
+// arithmetic of one pass with stops between, so it changes no bit; `states` is where the values come in and wait to
+// go out.
 extension AttentionBatch {
   /// A sequence of the step that is here in part.
   struct Share {
@@ -71,8 +72,8 @@ extension AttentionBatch {
     sharedRows += Int(s.rowCount)
   }
 
-  /// One item a tile, over the partitions that are here; none of them where the tile sees none, for its values go on all the
-  /// same.
+  /// One item a tile, over the partitions that are here; none of them where the tile sees none, for its values go on
+  /// all the same.
   func appendShare(_ s: AttentionSequence, after stateRows: inout Int) {
     guard let share = s.share else { return }
     let blocks = Self.partition / layout.blockTokens

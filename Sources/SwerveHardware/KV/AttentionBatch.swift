@@ -15,8 +15,8 @@ package struct AttentionSequence: Sendable, Hashable {
   package var contextTokens: Int32
   /// First entry of the sequence in the block tables.
   package var firstBlock: Int32
-  /// Positions of its table that are here, where some are elsewhere: from a whole partition on, to a whole one or to the last
-  /// row's. nil: all are.
+  /// Positions of its table that are here, where some are elsewhere: from a whole partition on, to a whole one or to
+  /// the last row's. nil: all are.
   package var share: Range<Int32>?
 
   package init(

@@ -8,18 +8,18 @@ package import SwerveHardware
 /// Attention as the decoder pass sees it. Rows at this seam are of the run's activation type in every topology, so that
 /// rounding is the same whether attention runs on the same threads or on another host.
 ///
-/// For each step: `begin`, then for each layer and micro-batch `submit` and later `result`, then `end`. Micro-batches go
-/// through a layer in order, and the results of one are taken in the order in which its rows were submitted.
+/// For each step: `begin`, then for each layer and micro-batch `submit` and later `result`, then `end`. Micro-batches
+/// go through a layer in order, and the results of one are taken in the order in which its rows were submitted.
 package protocol AttentionPort: AnyObject {
   /// Learns which rows belong to which sequence and where their blocks are. Valid until `end`.
   func begin(_ plan: borrowing StepPlan) throws -> StepHandle
 
-  /// In how many micro-batches the step's rows should come so that attention to one goes on while others are computed; 1:
-  /// all at once, which is all that a port without this can do.
+  /// In how many micro-batches the step's rows should come so that attention to one goes on while others are
+  /// computed; 1: all at once, which is all that a port without this can do.
   func microBatches(_ plan: borrowing StepPlan) -> Int
 
-  /// The same as `begin(_:)` for a step that comes in micro-batches: `parts` are plans of its rows, in order, the first one
-  /// with its copies.
+  /// The same as `begin(_:)` for a step that comes in micro-batches: `parts` are plans of its rows, in order, the
+  /// first one with its copies.
   func begin(_ plan: borrowing StepPlan, parts: [StepPlan]) throws -> StepHandle
 
   /// Where the layer's rows may be written instead of being copied from elsewhere: q A [rows, Hq × d], k and v

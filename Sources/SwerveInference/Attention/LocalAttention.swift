@@ -36,7 +36,8 @@ package final class LocalAttention: AttentionPort {
 
   /// - Parameters:
   ///   - type: of the rows at the seam.
-  ///   - takesShares: whether plans may have sequences of which some blocks lie elsewhere (`SequenceStep.blocksBefore`).
+  ///   - takesShares: whether plans may have sequences of which some blocks lie elsewhere
+  ///     (`SequenceStep.blocksBefore`).
   /// - Throws: `HardwareError` for memory or shapes the device cannot do.
   package init(
     shape: AttentionShape, type: ElementType, limits: RunnerLimits, store: KVStore, device: CPUDevice,
@@ -130,8 +131,8 @@ package final class LocalAttention: AttentionPort {
   package var incomingStateBytes: Int { (full ?? windowed)?.incomingStateBytes ?? 0 }
   package var outgoingStateBytes: Int { (full ?? windowed)?.outgoingStateBytes ?? 0 }
 
-  /// The same for a step with such sequences: `taken` has the incoming values, `given` gets the outgoing ones. Output rows
-  /// mean nothing where others go on.
+  /// The same for a step with such sequences: `taken` has the incoming values, `given` gets the outgoing ones. Output
+  /// rows mean nothing where others go on.
   package func attend(
     layer: Int, q: Tensor, k: Tensor, v: Tensor, into output: Tensor, taking taken: UnsafeRawPointer?,
     giving given: UnsafeMutableRawPointer?

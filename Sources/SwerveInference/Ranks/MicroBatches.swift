@@ -1,8 +1,8 @@
 import SwerveCore
 
 /// Cuts a step's rows into pieces of about the same size, so that a stage can work on one while the next stage works on the
-/// one before, or data workers attend to one while another is computed. A cut may go through a prompt: its later rows find the earlier ones' keys and values in the cache, as in two
-/// steps, so that no number depends on it.
+/// one before, or data workers attend to one while another is computed. A cut may go through a prompt: its later rows
+/// find the earlier ones' keys and values in the cache, as in two steps, so that no number depends on it.
 package struct MicroBatches {
   /// Rows that a piece must have where the number is ours to choose: below, a stage reads its weights more often and
   /// gains nothing, for few rows take as long as one.

@@ -71,8 +71,8 @@ package struct WorkerGreeting: Sendable, Hashable {
   package var channelBytes: Int { SharedChannel.byteCount(capacity: Int(capacity)) }
 }
 
-/// Rows of a layer in a message: the header, then queries, keys and values, or outputs, each from a whole line on; behind
-/// them running values of sequences that lie with several workers.
+/// Rows of a layer in a message: the header, then queries, keys and values, or outputs, each from a whole line on;
+/// behind them running values of sequences that lie with several workers.
 package enum LayerRows {
   /// Bytes at most, of four parts.
   static func byteCount(rows: Int, rowBytes: Int) -> Int { MessageHeader.byteCount + rows * rowBytes + 4 * 64 }

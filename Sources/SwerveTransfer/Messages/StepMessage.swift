@@ -3,8 +3,9 @@ package import SwerveCore
 /// What a data worker must know of a step, as bytes: its sequences, their block tables and the blocks to copy. Block ids
 /// and rows are the worker's own, from 0.
 ///
-/// Behind the header: counts of sequences, blocks, copies and rows (4 × u32); sequences (rows, context tokens, blocks, blocks
-/// before them that lie with others: 4 × i32); block table entries (block i32, generation u32); copies (from, to: 2 × i32). The header's hash covers it all.
+/// Behind the header: counts of sequences, blocks, copies and rows (4 × u32); sequences (rows, context tokens,
+/// blocks, blocks before them that lie with others: 4 × i32); block table entries (block i32, generation u32); copies
+/// (from, to: 2 × i32). The header's hash covers it all.
 package struct StepMessage: Sendable {
   /// What a worker was made for; a step beyond it is refused.
   package struct Limits: Sendable, Hashable {
@@ -59,8 +60,8 @@ package struct StepEncoder: Sendable {
   /// The worker was replaced by one whose blocks are empty.
   package mutating func reset() { generations.reset() }
 
-  /// Positions of the sequence's table that are this worker's in a turn; nil where it has no rows, or none are. Turn 0 is
-  /// everybody's whose blocks lie with one worker.
+  /// Positions of the sequence's table that are this worker's in a turn; nil where it has no rows, or none are. Turn
+  /// 0 is everybody's whose blocks lie with one worker.
   private func share(of step: SequenceStep, _ plan: borrowing StepPlan, turn: Int) -> Range<Int>? {
     guard step.rowCount > 0,
       let stretch = plan.stretch(turn, of: step, bankBlocks: limits.blockCount, blockTokens: limits.blockTokens),
@@ -73,8 +74,8 @@ package struct StepEncoder: Sendable {
     block.rawValue >= firstBlock && Int(block.rawValue - firstBlock) < limits.blockCount
   }
 
-  /// What a turn of the step is for this worker: its sequences' rows, and the bytes it takes; 0 bytes: nothing. Copies go
-  /// with the first turn.
+  /// What a turn of the step is for this worker: its sequences' rows, and the bytes it takes; 0 bytes: nothing.
+  /// Copies go with the first turn.
   package func measure(_ plan: borrowing StepPlan, turn: Int = 0) -> (rows: Int, byteCount: Int) {
     var (rows, sequences, blocks, copies) = (0, 0, 0, 0)
     for index in plan.sequences.indices {
@@ -242,8 +243,8 @@ package struct StepDecoder: Sendable {
     lastPart = header.part
   }
 
-  /// Whether so many blocks behind others are what a worker can have of a sequence of so many tokens: all of them, or whole
-  /// partitions that it reaches.
+  /// Whether so many blocks behind others are what a worker can have of a sequence of so many tokens: all of them, or
+  /// whole partitions that it reaches.
   private func isShare(_ before: Int, _ count: Int, tokens: Int) -> Bool {
     if before == 0 && tokens <= count * limits.blockTokens { return true }
     let partition = AttentionPartition.tokens / limits.blockTokens

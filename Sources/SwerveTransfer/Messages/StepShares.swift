@@ -1,7 +1,7 @@
 package import SwerveCore
 
-// Which part of a sequence lies with whom, as its block table says: banks of blocks are workers, and a table is cut where
-// the bank changes, at whole partitions.
+// Which part of a sequence lies with whom, as its block table says: banks of blocks are workers, and a table is cut
+// where the bank changes, at whole partitions.
 extension StepPlan {
   /// The n-th stretch of a sequence's table, of those whose blocks lie in one bank each; nil where there are fewer.
   /// O(partitions), O(1) for a table in one bank.

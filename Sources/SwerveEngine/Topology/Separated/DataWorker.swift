@@ -179,8 +179,8 @@ package final class DataWorker {
     parts[index].nextLayer = 0
   }
 
-  /// Whether it is a layer's turn: after the one before it, and after the same layer of the step's earlier parts, whose keys
-  /// it may see.
+  /// Whether it is a layer's turn: after the one before it, and after the same layer of the step's earlier parts,
+  /// whose keys it may see.
   private func isDue(_ header: MessageHeader) -> Bool {
     let index = Int(header.part)
     guard index < parts.count, header.plan == step, header.hash == parts[index].hash,

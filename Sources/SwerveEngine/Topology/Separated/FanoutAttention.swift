@@ -18,7 +18,8 @@ final class FanoutAttention: AttentionPort {
   /// A [maxRows, Hq × d]: output gathered from several workers, and what stands for rows that none computed.
   private let outputBuffer: DeviceBuffer
   let output: Tensor
-  /// [maxRows, rowStateBytes]: running values on their way from worker to worker; empty where no sequence lies with several.
+  /// [maxRows, rowStateBytes]: running values on their way from worker to worker; empty where no sequence lies with
+  /// several.
   let states: DeviceBuffer
   let rowStateBytes: Int
 
