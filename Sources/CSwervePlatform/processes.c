@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #endif
 
-enum { MEMORY = 3, CONTROL = 4, REGION = 5, FURTHER = 7, MOST_FURTHER = 257 };
+enum { MEMORY = 3, CONTROL = 4, REGION = 5, PLACES = 6, FURTHER = 7, MOST_FURTHER = 257 };
 
 int swerve_socket_pair(int ends[2]) {
 #ifdef __linux__
@@ -67,13 +67,16 @@ bool swerve_socket_ended(int socket) {
 }
 
 int swerve_process_start(
-    const char *path, char *const *arguments, int memory, int control, int region, const int *further, int further_count) {
+  const char *path, char *const *arguments, int memory, int control, int region, int places, const int *further,
+  int further_count
+) {
 #ifdef __linux__
   if (further_count < 0 || further_count > MOST_FURTHER) return -EINVAL;
   /* Numbers that those below do not overwrite. */
   const int above = FURTHER + (further_count > 9 ? further_count : 9);
   const int memory_copy = fcntl(memory, F_DUPFD_CLOEXEC, above), control_copy = fcntl(control, F_DUPFD_CLOEXEC, above);
   const int region_copy = region < 0 ? -1 : fcntl(region, F_DUPFD_CLOEXEC, above);
+  const int places_copy = places < 0 ? -1 : fcntl(places, F_DUPFD_CLOEXEC, above);
   int further_copies[MOST_FURTHER], copied = 0;
   while (copied < further_count && (further_copies[copied] = fcntl(further[copied], F_DUPFD_CLOEXEC, above)) >= 0)
     copied++;
@@ -87,6 +90,8 @@ int swerve_process_start(
   posix_spawn_file_actions_adddup2(&actions, control_copy, CONTROL);
   if (region < 0) posix_spawn_file_actions_addopen(&actions, REGION, "/dev/null", O_RDONLY, 0);
   else posix_spawn_file_actions_adddup2(&actions, region_copy, REGION);
+  if (places < 0) posix_spawn_file_actions_addopen(&actions, PLACES, "/dev/null", O_RDONLY, 0);
+  else posix_spawn_file_actions_adddup2(&actions, places_copy, PLACES);
   for (int i = 0; i < copied; i++) posix_spawn_file_actions_adddup2(&actions, further_copies[i], FURTHER + i);
   /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
   posix_spawnattr_setflags(
@@ -98,17 +103,20 @@ int swerve_process_start(
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setsigdefault(&attributes, &all);
   pid_t process = 0;
-  int code = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0) || copied < further_count ? EMFILE : 0;
+  const bool is_short = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0)
+    || (places >= 0 && places_copy < 0) || copied < further_count;
+  int code = is_short ? EMFILE : 0;
   if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (memory_copy >= 0) close(memory_copy);
   if (control_copy >= 0) close(control_copy);
   if (region_copy >= 0) close(region_copy);
+  if (places_copy >= 0) close(places_copy);
   for (int i = 0; i < copied; i++) close(further_copies[i]);
   return code ? -code : process;
 #else
-  (void)path, (void)arguments, (void)memory, (void)control, (void)region, (void)further, (void)further_count;
+  (void)path, (void)arguments, (void)memory, (void)control, (void)region, (void)places, (void)further, (void)further_count;
   return -ENOSYS;
 #endif
 }
@@ -123,7 +131,7 @@ bool swerve_process_enter(int parent) {
   fcntl(MEMORY, F_SETFD, FD_CLOEXEC);
   fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
   fcntl(REGION, F_SETFD, FD_CLOEXEC);
-  for (int between = REGION + 1; between < FURTHER; between++) close(between);
+  fcntl(PLACES, F_SETFD, FD_CLOEXEC);
   /* Regions for workers of its own follow: files of memory that nobody can resize. Everything else was not meant for it. */
   int next = FURTHER;
   const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;

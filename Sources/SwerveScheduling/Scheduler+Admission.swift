@@ -80,7 +80,7 @@ extension Scheduler {
     let isStreamed = exceedsDevice(known)
     while !isStreamed && pool.freeCount(in: bank) - taken < reserve {
       // What never fits the device makes room for what does.
-      guard moveOne(ofLargeOnly: true, in: &plan) else { return false }
+      guard moveOne(from: bank, ofLargeOnly: true, in: &plan) else { return false }
       taken = needed + hits.count { pool.referenceCount(of: $0) == 0 }
     }
     let loadable = isStreamed ? 0 : loadableBlocks(entry, known: known)

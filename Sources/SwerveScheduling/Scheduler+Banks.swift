@@ -59,11 +59,9 @@ extension SchedulerConfiguration {
       found.append("The scheduler's spanTokens must be whole blocks of \(blockSize) tokens, not \(spanTokens).")
     }
     guard bankCount > 1 else { return found }
-    if evictsByCost { found.append("The scheduler's evictsByCost needs a pool of one bank, not of \(bankCount).") }
-    if hostBlockCount + overflowBlockCount > 0 {
-      found.append("Places below the device need a pool of one bank, not of \(bankCount).")
+    if overflowBlockCount > 0 {
+      found.append("Places in an overflow store need a pool of one bank, not of \(bankCount).")
     }
-    if tiers != nil { found.append("Tiers below the device need a pool of one bank, not of \(bankCount).") }
     return found
   }
 }
@@ -166,12 +164,16 @@ extension Scheduler {
   }
 
   /// What the bank holds is gone, or is about to go: its sequences wait at their places in the queue with their tokens and
-  /// are computed again elsewhere. Answers how many. Between steps only.
+  /// go on elsewhere. Answers how many. Between steps only.
+  ///
+  /// - Parameter keeping: its memory can still be read until the next plan's moves are carried out: sequences have their
+  ///   blocks copied below as other preempted ones do. Otherwise they have what tiers got of them before, and the rest is
+  ///   computed again.
   @discardableResult
-  package mutating func close(bank: Int) -> Int {
+  package mutating func close(bank: Int, keeping: Bool = false) -> Int {
     banks.set(bank, .closed)
     let count = sequenceCount(in: bank)
-    while let slot = order.last(where: { holds($0, in: bank) }) { preempt(slot) }
+    while let slot = order.last(where: { holds($0, in: bank) }) { preempt(slot, losingBlocks: !keeping) }
     forgetStretches(in: bank)
     forgetCached(in: bank)
     return count

@@ -142,7 +142,7 @@ extension Scheduler {
     let copies = plan.copies.count
     for slot in beams.members {
       while !takeWritableBlock(of: slot, into: &plan) {
-        if moveOne(in: &plan) { continue }
+        if moveOne(from: bank(of: slot), in: &plan) { continue }
         let victim = lastInBank(of: slot)
         let isOwn = running[Int(victim.rawValue)].group == group
         preempt(victim)

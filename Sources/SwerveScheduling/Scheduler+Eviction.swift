@@ -7,15 +7,16 @@ extension Scheduler {
   /// the policy gives up. nil when none is free. O(1), or O(log blocks) where costs decide.
   mutating func takeBlock(in bank: Int) -> BlockID? {
     guard let first = pool.freeBlock(after: nil, in: bank) else { return nil }
-    let block = cache.contains(first) ? cheapestBlock() ?? first : first
+    let block = cache.contains(first) ? cheapestBlock(in: bank) ?? first : first
     pool.take(block)
     forget(block)
     return block
   }
 
-  /// The free cached block whose loss costs least, of those that no cached block follows; nil where age alone decides.
-  private mutating func cheapestBlock() -> BlockID? {
-    while let block = evictions?.popLeast() {
+  /// The bank's free cached block whose loss costs least, of those that no cached block follows; nil where age alone
+  /// decides.
+  private mutating func cheapestBlock(in bank: Int) -> BlockID? {
+    while let block = evictions?.popLeast(in: bank) {
       // What others gave back or took on their own is not known here: the list's order then decides.
       if pool.referenceCount(of: block) == 0 && cache.contains(block) && cache.childCount(of: block) == 0 {
         return block

@@ -29,7 +29,7 @@ extension Scheduler {
   mutating func retry(_ slot: SlotID) -> Bool {
     guard mayLoseAgain(slot) else { return false }
     if running[Int(slot.rawValue)].awaitsCopy || running[Int(slot.rawValue)].isBeam {
-      preempt(slot)
+      preempt(slot, losingBlocks: true)
       return true
     }
     releaseDraftBlocks(of: slot)
@@ -78,7 +78,7 @@ extension Scheduler {
       let sequence = running[Int($0.rawValue)]
       return (sequence.awaitsCopy || sequence.isBeam) && sequence.plannedStep != stepID && holds($0, in: bank)
     }) {
-      preempt(slot)
+      preempt(slot, losingBlocks: true)
     }
   }
 

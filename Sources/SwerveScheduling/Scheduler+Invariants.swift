@@ -198,10 +198,12 @@ extension Scheduler {
 
   private func queueViolation() -> String? {
     var counted = 0
+    var kept = 0
     var unstartedTokens = 0
     for (lane, place) in waiting.places {
       counted += 1
       let entry = waiting[place]
+      if entry.preempted?.isSwapped == true { kept += 1 }
       if entry.key.lane != lane { return "lane \(lane) holds an entry of lane \(entry.key.lane)" }
       if place.position > 0 {
         let before = waiting[RequestQueue.Place(lane: lane, position: place.position - 1)]
@@ -219,6 +221,7 @@ extension Scheduler {
       if entry.preempted == nil && entry.key.choice == 0 { unstartedTokens += found.prompt.count }
     }
     if counted != waiting.count { return "\(counted) entries wait, \(waiting.count) counted" }
+    if kept != waiting.keptCount { return "\(kept) entries have blocks below, \(waiting.keptCount) counted" }
     if unstartedTokens != counters.waitingTokens {
       return "\(unstartedTokens) prompt tokens wait, \(counters.waitingTokens) counted"
     }

@@ -25,7 +25,10 @@ extension Scheduler {
     if !configuration.enableChunkedPrefill && !running[index].isBeam && remaining > budget { return }
     if continueLoading(slot, &budget) { return }
     var rows = min(prefillRows(slot, budget), limit)
-    if running[index].isStreamed { rows = growForRows(slot, rows, in: &plan) }
+    if running[index].isStreamed {
+      rows = growForRows(slot, rows, in: &plan)
+      if rows == 0 && !stuck.contains(slot) { stuck.append(slot) }
+    }
     if rows > 0 { append(slot, rows: rows, to: &plan) }
     budget -= rows
   }

@@ -3,13 +3,14 @@ import SwerveCore
 // Running sequences with blocks below the device. A table is device blocks, then blocks below, then device blocks again:
 // the beginning stays where prefix hits find it, the end is where new tokens are written, and what leaves the device
 // leaves next to what left before. Which blocks of a sequence are where changes no token: attention reads all of them.
+// Places in host memory are one pool for all banks; a block moves there to make room in its own bank.
 extension Scheduler {
   var hasLowerPlaces: Bool { configuration.ranges.count > configuration.blockCount }
 
   /// Whether so many known tokens can never be on the device together: their blocks may go to the overflow store, and a
   /// prompt of that length takes blocks as it is computed.
   func exceedsDevice(_ knownTokens: Int) -> Bool {
-    hasLowerPlaces && configuration.blocks(for: knownTokens) > configuration.blockCount
+    hasLowerPlaces && configuration.blocks(for: knownTokens) > configuration.bankBlocks
   }
 
   // MARK: Growing
@@ -18,7 +19,7 @@ extension Scheduler {
   /// can be.
   mutating func grow(_ slot: SlotID, in plan: inout StepPlan) -> Bool {
     if appendBlock(to: slot) { return true }
-    return moveOne(in: &plan) && appendBlock(to: slot)
+    return moveOne(from: bank(of: slot), in: &plan) && appendBlock(to: slot)
   }
 
   /// Blocks for the next rows of a prompt that takes them as it goes: how many of `rows` there is room for, ≥ 0.
@@ -29,15 +30,17 @@ extension Scheduler {
     return min(rows, tables.count(slot) * configuration.blockSize - computed)
   }
 
-  /// Frees a block of the device by moving its content below: first of sequences that do not fit the device anyway, then
+  /// Frees a block of a bank by moving its content below: first of sequences that do not fit the device anyway, then
   /// of others, each time of the last in order. False when nothing can be moved.
-  mutating func moveOne(ofLargeOnly: Bool = false, in plan: inout StepPlan) -> Bool {
+  mutating func moveOne(from bank: Int, ofLargeOnly: Bool = false, in plan: inout StepPlan) -> Bool {
     guard lower.freeCount > 0 else { return false }
-    for slot in order.reversed() where exceedsDevice(Int(running[Int(slot.rawValue)].knownTokens)) {
+    for slot in order.reversed()
+    where self.bank(of: slot) == bank && exceedsDevice(Int(running[Int(slot.rawValue)].knownTokens)) {
       if move(from: slot, allowsOverflow: true, in: &plan) { return true }
     }
     if ofLargeOnly || lower.freeHostCount == 0 { return false }
-    for slot in order.reversed() where !exceedsDevice(Int(running[Int(slot.rawValue)].knownTokens)) {
+    for slot in order.reversed()
+    where self.bank(of: slot) == bank && !exceedsDevice(Int(running[Int(slot.rawValue)].knownTokens)) {
       if move(from: slot, allowsOverflow: false, in: &plan) { return true }
     }
     return false
@@ -99,7 +102,7 @@ extension Scheduler {
   /// fill the device, the last of them are computed again. Answers the rows, at most `limit`; 0 when it has to wait.
   mutating func takeFirstBlocks(_ slot: SlotID, known: Int, limit: Int, in plan: inout StepPlan) -> Int {
     let revived = hits.count { pool.referenceCount(of: $0) == 0 }
-    let room = pool.freeCount - revived + lower.freeCount
+    let room = freeBlocks(for: slot) - revived + lower.freeCount
     if configuration.blocks(for: known) - hits.count > room { return 0 }
     for block in hits {
       reviveBlock(block)
@@ -164,13 +167,18 @@ extension Scheduler {
   /// Where nobody computes anything in this step, because those whose turn it was found no block: others have their turn,
   /// and then the last in order makes room, until somebody does.
   mutating func unblock(_ plan: inout StepPlan) {
-    while plan.sequences.isEmpty && !order.isEmpty {
+    // Of several that hold the places the others need, the last gives its own up, be other banks as busy as they may.
+    if pool.bankCount > 1, stuck.count > 1, let last = order.last(where: { stuck.contains($0) }) { preempt(last) }
+    // Sequences of a bank that nobody computes with come back with it.
+    while plan.sequences.isEmpty && order.contains(where: { !isSuspended($0) }) {
       var budget = configuration.maxBatchedTokens
       chooseReaders()
       _ = scheduleDecodes(into: &plan, budget: &budget)
       schedulePrefills(into: &plan, budget: &budget)
-      if !plan.sequences.isEmpty || order.count < 2 { return }
-      preempt(order[order.count - 1])
+      guard plan.sequences.isEmpty, order.count(where: { !isSuspended($0) }) > 1,
+        let last = order.last(where: { !isSuspended($0) })
+      else { return }
+      preempt(last)
     }
   }
 
@@ -181,7 +189,7 @@ extension Scheduler {
   mutating func recover(_ slot: SlotID) -> Bool {
     counters.overflow.recoveries += 1
     guard mayLoseAgain(slot) else { return false }
-    preempt(slot)
+    preempt(slot, losingBlocks: true)
     return true
   }
 

@@ -3,8 +3,9 @@ package import SwerveCore
 extension Scheduler {
   /// Decides the next step. The plan's storage is reused: the first call takes all the capacity a step can need.
   ///
-  /// A plan without sequences comes only from a scheduler without work, or from one that only took a preempted beam search
-  /// back, all of whose tokens were cached; it may still carry releases. O(running
+  /// A plan without sequences comes only from a scheduler without work, from one whose sequences all wait for a bank or for
+  /// blocks from below, or from one that only took a preempted beam search back, all of whose tokens were cached; it may
+  /// still carry releases. O(running
   /// sequences + blocks they hold) without admissions; an admission adds hashing its prompt up to the first block that
   /// is not cached.
   package mutating func schedule(into plan: inout StepPlan) {
@@ -12,6 +13,7 @@ extension Scheduler {
     reserve(&plan)
     stepID &+= 1
     plan.id = stepID
+    stuck.removeAll(keepingCapacity: true)
     var budget = configuration.maxBatchedTokens
     chooseReaders()
     makeRoom()
@@ -62,7 +64,7 @@ extension Scheduler {
         let needed = configuration.blocks(for: Int(running[index].knownTokens))
         var isPreempted = false
         while isForking ? !takeWritableBlock(of: slot, into: &plan) : tables.count(slot) < needed {
-          if isForking ? moveOne(in: &plan) : grow(slot, in: &plan) { continue }
+          if isForking ? moveOne(from: bank(of: slot), in: &plan) : grow(slot, in: &plan) { continue }
           // The victim is the last in order of the bank: this sequence, or one that has no place in the plan yet.
           let victim = lastInBank(of: slot)
           preempt(victim)
@@ -125,11 +127,13 @@ extension Scheduler {
 
   /// Sends a running sequence, of a beam search all of them, back to its place in the queue, with its tokens and without
   /// blocks and slot.
-  mutating func preempt(_ slot: SlotID) {
+  ///
+  /// - Parameter losingBlocks: what is in its blocks must not be read any more.
+  mutating func preempt(_ slot: SlotID, losingBlocks: Bool = false) {
     let sequence = running[Int(slot.rawValue)]
     if sequence.isBeam { return preemptBeams(sequence.group) }
-    let isSwapped = swapsOut(slot)
-    if isSwapped { swapOut(slot) }
+    let isSwapped = losingBlocks ? wasKept(slot) : swapsOut(slot)
+    if isSwapped && !losingBlocks { swapOut(slot) }
     var kept = RequestQueue.Preempted(
       generated: generated[Int(slot.rawValue)], cachedTokens: sequence.cachedTokens,
       preemptions: sequence.preemptions + 1, isAnnounced: sequence.isAnnounced, paidTokens: sequence.paidTokens,

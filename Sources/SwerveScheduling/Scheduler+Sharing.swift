@@ -49,8 +49,8 @@ extension Scheduler {
   mutating func relieveTenants(_ plan: inout StepPlan) -> Bool {
     guard waiting.sharing == .tenants else { return false }
     var preemptedAny = false
-    while hasLowerPlaces && growth(in: 0) > pool.freeCount && moveOne(in: &plan) {}
     for bank in 0..<pool.bankCount {
+      while hasLowerPlaces && growth(in: bank) > pool.freeCount(in: bank) && moveOne(from: bank, in: &plan) {}
       while hasCompany(in: bank) && growth(in: bank) > pool.freeCount(in: bank) {
         guard var victim = order.last(where: { holds($0, in: bank) }) else { break }
         for slot in order.reversed() where holds(slot, in: bank) && served(slot) > served(victim) {

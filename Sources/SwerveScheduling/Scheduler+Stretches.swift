@@ -7,8 +7,10 @@ import SwerveCore
 // Prefixes are found in the first stretch alone: a chain of cached blocks stays in its bank, so that it is evicted
 // from its end and lost as a whole.
 extension SchedulerConfiguration {
-  /// Whether sequences may lie in several banks.
-  package var spansBanks: Bool { bankCount > 1 && hostBlockCount + overflowBlockCount == 0 && stretchBlocks > 0 }
+  /// Whether sequences may lie in several banks: where nothing lies below them.
+  package var spansBanks: Bool {
+    bankCount > 1 && hostBlockCount + overflowBlockCount == 0 && tiers == nil && stretchBlocks > 0
+  }
 
   /// Blocks of a stretch; 0 where no bank holds a whole partition.
   var stretchBlocks: Int {

@@ -69,6 +69,8 @@ package struct Scheduler: ~Copyable {
   var longPromptGaveWay = false
   /// Blocks that the step being planned copies from, held for as long.
   var heldSources: [BlockID] = []
+  /// Sequences that found no place for their next rows in the step being planned.
+  var stuck: [SlotID] = []
   /// Lanes that are not looked at again in this step.
   var asideLanes: [Int32] = []
 
@@ -105,7 +107,9 @@ package struct Scheduler: ~Copyable {
       blockCount: configuration.blockCount, blockSize: configuration.blockSize,
       vocabularySize: configuration.vocabularySize, countsChains: configuration.evictsByCost,
       hashBits: configuration.blockHashBits)
-    if configuration.evictsByCost { evictions = EvictionHeap(blockCount: configuration.blockCount) }
+    if configuration.evictsByCost {
+      evictions = EvictionHeap(blockCount: configuration.blockCount, banks: configuration.bankCount)
+    }
     running = [RunningSequence](repeating: RunningSequence(), count: slots)
     generated = [[TokenID]](repeating: [], count: slots)
     terminators = [[TokenID]](repeating: [], count: slots)
@@ -276,6 +280,7 @@ package struct Scheduler: ~Copyable {
     snapshot.blocksCached = pool.keptCount
     snapshot.runningSequences = order.count
     snapshot.waitingSequences = waiting.count
+    snapshot.keptSequences = waiting.keptCount
     snapshot.blockSize = configuration.blockSize
     snapshot.overflow.hostBlocks = configuration.hostBlockCount
     snapshot.overflow.hostBlocksUsed = lower.usedHostCount

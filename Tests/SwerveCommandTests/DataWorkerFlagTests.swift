@@ -27,7 +27,7 @@ import Testing
       (["--data-workers", "0"], "--data-workers must be between"),
       (["--data-devices", "cuda:0"], "there is no device"),
       (["--parameter-devices", "cpu,cpu"], "weights have one device"),
-      (["--data-workers", "2", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
+      (["--data-workers-at", "a:1", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
       (["--data-workers", "3", "--max-data-workers", "2"], "--max-data-workers"),
     ] {
       #expect(problems(arguments).contains { $0.contains(word) }, "\(arguments): \(problems(arguments))")

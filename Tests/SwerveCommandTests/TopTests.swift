@@ -87,6 +87,44 @@ import Testing
     #expect(grown.contains { $0.hasPrefix("parameters: changed since this view began 0:04 ago (delta +") }, "\(grown)")
   }
 
+  /// Parameters here, keys and values with a worker, tiers below it.
+  @Test func tiersBelowDataWorkersAreARowOfTheirOwn() throws {
+    let text = """
+      vllm:num_requests_running{model_name="m",engine="0"} 3
+      swerve_steps_total{model_name="m",engine="0"} 10
+      process_start_time_seconds 1000
+      swerve_worker_memory_bytes{worker="g0.0",role="parameter",kind="parameters"} 1.048576e+09
+      swerve_worker_memory_bytes{worker="g0.0",role="parameter",kind="kv"} 0
+      swerve_worker_memory_bytes{worker="host",role="tiers",kind="parameters"} 0
+      swerve_worker_memory_bytes{worker="host",role="tiers",kind="kv"} 2.097152e+08
+      swerve_worker_memory_bytes{worker="d0",role="data",kind="parameters"} 0
+      swerve_worker_memory_bytes{worker="d0",role="data",kind="kv"} 1.048576e+08
+      swerve_kv_blocks{worker="g0.0",tier="device",state="used"} 0
+      swerve_kv_blocks{worker="d0",tier="device",state="used"} 40
+      swerve_kv_blocks{worker="d0",tier="device",state="free"} 60
+      swerve_kv_blocks{worker="host",tier="host",state="cached"} 180
+      swerve_kv_blocks{worker="host",tier="host",state="used"} 10
+      swerve_kv_running_blocks{worker="host",tier="host",state="used"} 10
+      swerve_kv_blocks{worker="host",tier="nvme",state="cached"} 400
+      swerve_kv_block_bytes{tier="device"} 1048576
+      swerve_kv_block_bytes{tier="host"} 1048576
+      swerve_kv_block_bytes{tier="nvme"} 1048576
+      swerve_step_seconds_total{worker="d0"} 2.5
+      swerve_sequences{state="running"} 3
+      swerve_sequences{state="parked"} 9
+      """
+    var view = TopView(url: "u")
+    let lines = view.lines(try snapshot(text, at: 0))
+    #expect(
+      Array(lines[2...5]) == [
+        "WORKER  ROLE       DEVICE  PARAMS      KV used/total         HOST       NVME       READ/s  BUSY",
+        "g0.0    parameter  -       1000.0 MiB  0 B / 0 B             -          -          0 B/s   0%",
+        "host    tiers      -       0 B         -                     200.0 MiB  400.0 MiB  -       -",
+        "d0      data       -       0 B         40.0 MiB / 100.0 MiB  -          -          -       25%",
+      ], "\n\(lines.joined(separator: "\n"))")
+    #expect(lines.contains { $0.hasPrefix("sequences: 3 running, 9 parked") })
+  }
+
   @Test func aServerThatStartedAnewCountsFromNothing() throws {
     var view = TopView(url: "u")
     _ = view.lines(try snapshot(Self.page(prompt: 1_000_000, steps: 5_000), at: 0))

@@ -44,7 +44,7 @@ import Testing
     #expect(totals.expired > 20)
     #expect(totals.draftTokens > 5_000)
     #expect(totals.acceptedTokens > 1_000)
-    #expect(totals.movedToHost > 1_000)
+    #expect(totals.movedToHost > 1_000 && totals.movedInBanks > 50)
     #expect(totals.movedToStore > 1_000)
     #expect(totals.storeReads > 1_000)
     #expect(totals.recoveries > 10)
@@ -64,12 +64,20 @@ import Testing
     try Episode(seed: episode).run(operations: 600, totals: &totals)
     #expect(totals.interrupted + totals.suspended > 0)
   }
+
+  /// Who had made room already was to make room once more.
+  @Test(arguments: [16_419_038_181_095_400_764, 9_038_375_381_784_965_370] as [UInt64])
+  func `what failed once with places below the device`(episode: UInt64) throws {
+    var totals = Totals()
+    try Episode(seed: episode).run(operations: 600, totals: &totals)
+    #expect(totals.movedToHost + totals.movedToStore > 0)
+  }
 }
 
 private struct Totals {
   var operations = 0, requests = 0, verified = 0, truncated = 0, preemptions = 0, prefixHitTokens = 0
   var failedSteps = 0, missingSamples = 0, resets = 0, steps = 0, expired = 0, draftTokens = 0, acceptedTokens = 0
-  var movedToHost = 0, movedToStore = 0, storeReads = 0, recoveries = 0, parked = 0
+  var movedToHost = 0, movedInBanks = 0, movedToStore = 0, storeReads = 0, recoveries = 0, parked = 0
   var searches = 0, searchesEnded = 0, copies = 0
   /// Banks that lost their content, in a step and at all; those that were emptied first; sequences that had to move.
   var lostBanks = 0, lostInStep = 0, drainedBanks = 0, recalled = 0
@@ -163,6 +171,9 @@ private final class Episode {
       speculation.promptLookupMax = Int.random(in: 3...6, using: &generator)
       numbers.speculation = speculation
     }
+    // By the seed itself, so that histories kept below stay what they were.
+    if isBanked && seed % 4 == 1 { numbers.evictsByCost = true }
+    if isBanked && seed % 5 == 1 { numbers.hostBlockCount = Int(seed / 5 % 11) }
     harness = try Harness(numbers, policy: policy)
     harness.stepTime = UInt64.random(in: 1...3, using: &generator)
     // Often draft what is hardly ever right.
@@ -202,6 +213,7 @@ private final class Episode {
     totals.draftTokens += harness.statistics.draftTokens
     totals.acceptedTokens += harness.statistics.acceptedTokens
     totals.movedToHost += harness.runner.movedToHost
+    if numbers.bankCount > 1 { totals.movedInBanks += harness.runner.movedToHost }
     totals.movedToStore += harness.runner.movedToStore
     totals.storeReads += harness.runner.storeReads
     totals.recoveries += harness.statistics.overflow.recoveries

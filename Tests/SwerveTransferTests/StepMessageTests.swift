@@ -58,6 +58,65 @@ import Testing
     #expect(third.measure(plan) == (0, 0))
   }
 
+  /// Places below all pools: numbered behind the worker's own blocks, read from and never written to.
+  @Test func placesBelowThePoolsAreOnlyRead() throws {
+    func step(_ context: Int, _ blocks: [Int]) -> StepPlan {
+      var plan = StepPlan()
+      plan.id = 2
+      plan.sequences = [
+        SequenceStep(
+          sequence: SequenceID(request: RequestID(rawValue: 1), index: 0), slot: SlotID(0), firstRow: 0, rowCount: 1,
+          contextTokens: Int32(context), promptTokens: 1, firstBlock: 0, blockCount: Int32(blocks.count), samples: true)
+      ]
+      plan.tokens = [1]
+      plan.blocks = blocks.map { BlockID($0) }
+      return plan
+    }
+    var limits = Self.limits
+    limits.placeCount = 5
+    // Two workers of 40 blocks, then the places.
+    func pair(_ limits: StepMessage.Limits) -> (StepEncoder, StepDecoder) {
+      (StepEncoder(limits: limits, firstBlock: 40, firstPlace: 80), StepDecoder(limits: limits))
+    }
+    var (encoder, decoder) = pair(limits)
+    let good = step(40, [80, 84, 43])
+    #expect(encoder.measure(good).rows == 1, "whose it is, its last block says")
+    #expect(try decode(&decoder, encoded(&encoder, good)).blocks.map(\.rawValue) == [40, 44, 3])
+    #expect(StepEncoder(limits: limits, firstBlock: 0, firstPlace: 80).measure(good) == (0, 0))
+    for (wrong, part) in [
+      (step(40, [80, 85, 43]), "and 5 places below"), (step(31, [80, 81, 43]), "writes to place 1"),
+      (step(15, [80, 43]), "writes to place 0"),
+    ] {
+      var (encoder, decoder) = pair(limits)
+      #expect {
+        try decode(&decoder, encoded(&encoder, wrong))
+      } throws: { "\($0)".contains(part) }
+    }
+    // A worker that was given none knows none.
+    var plain = StepDecoder(limits: Self.limits)
+    #expect(throws: TransferError.self) { try decode(&plain, encoded(&encoder, good)) }
+    // Any entry is a plan that reads within the limits, or an error.
+    var accepted = 0
+    for block in -3..<60 as Range<Int32> {
+      for context in [0, 15, 16, 40, 47] {
+        var (encoder, decoder) = pair(limits)
+        var bytes = encoded(&encoder, step(context, [81, 82, 43]))
+        withUnsafeBytes(of: block) { bytes.replaceSubrange(64 + 32..<64 + 36, with: $0) }
+        var header = try bytes.withUnsafeBytes { try MessageHeader($0, from: .parameter, peer: "p") }
+        var hash = WordHash()
+        bytes.withUnsafeBytes { hash.absorb(UnsafeRawBufferPointer(rebasing: $0[64...])) }
+        header.hash = hash.value
+        bytes.withUnsafeMutableBytes { header.write(to: $0) }
+        guard let plan = try? decode(&decoder, bytes) else { continue }
+        accepted += 1
+        #expect(plan.blocks.allSatisfy { (0..<45).contains($0.rawValue) })
+        let written = context / 16
+        #expect(plan.blocks[written...].allSatisfy { $0.rawValue < 40 })
+      }
+    }
+    #expect(accepted > 20)
+  }
+
   @Test func aStepIsExecutedOnceAndInOrder() throws {
     var encoder = StepEncoder(limits: Self.limits, firstBlock: 0)
     var decoder = StepDecoder(limits: Self.limits)
@@ -204,7 +263,9 @@ import Testing
   }
 
   @Test func messagesComeBackAsTheyWere() throws {
-    let greeting = Self.greeting()
+    var greeting = Self.greeting()
+    greeting.regionBytes = 7 << 30
+    greeting.limits.placeCount = 9
     let answer = WorkerAnswer(greeting, version: "1.0", kvBytes: 1 << 40, scratchBytes: 5, device: "cpu:0-1")
     for message in [
       ControlMessage.greet(greeting), .stop, .ready(answer), .refused("why not: \"ünsauber\""),

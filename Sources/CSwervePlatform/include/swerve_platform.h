@@ -92,10 +92,12 @@ int swerve_socket_receive(int socket, void *bytes, size_t capacity, int timeout_
 /* Whether the other end was closed, by its process's end at the latest. */
 bool swerve_socket_ended(int socket);
 
-/* Starts a program in a process group of its own, with `memory` as its descriptor 3, `control` as 4 and `region` as 5
- * (-1: nothing to be found there), and further regions as 7, 8, … (257 at most). Its number, or errno's negated. */
+/* Starts a program in a process group of its own, with `memory` as its descriptor 3, `control` as 4, `region` as 5 and
+ * `places` as 6 (-1: nothing to be found there), and further regions as 7, 8, … (257 at most). Its number, or errno's negated. */
 int swerve_process_start(
-    const char *path, char *const *arguments, int memory, int control, int region, const int *further, int further_count);
+  const char *path, char *const *arguments, int memory, int control, int region, int places, const int *further,
+  int further_count
+);
 /* In the started process: ends with the thread that started it, and closes every descriptor above those. False when
  * `parent` (0 = any) is not who started it any more, or 4 is no socket. */
 bool swerve_process_enter(int parent);

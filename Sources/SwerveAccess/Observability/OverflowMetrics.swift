@@ -16,7 +16,7 @@ struct OverflowMetrics: Sendable {
       for (state, count) in [("used", used), ("free", total - used)] {
         make.gauge(
           "swerve_kv_running_blocks", "Places below the device for KV blocks of running sequences, by tier and state.",
-          WorkerMetrics.worker + [("tier", tier), ("state", state)]
+          WorkerMetrics.keeper(snapshot) + [("tier", tier), ("state", state)]
         ).set(Int64(count))
       }
     }

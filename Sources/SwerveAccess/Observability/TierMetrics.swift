@@ -75,7 +75,7 @@ struct TierMetrics: Sendable {
     hostUsage.set(tiers.hostBlocks == 0 ? 0 : Double(tiers.hostBlocksUsed) / Double(tiers.hostBlocks))
     swapOut.set(total: Double(tiers.swapOutBytes))
     swapIn.set(total: Double(tiers.swapInBytes))
-    set(blocks: tiers)
+    set(blocks: tiers, of: WorkerMetrics.keeper(snapshot))
     set(movement: tiers)
     for (reason, count) in tiers.verifyFailures {
       make.counter(
@@ -85,9 +85,9 @@ struct TierMetrics: Sendable {
     }
   }
 
-  private func set(blocks tiers: TierStatistics) {
+  private func set(blocks tiers: TierStatistics, of worker: [(String, String)]) {
     func blocks(_ tier: String, _ state: String, _ count: Int) {
-      make.registry.blocks(on: tier, state: state).set(Int64(count))
+      make.registry.blocks(on: tier, state: state, of: worker).set(Int64(count))
     }
     blocks("host", "cached", tiers.hostBlocksUsed - tiers.hostBlocksPinned)
     blocks("host", "used", tiers.hostBlocksPinned)

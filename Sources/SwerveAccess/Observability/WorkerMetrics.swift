@@ -12,6 +12,12 @@ struct WorkerMetrics: Sendable {
 
   static let worker = [("worker", "g0.0")]
 
+  /// Who has the tiers below the device: this worker, or where keys and values are with data workers, the host, whose
+  /// memory and files they all share.
+  static func keeper(_ snapshot: EngineStatistics) -> [(String, String)] {
+    snapshot.data.workers.isEmpty ? worker : [("worker", "host")]
+  }
+
   init(registry: PrometheusRegistry) {
     self.registry = registry
     used = registry.blocks(on: "device", state: "used")
@@ -21,7 +27,9 @@ struct WorkerMetrics: Sendable {
     func sequences(_ state: String) -> GaugeMetric {
       registry.gauge(
         "swerve_sequences",
-        help: "Sequences by state. Waiting counts a request of which no choice has started once, however many it has.",
+        help:
+          "Sequences by state. Parked ones have started and wait with their blocks kept. Waiting counts a request of "
+          + "which no choice has started once, however many it has.",
         labels: [("state", state)])
     }
     running = sequences("running")
@@ -45,11 +53,16 @@ struct WorkerMetrics: Sendable {
     free.set(Int64(isUnified ? snapshot.blocksTotal - snapshot.blocksUsed - snapshot.blocksCached : 0))
     blockBytes.set(Int64(snapshot.kvBytes / max(snapshot.blocksTotal, 1)))
     DataMetrics(registry: registry).update(from: snapshot)
+    if !isUnified, let tiers = snapshot.tiers {
+      let host = Self.keeper(snapshot) + [("role", "tiers")]
+      registry.memory(host, "parameters").set(0 as Int64)
+      registry.memory(host, "kv").set(Int64(tiers.hostBlocksUsed * tiers.hostBlockBytes))
+    }
     JournalMetrics(registry: registry).update(from: snapshot)
     RankMetrics(registry: registry).update(from: snapshot)
     running.set(Int64(snapshot.runningSequences))
-    parked.set(Int64(snapshot.overflow.parkedSequences))
-    waiting.set(Int64(snapshot.waitingSequences))
+    parked.set(Int64(snapshot.overflow.parkedSequences + snapshot.keptSequences))
+    waiting.set(Int64(snapshot.waitingSequences - snapshot.keptSequences))
     bytesRead.set(total: Double(snapshot.kvReadBytes))
     stepSeconds.set(total: max(snapshot.stepSeconds - snapshot.data.workers.reduce(0) { $0 + $1.waitSeconds }, 0))
     if snapshot.device.isEmpty { return }
@@ -68,11 +81,13 @@ extension PrometheusRegistry {
       labels: role + [("kind", kind)])
   }
 
-  func blocks(on tier: String, state: String) -> GaugeMetric {
+  func blocks(
+    on tier: String, state: String, of worker: [(String, String)] = WorkerMetrics.worker
+  ) -> GaugeMetric {
     gauge(
       "swerve_kv_blocks",
       help: "KV blocks by tier and state: used by sequences, cached for the next one that begins alike, free.",
-      labels: WorkerMetrics.worker + [("tier", tier), ("state", state)])
+      labels: worker + [("tier", tier), ("state", state)])
   }
 
   func blockBytes(on tier: String) -> GaugeMetric {

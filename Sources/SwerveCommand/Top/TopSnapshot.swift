@@ -109,7 +109,8 @@ package struct TopSnapshot: Sendable, Hashable {
     let blocks = page.samples("swerve_kv_blocks", ["worker": worker.name])
     let running = page.samples("swerve_kv_running_blocks", ["worker": worker.name])
     let onDevice = blocks.filter { $0.labels["tier"] == "device" }.reduce(0) { $0 + $1.value }
-    let deviceBlock = onDevice > 0 ? worker.kvBytes / onDevice : 0
+    let deviceBlock =
+      onDevice > 0 ? worker.kvBytes / onDevice : page.sum("swerve_kv_block_bytes", ["tier": "device"]) ?? 0
     var tiers: [String: TierBytes] = [:]
     for sample in blocks {
       guard let tier = sample.labels["tier"] else { continue }

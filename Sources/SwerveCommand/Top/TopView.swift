@@ -34,14 +34,18 @@ package struct TopView: Sendable {
         + (hasLinks ? ["LINK p50/p99"] : [])
     ]
     for (place, worker) in now.workers.enumerated() {
+      // The host's row is about what lies below all workers.
+      let hasSteps = worker.role != "tiers"
       let device = worker.tiers["device"] ?? .init()
+      let kv = hasSteps ? "\(Self.bytes(device.used)) / \(Self.bytes(device.total))" : "-"
+      let busy = hasSteps ? "\(Format.fixed(min(rates.busy[worker.name] ?? 0, 1) * 100, 0))%" : "-"
       rows.append(
         [
           worker.name, worker.role, worker.device.isEmpty ? "-" : worker.device, Self.bytes(worker.parameterBytes),
-          "\(Self.bytes(device.used)) / \(Self.bytes(device.total))",
+          kv,
         ] + lower.map { worker.tiers[$0].map { Self.bytes($0.used + $0.cached) } ?? "-" } + [
           place == 0 ? Self.rate(rates.read.values.reduce(0, +)) : "-",
-          "\(Format.fixed(min(rates.busy[worker.name] ?? 0, 1) * 100, 0))%",
+          busy,
         ] + (hasLinks ? [Self.delay(worker)] : []))
     }
     return rows

@@ -124,16 +124,16 @@ extension EngineConfiguration {
   func separationProblems() -> [String] {
     guard placement == .separated else { return [] }
     var found = dataWorkers.problems()
-    if kvTiers != nil || kvOffloadingBytes != nil {
+    if kvTiers != nil || kvOffloadingBytes != nil, !dataWorkers.addresses.isEmpty {
       found.append(
-        "--kv-tiers (--kv-offloading-size) keeps blocks beside the device of this process, and with --placement separated "
-          + "they are with the data workers; leave one of the two out.")
+        "--kv-tiers (--kv-offloading-size) keeps blocks of data workers of this host, and --data-workers-at names others; "
+          + "use --data-workers, or leave tiers out.")
     }
-    if overflow != nil {
-      found.append("blocks of running sequences cannot leave a data worker; leave out --placement separated.")
+    if let overflow, overflow.storeBlocks > 0 && overflow.makeStore != nil {
+      found.append("data workers read blocks of running sequences in memory only; leave the overflow store out.")
     }
-    if prefixCachePolicy == .cost {
-      found.append("--prefix-cache-policy cost needs one pool of blocks; use lru with --placement separated.")
+    if overflow != nil, !dataWorkers.addresses.isEmpty {
+      found.append("data workers of other hosts cannot read this host's memory; leave places below the device out.")
     }
     if gathering != nil {
       found.append("weights cannot be gathered with --placement separated yet; use one of the two.")

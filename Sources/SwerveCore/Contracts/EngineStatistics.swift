@@ -19,6 +19,8 @@ package struct EngineStatistics: Sendable, Hashable {
   package var runningSequences = 0
   /// Entries of the queue: sequences that were preempted, and requests of which not every choice has started.
   package var waitingSequences = 0
+  /// Of those, the ones whose blocks are kept below the device, to be brought back.
+  package var keptSequences = 0
   package var blockSize = 0
   /// Blocks of running sequences below the device.
   package var overflow = OverflowStatistics()

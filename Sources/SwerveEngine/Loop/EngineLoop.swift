@@ -86,6 +86,8 @@ package struct EngineLoop: ~Copyable {
     if let speculation = self.scheduler.configuration.speculation, speculation.rowCost == nil {
       rowCost = RowCost(prior: SchedulerConfiguration.rowCost)
     }
+    // From the first look on, reports know who has what.
+    if let data { self.totals.data = data.statistics(self.scheduler) }
     messages.reserveCapacity(64)
     emptied.reserveCapacity(4)
     let now = clock.now()
@@ -305,7 +307,7 @@ package struct EngineLoop: ~Copyable {
     outputs.tokenCount = plan.tokens.count
     outputs.now = now
     if let changed = tiers?.takeStatistics() { totals.tiers = changed }
-    if let changed = data?.takeStatistics(scheduler) { totals.data = changed }
+    if let changed = data?.takeStatistics(scheduler, isLast: !scheduler.hasWork) { totals.data = changed }
     if let changed = executor.rankTraffic(isLast: false) { totals.ranks = changed }
     board.update(statistics: statistics(now: now), taken: taken, now: now)
     if outputs.outputs.isEmpty && result.promptLogprobs.isEmpty && outputs.tokenCount == 0 {

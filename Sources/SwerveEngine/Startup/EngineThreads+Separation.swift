@@ -17,7 +17,7 @@ extension EngineThreads {
     guard plan.configuration.placement == .separated else { return nil }
     let endpoints = try endpoints(plan.configuration.dataWorkers)
     let workers = DataSet(
-      try greeting(device, endpoints), plan.configuration.dataWorkers, endpoints, plan.links,
+      try greeting(device, endpoints), plan.configuration.dataWorkers, endpoints, plan.links, pools: try pools(device),
       blockBytes: plan.memoryPlan.blockBytes,
       parameterBytes: { device.memoryInUseBytes }, onNotice: { [board] in board.record(notice: $0) })
     try workers.start()
@@ -50,10 +50,34 @@ extension EngineThreads {
   /// some; or the turns of a sequence that lies with several workers.
   private func parts(sharesCores: Bool, remote: Int) -> Int {
     let configuration = plan.configuration
+    if plan.tiers != nil || placeCount > 0 { return configuration.microBatches ?? 1 }
     let overlaps = !sharesCores || remote > 0
     let microBatches = configuration.microBatches ?? (overlaps ? MicroBatches.most : 1)
     return max(microBatches, plan.sizing.spansBanks ? configuration.dataWorkers.count : 1)
   }
+
+  /// The workers' pools as this process sees them, where blocks are kept below them; nil: nothing is.
+  private func pools(_ device: CPUDevice) throws(EngineStartError) -> DataPools? {
+    guard plan.tiers != nil || placeCount > 0 else { return nil }
+    let layout = try StartPlan.layout(plan.runner)
+    let configuration = plan.configuration.dataWorkers
+    do throws(TransferError) {
+      var places: SharedPlaces?
+      if placeCount > 0 {
+        let memory = try SharedMemory(
+          name: "swerve-kv-places", byteCount: SharedPlaces.byteCount(placeCount, blockBytes: layout.blockBytes))
+        places = try SharedPlaces(memory, placeCount: placeCount, blockBytes: layout.blockBytes)
+      }
+      return DataPools(
+        layout: layout, bankBlocks: plan.sizing.blockCount / configuration.count,
+        bankCount: configuration.resolvedMaximum, places: places, device: device)
+    } catch {
+      throw .memory("\(error)")
+    }
+  }
+
+  /// Places for running sequences' blocks below the pools of all workers.
+  private var placeCount: Int { plan.configuration.overflow?.hostBlocks ?? 0 }
 
   /// Where workers of other hosts listen.
   private func endpoints(_ configuration: DataWorkerConfiguration) throws(EngineStartError) -> [Endpoint] {
@@ -87,15 +111,17 @@ extension EngineThreads {
     let elsewhere = endpoints.count { !$0.isLoopback }
     let threads = device.threadCount * (1 + configuration.dataWorkers.count - elsewhere)
     let sharesCores = threads > KernelPool.allowedCPUs.count
+    var steps = StepMessage.Limits(
+      rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens + limits.drafts,
+      blockTokens: limits.blockTokens, blockCount: plan.sizing.blockCount / configuration.dataWorkers.count)
+    steps.placeCount = placeCount
     return WorkerGreeting(
       version: configuration.dataWorkers.version, fingerprint: bytes, worker: 0, epoch: 0, type: plan.runner.type,
       kvType: plan.runner.kvType, kernels: device.kernelSet.rawValue, threads: device.threadCount,
       sharesCores: sharesCores, headCount: shape.headCount,
       keyValueHeadCount: shape.keyValueHeadCount, headDim: shape.headDim, windows: shape.windows,
-      limits: StepMessage.Limits(
-        rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens + limits.drafts,
-        blockTokens: limits.blockTokens, blockCount: plan.sizing.blockCount / configuration.dataWorkers.count),
-      deadline: configuration.dataWorkers.deadline, parts: parts(sharesCores: sharesCores, remote: elsewhere),
+      limits: steps, deadline: configuration.dataWorkers.deadline,
+      parts: parts(sharesCores: sharesCores, remote: elsewhere),
       rowStateBytes: plan.sizing.spansBanks
         ? AttentionBatch.stateBytes(rows: 1, queryHeads: shape.headCount, headDim: shape.headDim) : 0)
   }

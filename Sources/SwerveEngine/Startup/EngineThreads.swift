@@ -92,8 +92,8 @@ package struct EngineThreads: Sendable {
   ) throws -> EngineLoop {
     let begin = clock.now()
     let device = try makeDevice()
-    let lower = try makeLowerPlaces(device)
     let separation = try makeSeparation(device)
+    let lower = separation == nil ? try makeLowerPlaces(device) : LowerPlaces()
     let handover = try makeHandover()
     let (runner, local) = try makeExecutor(
       device, lower: lower, attention: separation?.attention, watch: handover?.packsBlocks == true ? nil : handover,
@@ -130,7 +130,7 @@ package struct EngineThreads: Sendable {
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
     loaded.exchange = try openExchange(kernels: device.kernelSet)
     let executor: any StepExecutor =
-      if separation == nil { local } else { SeparatedExecutor(runner: runner) }
+      if let separation { SeparatedExecutor(runner: runner, workers: separation.workers) } else { local }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
       executor: executor, overflow: lower.store,
@@ -157,7 +157,7 @@ package struct EngineThreads: Sendable {
       }
     }
     let opened = try tiers.open(
-      model: model, layout: layout, deviceBlocks: plan.sizing.blockCount,
+      model: model, layout: layout, deviceBlocks: schedulerConfiguration.blockCount,
       sharesPrefixes: plan.configuration.enablePrefixCaching,
       failsWithoutBlocks: plan.configuration.kvTransfer?.loadFailurePolicy == .fail,
       onNotice: { [board] in board.record(notice: $0) })

@@ -31,7 +31,7 @@ package struct MemorySizing: Sendable, Equatable {
   /// - Otherwise the share of memory that is left beside weights and scratch, but never more than what is available now,
   ///   and never more than `maxSequences` sequences of the maximum length can use.
   package static func decide(
-    _ configuration: EngineConfiguration, _ needs: Needs, memory: SystemMemory
+    _ configuration: EngineConfiguration, _ needs: Needs, memory: SystemMemory, hasTiers: Bool = false
   ) throws(EngineStartError) -> MemorySizing {
     let blockSize = configuration.blockSize
     let wanted = try wantedLength(configuration, needs)
@@ -63,8 +63,10 @@ package struct MemorySizing: Sendable, Equatable {
         "The KV cache would need \(bytes(pool)) beside \(bytes(beside)) of weights and working memory "
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
     }
+    // With tiers below data workers a sequence lies with one of them.
     // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
-    let most = max(blocks / workers + lowerBlocks(configuration), spreadBlocks(configuration, blocks / workers))
+    let spread = hasTiers ? 0 : spreadBlocks(configuration, blocks / workers)
+    let most = max(blocks / workers + lowerBlocks(configuration), spread)
     let longest = most * blockSize
     let length: Int
     if configuration.maxModelLength == -1 {
@@ -76,8 +78,7 @@ package struct MemorySizing: Sendable, Equatable {
     }
     return MemorySizing(
       blockCount: blocks, maxModelLength: length, kvBytes: pool,
-      spansBanks: spreadBlocks(configuration, blocks / workers) > blocks / workers
-        && blocksFor(length, blockSize) > blocks / workers)
+      spansBanks: spread > blocks / workers && blocksFor(length, blockSize) > blocks / workers)
   }
 
   /// Blocks of the longest sequence that lies with all data workers, whole partitions with each; 0 where none can.

@@ -30,14 +30,21 @@ extension StartPlan.Memory {
           + "use one rank."
       ])
     }
+    if tiers != nil, asked.placement == .separated, let count = asked.microBatches, count > 1 {
+      throw .configuration([
+        "--micro-batches \(count) cannot be combined with tiers below data workers; use 1, or start without --kv-tiers."
+      ])
+    }
     if asked.overflow == nil, asked.enableChunkedPrefill, ranks.computingCount == 1, let tiers {
       let runner = try StartPlan.runner(asked, files: files, model: model)
       let layout = try StartPlan.layout(runner)
-      if let places = tiers.mostPlaces(layout) {
+      if let places = tiers.mostPlaces(layout, inMemoryOnly: asked.placement != .unified) {
         var wide = asked
         wide.overflow = places
         try self.init(wide, files: files, model: model, ranks: ranks, tiers: tiers)
-        let missing = MemorySizing.blocksFor(sizing.maxModelLength, asked.blockSize) - sizing.blockCount
+        // One sequence lies with one data worker.
+        let missing =
+          MemorySizing.blocksFor(sizing.maxModelLength, asked.blockSize) - sizing.blockCount / asked.bankCount
         if missing > 0 {
           givePlaces(places, missing: missing, layout: layout)
           return
@@ -81,7 +88,7 @@ extension StartPlan.Memory {
         weightBytes: plan.weightBytes, scratchBytes: plan.fixedBytes - plan.weightBytes,
         blockBytes: plan.blockBytes, maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens
       ),
-      memory: machine.without(tiers?.hostBytes ?? 0))
+      memory: machine.without(tiers?.hostBytes ?? 0), hasTiers: tiers != nil)
     if tiers != nil {
       try self.tiers?.check(blockBytes: plan.blockBytes, layout: try StartPlan.layout(runner))
     }

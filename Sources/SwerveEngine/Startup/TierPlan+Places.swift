@@ -4,10 +4,12 @@ import SwerveTiers
 
 extension TierPlan {
   /// The most that tiers give to blocks of running sequences: half of their room. nil where that holds no block.
-  func mostPlaces(_ layout: KVLayout) -> OverflowConfiguration? {
+  ///
+  /// - Parameter inMemoryOnly: whether only places that attention reads where they lie are of use.
+  func mostPlaces(_ layout: KVLayout, inMemoryOnly: Bool) -> OverflowConfiguration? {
     var places = OverflowConfiguration()
     if !hostIsPassage { places.hostBlocks = hostBytes / 2 / HostRegion.placeStride(layout) }
-    if let files, !files.options.isReadOnly {
+    if let files, !files.options.isReadOnly, !inMemoryOnly {
       places.storeBlocks = files.capacityBytes / 2 / Self.placeBytes(layout)
       places.makeStore = { try OverflowFile($0, folder: files.folder) }
     }

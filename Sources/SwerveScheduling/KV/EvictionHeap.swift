@@ -7,13 +7,16 @@ package import SwerveCore
 /// order is that of last use. In the heap are the blocks that may be evicted; a block that others follow only has its
 /// score until they are gone.
 ///
-/// A binary heap with the place of each block: O(log blocks), no allocation.
+/// A binary heap a bank of the pool, with the place of each block: O(log blocks), no allocation.
 package struct EvictionHeap {
-  /// The score of the last block evicted.
-  private var floor = 0.0
+  /// Blocks of a bank.
+  private let bankBlocks: Int
+  /// [banks] the score of the last block evicted.
+  private var floors: [Double]
   private var stamp: UInt64 = 0
-  private var heap: [Int32] = []
-  /// [blocks] place in the heap; `outside` when not in it.
+  /// [banks]
+  private var heaps: [[Int32]]
+  /// [blocks] place in its bank's heap; `outside` when not in it.
   private var places: [Int32]
   /// [blocks] score and, between equals, when it was ranked.
   private var scores: [Double]
@@ -23,15 +26,20 @@ package struct EvictionHeap {
 
   private static let outside: Int32 = -1
 
-  package init(blockCount: Int) {
-    heap.reserveCapacity(blockCount)
+  /// - Precondition: `banks` divides `blockCount`.
+  package init(blockCount: Int, banks: Int = 1) {
+    precondition(banks > 0 && blockCount % banks == 0, "\(blockCount) blocks cannot be cut into \(banks) banks")
+    bankBlocks = max(blockCount / banks, 1)
+    floors = [Double](repeating: 0, count: banks)
+    heaps = [[Int32]](repeating: [], count: banks)
+    for bank in 0..<banks { heaps[bank].reserveCapacity(bankBlocks) }
     places = [Int32](repeating: Self.outside, count: blockCount)
     scores = [Double](repeating: 0, count: blockCount)
     stamps = [UInt64](repeating: 0, count: blockCount)
     hits = [UInt8](repeating: 0, count: blockCount)
   }
 
-  package var count: Int { heap.count }
+  package var count: Int { heaps.reduce(0) { $0 + $1.count } }
   package func contains(_ block: BlockID) -> Bool { places[Int(block.rawValue)] != Self.outside }
   package func score(of block: BlockID) -> Double { scores[Int(block.rawValue)] }
 
@@ -53,22 +61,23 @@ package struct EvictionHeap {
     remove(block)
     let index = Int(block.rawValue)
     stamp += 1
-    scores[index] = floor + cost * Double(1 + hits[index])
+    scores[index] = floors[index / bankBlocks] + cost * Double(1 + hits[index])
     stamps[index] = stamp
   }
 
   /// The ranked block may be evicted.
   package mutating func enter(_ block: BlockID) {
     if contains(block) { return }
-    places[Int(block.rawValue)] = Int32(heap.count)
-    heap.append(block.rawValue)
-    rise(heap.count - 1)
+    let bank = Int(block.rawValue) / bankBlocks
+    places[Int(block.rawValue)] = Int32(heaps[bank].count)
+    heaps[bank].append(block.rawValue)
+    rise(heaps[bank].count - 1, bank)
   }
 
-  /// Takes out the block whose loss hurts least.
-  package mutating func popLeast() -> BlockID? {
-    guard let least = heap.first else { return nil }
-    floor = max(floor, scores[Int(least)])
+  /// Takes out the block of a bank whose loss hurts least.
+  package mutating func popLeast(in bank: Int = 0) -> BlockID? {
+    guard let least = heaps[bank].first else { return nil }
+    floors[bank] = max(floors[bank], scores[Int(least)])
     remove(BlockID(rawValue: least))
     return BlockID(rawValue: least)
   }
@@ -77,54 +86,59 @@ package struct EvictionHeap {
     let place = Int(places[Int(block.rawValue)])
     if place < 0 { return }
     places[Int(block.rawValue)] = Self.outside
-    let last = heap.removeLast()
-    if place == heap.count { return }
-    heap[place] = last
+    let bank = Int(block.rawValue) / bankBlocks
+    let last = heaps[bank].removeLast()
+    if place == heaps[bank].count { return }
+    heaps[bank][place] = last
     places[Int(last)] = Int32(place)
-    rise(place)
-    sink(Int(places[Int(last)]))
+    rise(place, bank)
+    sink(Int(places[Int(last)]), bank)
   }
 
   private func precedes(_ a: Int32, _ b: Int32) -> Bool {
     (scores[Int(a)], stamps[Int(a)]) < (scores[Int(b)], stamps[Int(b)])
   }
 
-  private mutating func rise(_ start: Int) {
+  private mutating func rise(_ start: Int, _ bank: Int) {
     var place = start
-    while place > 0, precedes(heap[place], heap[(place - 1) / 2]) {
-      exchange(place, (place - 1) / 2)
+    while place > 0, precedes(heaps[bank][place], heaps[bank][(place - 1) / 2]) {
+      exchange(place, (place - 1) / 2, bank)
       place = (place - 1) / 2
     }
   }
 
-  private mutating func sink(_ start: Int) {
+  private mutating func sink(_ start: Int, _ bank: Int) {
     var place = start
     while true {
       var least = place
-      for child in 2 * place + 1..<2 * place + 3 where child < heap.count && precedes(heap[child], heap[least]) {
+      for child in 2 * place + 1..<2 * place + 3
+      where child < heaps[bank].count && precedes(heaps[bank][child], heaps[bank][least]) {
         least = child
       }
       if least == place { return }
-      exchange(place, least)
+      exchange(place, least, bank)
       place = least
     }
   }
 
-  private mutating func exchange(_ a: Int, _ b: Int) {
-    heap.swapAt(a, b)
-    places[Int(heap[a])] = Int32(a)
-    places[Int(heap[b])] = Int32(b)
+  private mutating func exchange(_ a: Int, _ b: Int, _ bank: Int) {
+    heaps[bank].swapAt(a, b)
+    places[Int(heaps[bank][a])] = Int32(a)
+    places[Int(heaps[bank][b])] = Int32(b)
   }
 
   /// The first block out of order, or nil. O(blocks)
   package func violation() -> String? {
-    for place in heap.indices {
-      if Int(places[Int(heap[place])]) != place { return "eviction heap: block \(heap[place]) is not at \(place)" }
-      if place > 0 && precedes(heap[place], heap[(place - 1) / 2]) {
-        return "eviction heap: block \(heap[place]) stands below one that is worth more"
+    for (bank, heap) in heaps.enumerated() {
+      for place in heap.indices {
+        if Int(places[Int(heap[place])]) != place { return "eviction heap: block \(heap[place]) is not at \(place)" }
+        if Int(heap[place]) / bankBlocks != bank { return "eviction heap: block \(heap[place]) is in bank \(bank)" }
+        if place > 0 && precedes(heap[place], heap[(place - 1) / 2]) {
+          return "eviction heap: block \(heap[place]) stands below one that is worth more"
+        }
       }
     }
     let listed = places.count { $0 != Self.outside }
-    return listed == heap.count ? nil : "eviction heap: \(listed) blocks have places, \(heap.count) are in it"
+    return listed == count ? nil : "eviction heap: \(listed) blocks have places, \(count) are in it"
   }
 }

@@ -39,7 +39,7 @@ struct RequestQueue {
     var beams: [[TokenID]] = []
     /// Leading full blocks that all hypotheses have in common.
     var sharedBlocks: Int32 = 0
-    /// Whether its blocks were copied below the device, to be brought back.
+    /// Whether its blocks were copied below the device, or what became full of them, to be brought back.
     var isSwapped = false
     var hasReadLossy = false
   }
@@ -77,6 +77,8 @@ struct RequestQueue {
   var baseline: UInt64 = 0
   var highest: UInt64 = 0
   private(set) var count = 0
+  /// Entries whose blocks are kept below the device.
+  private(set) var keptCount = 0
 
   init(policy: any SchedulingPolicy, rules: [ServiceRule] = [], leadTokens: Int = 0) {
     self.policy = policy
@@ -105,11 +107,13 @@ struct RequestQueue {
       lanes[index].entries.append(entry)
     }
     count += 1
+    if entry.preempted?.isSwapped == true { keptCount += 1 }
     enterHeap(lane)
   }
 
   mutating func remove(at place: Place) {
     let lane = Int(place.lane)
+    if lanes[lane].entries[place.position].preempted?.isSwapped == true { keptCount -= 1 }
     if place.position == 0 {
       lanes[lane].entries.removeFirst()
     } else {

@@ -9,8 +9,8 @@ extension Scheduler {
     let sequence = running[Int(slot.rawValue)]
     let full = Int(sequence.computedTokens) / configuration.blockSize
     guard let rules = configuration.tiers, full > 0, !sequence.isPrivate, !sequence.isForking else { return false }
-    // What lies below already, or comes from there in this step, is not on the device to be copied.
-    if sequence.lowerBegin < sequence.lowerEnd || isLoading(slot) { return false }
+    // What lies below already, or comes from there or from another block in this step, is not on the device to be copied.
+    if sequence.lowerBegin < sequence.lowerEnd || sequence.awaitsCopy || isLoading(slot) { return false }
     switch rules.preemption {
     case .recompute: return false
     case .swap: return true
@@ -18,6 +18,13 @@ extension Scheduler {
       guard let perBlock = tiers?.secondsPerBlock, let perToken = tiers?.secondsPerToken else { return true }
       return 2 * perBlock < perToken * Double(configuration.blockSize)
     }
+  }
+
+  /// Whether a sequence that loses its blocks may find copies below of those that became full: they were made when they did.
+  func wasKept(_ slot: SlotID) -> Bool {
+    let sequence = running[Int(slot.rawValue)]
+    return configuration.tiers != nil && configuration.enablePrefixCaching && !sequence.isPrivate && !sequence.isForking
+      && !exceedsDevice(Int(sequence.knownTokens))
   }
 
   /// Orders the copy of a preempted sequence's full blocks; before they are given back.

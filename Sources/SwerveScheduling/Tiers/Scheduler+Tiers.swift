@@ -166,7 +166,8 @@ extension Scheduler {
     var position = running[index].computedTokens / size
     // What a stalled read holds is of no use to a sequence that is past it, and keeps others from theirs.
     let isPast = read.isStalled && position > read.ready
-    if running[index].computedTokens % size == 0, position >= read.first, !isPast {
+    // One that takes its blocks as it goes has none to load into.
+    if running[index].computedTokens % size == 0, position >= read.first, !isPast, !running[index].isStreamed {
       let count = max(0, min(Int(min(read.ready, limit) - position), budget))
       load(slot, count)
       budget -= count

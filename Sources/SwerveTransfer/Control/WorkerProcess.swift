@@ -11,15 +11,17 @@ package final class WorkerProcess {
   package static let memoryDescriptor: Int32 = 3
   package static let controlDescriptor: Int32 = 4
   package static let regionDescriptor: Int32 = 5
+  package static let placesDescriptor: Int32 = 6
   package static let furtherDescriptor: Int32 = 7
 
-  /// Starts a program that finds shared memory and its control socket as descriptors 3 and 4, and where there is a region
-  /// that outlives it, that as 5. It gets no other but regions for workers that it starts itself, as 7, 8, ….
+  /// Starts a program that finds shared memory and its control socket as descriptors 3 and 4, where there is a region
+  /// that outlives it, that as 5, and where there are places that several processes share, those as 6. It gets no other but
+  /// regions for workers that it starts itself, as 7, 8, ….
   ///
   /// - Parameter name: what lists of processes show in place of the program's.
   package init(
     name: String, path: String, arguments: [String], memory: Descriptor, control: ControlSocket,
-    region: RegionFile? = nil, further: [RegionFile] = []
+    region: RegionFile? = nil, places: Descriptor? = nil, further: [RegionFile] = []
   ) throws(TransferError) {
     let words = ([name] + arguments).map { word in
       let bytes = Array(word.utf8CString)
@@ -31,8 +33,8 @@ package final class WorkerProcess {
     var list: [UnsafeMutablePointer<CChar>?] = words.map { $0 } + [nil]
     let code = list.withUnsafeMutableBufferPointer {
       swerve_process_start(
-        path, $0.baseAddress, memory.number, control.number, region?.file.number ?? -1, further.map(\.file.number),
-        Int32(further.count))
+        path, $0.baseAddress, memory.number, control.number, region?.file.number ?? -1, places?.number ?? -1,
+        further.map(\.file.number), Int32(further.count))
     }
     guard code > 0 else { throw .system("start \(path) as a worker", code: -code) }
     id = code

@@ -73,6 +73,7 @@ extension WorkerGreeting {
     writer.put(deadline.bitPattern)
     for value in [parts, rowStateBytes] { writer.put(value) }
     writer.put(regionBytes)
+    writer.put(UInt64(limits.placeCount))
   }
 
   init(_ reader: inout FieldReader) throws(TransferError) {
@@ -109,7 +110,7 @@ extension WorkerGreeting {
       guard (1...1 << 32).contains(value) else { throw .malformed("a greeting's limit of \(value) is none") }
       numbers.append(Int(value))
     }
-    let limits = StepMessage.Limits(
+    var limits = StepMessage.Limits(
       rows: numbers[0], sequences: numbers[1], contextTokens: numbers[2], blockTokens: numbers[3],
       blockCount: numbers[4])
     guard limits.rows <= 1 << 24, limits.sequences <= 1 << 20, limits.contextTokens <= 1 << 30,
@@ -124,6 +125,9 @@ extension WorkerGreeting {
     }
     let regionBytes = try reader.u64()
     guard regionBytes < 1 << 56 else { throw .malformed("a greeting's region of \(regionBytes) bytes is none") }
+    let places = try reader.u64()
+    guard places <= 1 << 30 else { throw .malformed("a greeting's \(places) places are beyond any host's") }
+    limits.placeCount = Int(places)
     self.init(
       version: version, fingerprint: fingerprint, worker: Int(worker), epoch: epoch, type: type, kvType: kvType,
       kernels: kernels, threads: Int(threads), sharesCores: shares != 0, headCount: Int(heads),

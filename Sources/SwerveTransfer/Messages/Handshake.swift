@@ -4,7 +4,7 @@ package import SwerveCore
 /// before all workers are ready.
 package struct WorkerGreeting: Sendable, Hashable {
   /// Raised whenever messages or arithmetic change.
-  package static let protocolVersion: UInt32 = 3
+  package static let protocolVersion: UInt32 = 4
 
   /// The program's version.
   package var version: String

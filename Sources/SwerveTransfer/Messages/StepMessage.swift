@@ -1,7 +1,7 @@
 package import SwerveCore
 
 /// What a data worker must know of a step, as bytes: its sequences, their block tables and the blocks to copy. Block ids
-/// and rows are the worker's own, from 0.
+/// and rows are the worker's own, from 0; behind its blocks come the places that all workers of a host share.
 ///
 /// Behind the header: counts of sequences, blocks, copies and rows (4 × u32); sequences (rows, context tokens,
 /// blocks, blocks before them that lie with others: 4 × i32); block table entries (block i32, generation u32); copies
@@ -14,6 +14,8 @@ package struct StepMessage: Sendable {
     package var contextTokens: Int
     package var blockTokens: Int
     package var blockCount: Int
+    /// Places below the pools, which blocks are only read from.
+    package var placeCount = 0
 
     package init(rows: Int, sequences: Int, contextTokens: Int, blockTokens: Int, blockCount: Int) {
       self.rows = rows
@@ -45,15 +47,17 @@ package struct StepMessage: Sendable {
 /// Writes steps for one data worker.
 package struct StepEncoder: Sendable {
   package let limits: StepMessage.Limits
-  /// The worker's first block among all.
+  /// The worker's first block among all, and the first place below all pools.
   private let firstBlock: Int32
+  private let firstPlace: Int32
   /// The worker's place among those that share all blocks.
   private var bank: Int { Int(firstBlock) / limits.blockCount }
   package private(set) var generations: BlockGenerations
 
-  package init(limits: StepMessage.Limits, firstBlock: Int) {
+  package init(limits: StepMessage.Limits, firstBlock: Int, firstPlace: Int? = nil) {
     self.limits = limits
     self.firstBlock = Int32(firstBlock)
+    self.firstPlace = firstPlace.map { Int32($0) } ?? .max
     generations = BlockGenerations(blockCount: limits.blockCount)
   }
 
@@ -61,10 +65,11 @@ package struct StepEncoder: Sendable {
   package mutating func reset() { generations.reset() }
 
   /// Positions of the sequence's table that are this worker's in a turn; nil where it has no rows, or none are. Turn
-  /// 0 is everybody's whose blocks lie with one worker.
+  /// 0 is everybody's whose blocks lie with one worker, be some of them below it.
   private func share(of step: SequenceStep, _ plan: borrowing StepPlan, turn: Int) -> Range<Int>? {
     guard step.rowCount > 0,
-      let stretch = plan.stretch(turn, of: step, bankBlocks: limits.blockCount, blockTokens: limits.blockTokens),
+      let stretch = plan.stretch(
+        turn, of: step, bankBlocks: limits.blockCount, blockTokens: limits.blockTokens, hasPlaces: firstPlace != .max),
       stretch.bank == bank
     else { return nil }
     return stretch.positions
@@ -136,7 +141,14 @@ package struct StepEncoder: Sendable {
       let step = plan.sequences[index]
       guard let share = share(of: step, plan, turn: turn) else { continue }
       for position in share {
-        let block = plan.blocks[Int(step.firstBlock) + position].rawValue - firstBlock
+        let id = plan.blocks[Int(step.firstBlock) + position].rawValue
+        if id >= firstPlace {
+          // Places are the planner's own memory: nobody else counts what is in them.
+          put(Int32(limits.blockCount) + id - firstPlace)
+          put(0)
+          continue
+        }
+        let block = id - firstBlock
         let isNew = position * limits.blockTokens >= Int(step.contextTokens)
         let generation = isNew ? generations.begin(Int(block)) : generations[Int(block)]
         put(block)
@@ -276,11 +288,21 @@ package struct StepDecoder: Sendable {
         let block = Int32(littleEndian: body.loadUnaligned(fromByteOffset: at, as: Int32.self))
         let generation = UInt32(littleEndian: body.loadUnaligned(fromByteOffset: at + 4, as: UInt32.self))
         at += 8
-        guard (0..<limits.blockCount).contains(Int(block)) else {
-          throw .malformed("a table names block \(block) where there are \(limits.blockCount)")
+        let isPlace = Int(block) >= limits.blockCount
+        guard block >= 0, Int(block) < limits.blockCount + limits.placeCount else {
+          throw .malformed(
+            "a table names block \(block) where there are \(limits.blockCount) and \(limits.placeCount) places below")
         }
         plan.blocks.append(BlockID(rawValue: block))
-        if (Int(step.blocksBefore) + position) * limits.blockTokens >= Int(step.contextTokens) { continue }
+        let token = (Int(step.blocksBefore) + position) * limits.blockTokens
+        if isPlace {
+          // Full blocks only: what this step writes goes to the pool.
+          guard token + limits.blockTokens <= Int(step.contextTokens), generation == 0 else {
+            throw .malformed("a step writes to place \(Int(block) - limits.blockCount) below the pool")
+          }
+          continue
+        }
+        if token >= Int(step.contextTokens) { continue }
         var expected = generations[Int(block)]
         for copy in plan.copies where copy.to.rawValue == block { expected &+= 1 }
         if generation != expected {
@@ -301,6 +323,7 @@ package struct StepDecoder: Sendable {
     for index in plan.copies.indices { generations.begin(Int(plan.copies[index].to.rawValue)) }
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
+      // What is written lies in the pool: `readTables` saw to that.
       for position in 0..<Int(step.blockCount)
       where (Int(step.blocksBefore) + position) * limits.blockTokens >= Int(step.contextTokens) {
         generations.begin(Int(plan.blocks[Int(step.firstBlock) + position].rawValue))

@@ -1,8 +1,8 @@
 internal import CSwervePlatform
 
 /// A file of memory that one process keeps for others: what they write in it is still there when they have ended, for the
-/// next one that maps it. Nobody can resize it, and only its owner's processes that are handed its descriptor reach it. Its
-/// keeper does not map it, so it costs the keeper no memory; pages are taken when somebody touches them.
+/// next one that maps it. Nobody can resize it, and only its owner's processes that are handed its descriptor reach it.
+/// Unless its keeper maps it too, it costs the keeper no memory; pages are taken when somebody touches them.
 package final class RegionFile: Sendable {
   package let file: Descriptor
   package let byteCount: Int
@@ -20,6 +20,11 @@ package final class RegionFile: Sendable {
   package static func whole(_ byteCount: Int) -> Int {
     let unit = byteCount >= 2 << 20 ? 2 << 20 : 4096
     return (byteCount + 64 + unit - 1) / unit * unit
+  }
+
+  /// The region as its keeper sees it who copies blocks in and out: pages count for it once it has touched them.
+  package func mapped() throws(TransferError) -> SharedMemory {
+    try SharedMemory(mapping: file, byteCount: byteCount, usesHugePages: true)
   }
 
   /// In a worker's process: the region that it was started with, which nobody else writes to any more.

@@ -159,7 +159,12 @@ import Testing
 
   @Test func whatCannotBeSeparatedIsSaidInOneSentence() {
     for (change, word) in [
-      ({ $0.kvTiers = "host=1GiB" }, "--kv-tiers"), ({ $0.prefixCachePolicy = .cost }, "--prefix-cache-policy"),
+      (
+        {
+          $0.kvTiers = "host=1GiB"
+          $0.dataWorkers.addresses = ["10.0.0.2:8500"]
+        }, "--kv-tiers"
+      ),
       ({ $0.numaBind = true }, "--numa-bind"), ({ $0.dataWorkers.count = 0 }, "--data-workers"),
       ({ $0.dataWorkers.deadline = 0 }, "--data-worker-timeout"),
       ({ $0.dataWorkers.maximum = 1 }, "--max-data-workers"),

@@ -85,6 +85,24 @@ final class CellExecutor: StepExecutor {
     }
   }
 
+  /// What these blocks held is gone.
+  func forget(_ blocks: Range<Int>) {
+    for cell in blocks.lowerBound * blockSize..<blocks.upperBound * blockSize { cells[cell] = 0xBAD }
+  }
+
+  /// A worker was lost in the step: of what it was to write in these blocks, nothing is right.
+  func tear(_ plan: borrowing StepPlan, in blocks: Range<Int>) {
+    for copy in plan.copies where blocks.contains(Int(copy.to.rawValue)) {
+      forget(Int(copy.to.rawValue)..<Int(copy.to.rawValue) + 1)
+    }
+    for step in plan.sequences {
+      for position in Int(step.contextTokens)..<Int(step.contextTokens + step.rowCount) {
+        let block = Int(plan.blocks[Int(step.firstBlock) + position / blockSize].rawValue)
+        if blocks.contains(block) { cells[block * blockSize + position % blockSize] = 0xBAD }
+      }
+    }
+  }
+
   func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
     let first = Int(block.rawValue) * blockSize
     cells[first..<(first + blockSize)].withUnsafeBytes { bytes.copyMemory(from: $0) }
@@ -114,9 +132,15 @@ final class TierHarness {
   private(set) var mostRows = 0
   var produced: [SequenceID: [TokenID]] = [:]
   var finished: Set<SequenceID> = []
+  /// The bank whose worker breaks in the next step, and whether what it had before outlives it.
+  var breaks: (bank: Int, keeps: Bool)?
+  /// Banks that were closed in good order: gone once the next step's copies are made.
+  private var leaving: [Int] = []
+  private let numbers: SchedulerConfiguration
 
   init(_ configuration: SchedulerConfiguration, hostBlocks: Int, disk: MemoryFileSystem) throws {
     scheduler = try Scheduler(configuration: configuration)
+    numbers = configuration
     executor = CellExecutor(blockCount: configuration.ranges.count, blockSize: configuration.blockSize)
     self.disk = disk
     folder = try TestFolder()
@@ -162,13 +186,19 @@ final class TierHarness {
     tiers.advance(&scheduler)
     scheduler.schedule(into: &plan, now: now, expired: &expired)
     tiers.swapOut(&scheduler, executor)
+    while let bank = leaving.popLast() { executor.forget(blocks(of: bank)) }
     executor.move(plan)
     tiers.load(&scheduler, executor)
     result.removeAll()
     mostRows = max(mostRows, plan.tokens.count)
     try executor.execute(plan, into: &result)
+    breakWorker()
     scheduler.apply(plan, result, into: &outputs)
     tiers.keep(&scheduler, executor)
+    if let broken = breaks {
+      if !broken.keeps { lose(broken.bank) }
+      breaks = nil
+    }
     tiers.observe(promptRows: 16, seconds: 0.001)
     for output in outputs {
       if let token = output.token { produced[output.sequence, default: []].append(token) }
@@ -177,6 +207,39 @@ final class TierHarness {
     // The lane's threads need a moment now and then.
     if plan.sequences.isEmpty && hasWork { tiers.breathe() }
   }
+
+  // MARK: Banks
+
+  private func blocks(of bank: Int) -> Range<Int> { bank * numbers.bankBlocks..<(bank + 1) * numbers.bankBlocks }
+
+  private func breakWorker() {
+    guard let broken = breaks else { return }
+    let own = blocks(of: broken.bank)
+    executor.tear(plan, in: own)
+    for (index, step) in plan.sequences.enumerated() where step.blockCount > 0 {
+      guard own.contains(Int(plan.blocks[Int(step.firstBlock + step.blockCount) - 1].rawValue)) else { continue }
+      result.samples.removeAll { $0.sequenceIndex == Int32(index) }
+      result.incomplete.append(Int32(index))
+    }
+    if broken.keeps { scheduler.suspend(bank: broken.bank) }
+  }
+
+  /// The bank's worker is gone with all it held.
+  func lose(_ bank: Int) {
+    scheduler.close(bank: bank)
+    executor.forget(blocks(of: bank))
+  }
+
+  /// The bank's worker goes; its sequences' blocks are copied out first.
+  func retire(_ bank: Int) {
+    scheduler.close(bank: bank, keeping: true)
+    leaving.append(bank)
+  }
+
+  func open(_ bank: Int) { scheduler.open(bank: bank) }
+  func resume(_ bank: Int) { scheduler.resume(bank: bank) }
+  func drain(_ bank: Int) { scheduler.drain(bank: bank) }
+  func state(_ bank: Int) -> Banks.State { scheduler.banks.states[bank] }
 
   /// Gives the lane's threads the time they need for what was ordered, within reason: how fast they are must not decide what a test
   /// sees.

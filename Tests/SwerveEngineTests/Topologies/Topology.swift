@@ -11,6 +11,8 @@ struct Topology: Sendable, CustomTestStringConvertible {
     case none
     case ranks(tensor: Int, stages: Int)
     case dataWorkers(Int, microBatches: Int = 1)
+    /// So many, with pools too small for the requests and host memory below them.
+    case tieredDataWorkers(Int)
     /// A parameter rank whose quota is not enough, and so many data workers.
     case quota(workers: Int)
     /// Weights through a ring, from so many other ranks.
@@ -74,6 +76,20 @@ struct Topology: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// - Parameter launch: nil: processes.
+  private static func tiered(
+    _ name: String, workers: Int, _ launch: DataWorkerConfiguration.Launch?
+  ) -> Topology {
+    Topology(name: name, mechanism: .tieredDataWorkers(workers)) {
+      $0.separate(workers, try launch ?? workerProcess())
+      // As many as the longest sequence could have.
+      $0.kvBlocks = 12 * workers
+      $0.maxSequences = 4 + 2 * workers
+      $0.kvTiers = "host=64MiB"
+      $0.preemptionMode = .swap
+    }
+  }
+
   /// Everything that this build has.
   static let all: [Topology] = [
     Topology(name: "unified, chunked", mechanism: .none) { $0.maxBatchedTokens = 16 },
@@ -95,6 +111,8 @@ struct Topology: Sendable, CustomTestStringConvertible {
       $0.separate(1)
       $0.microBatches = 3
     },
+    tiered("separated, 1 worker, tiers", workers: 1, .thread),
+    tiered("separated, 2 workers, tiers", workers: 2, nil),
     quota("pipeline-pd, threads, 1 worker", workers: 1, .threads),
     quota("pipeline-pd, shm, 2 workers", workers: 2, .shm),
     gathered("gathered from the disk", .nvme),

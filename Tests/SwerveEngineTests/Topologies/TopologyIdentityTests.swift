@@ -61,6 +61,10 @@ import Testing
         now.data.workers.allSatisfy {
           $0.exchanges > 0 && $0.sentBytes > 0 && $0.receivedBytes > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0
         }, name)
+    case .tieredDataWorkers(let count):
+      #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
+      #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
+      #expect((now.tiers?.deviceToHostBytes ?? 0) > 0 && now.overflow.hostBlocks == 0, name)
     case .quota(let workers):
       check(now, tensor: 1, stages: 2, name)
       guard let ranks = now.ranks?.ranks, ranks.count == 2 else { return }

@@ -88,6 +88,53 @@ import Testing
     #expect(harness.statistics.preemptions == 0)
   }
 
+  /// What a bank cannot hold goes to places that all banks share, and makes room in its own bank only.
+  @Test func aRequestLargerThanABankHasBlocksBelowIt() throws {
+    var numbers = banked(2, blocks: 4)
+    numbers.hostBlockCount = 6
+    let harness = try Harness(numbers)
+    try harness.add(1, tokens(0..<26), sampling(maxTokens: 8))
+    try harness.add(2, tokens(50..<56), sampling(maxTokens: 8))
+    try harness.add(3, tokens(100..<130), sampling(maxTokens: 4))
+    try harness.drain()
+    for (id, prompt, count) in [(1, 0..<26, 8), (2, 50..<56, 8), (3, 100..<130, 4)] {
+      let alone = try Harness(configuration())
+      try alone.add(UInt64(id), tokens(prompt), sampling(maxTokens: count))
+      try alone.drain()
+      #expect(harness.tokens(UInt64(id)) == alone.tokens(UInt64(id)))
+    }
+    #expect(harness.runner.movedToHost > 4 && harness.statistics.overflow.hostBlocksUsed == 0)
+    // More than its bank and all places.
+    #expect(throws: SchedulingError.self) { try harness.add(4, tokens(0..<44), sampling(maxTokens: 4)) }
+  }
+
+  /// What a bank loses must not be read any more: nothing is copied out of it, and copies below are asked for.
+  @Test func aLostBankIsNotCopiedOutAndAClosedOneIs() throws {
+    for isKept in [false, true] {
+      var numbers = banked(2, blocks: 20)
+      numbers.tiers = TierRules()
+      numbers.tiers?.preemption = .swap
+      let harness = try Harness(numbers)
+      for id in 1...4 { try harness.add(UInt64(id), tokens(id * 50..<id * 50 + 10), sampling(maxTokens: 20)) }
+      harness.scheduler.collectReads(now: 1)
+      for order in harness.scheduler.tierOrders.reads {
+        harness.scheduler.update(
+          ReadReport(
+            id: order.id, sequence: order.sequence, ready: order.first, end: order.first, lossyFrom: nil,
+            isStalled: false))
+      }
+      for _ in 0..<4 { try harness.step() }
+      let running = harness.sequenceCount(0)
+      #expect(running > 0)
+      let closed = harness.scheduler.close(bank: 0, keeping: isKept)
+      #expect(closed == running)
+      let orders = harness.scheduler.tierOrders.swapOuts
+      #expect(orders.count == (isKept ? running : 0))
+      #expect(orders.allSatisfy { $0.blocks.allSatisfy { $0.rawValue < 20 } })
+      #expect(harness.statistics.keptSequences == running)
+    }
+  }
+
   @Test func aRequestLargerThanABankIsRefused() throws {
     let harness = try Harness(banked(2, blocks: 4))
     #expect(throws: SchedulingError.self) { try harness.add(1, tokens(0..<17), sampling(maxTokens: 4)) }
@@ -102,9 +149,10 @@ import Testing
     numbers.bankCount = 2
     #expect(numbers.problems().isEmpty)
     numbers.hostBlockCount = 2
-    #expect(!numbers.problems().isEmpty)
-    numbers.hostBlockCount = 0
     numbers.evictsByCost = true
+    numbers.tiers = TierRules()
+    #expect(numbers.problems().isEmpty)
+    numbers.overflowBlockCount = 2
     #expect(!numbers.problems().isEmpty)
   }
 }

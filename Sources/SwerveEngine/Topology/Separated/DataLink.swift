@@ -53,11 +53,15 @@ final class DataLink {
   var name: String { "data worker d\(greeting.worker)" }
 
   /// Begins to get a worker; `poll` greets it and tells when it is ready.
-  init(_ greeting: WorkerGreeting, firstBlock: Int, source: any DataWorkerSource) throws {
+  ///
+  /// - Parameter firstPlace: number of the first place below all pools; nil: there are none.
+  init(
+    _ greeting: WorkerGreeting, firstBlock: Int, firstPlace: Int? = nil, source: any DataWorkerSource
+  ) throws {
     self.greeting = greeting
     started = TransferClock.now
     parts = [Part](repeating: Part(), count: Int(greeting.parts))
-    encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock)
+    encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock, firstPlace: firstPlace)
     arrival = try source.begin(greeting)
     try meet(within: 0)
   }
@@ -82,6 +86,9 @@ final class DataLink {
 
   /// The system's number of its process; nil for a thread, and for one of another host.
   var processID: Int32? { connection?.process?.id }
+
+  /// Its keys and values, where this process can reach them; nil before it has arrived too.
+  var pool: SharedMemory? { connection?.pool }
 
   /// Where it is, if not on this host.
   var place: String? { connection?.place }
@@ -152,6 +159,9 @@ final class DataLink {
   func begin(_ plan: borrowing StepPlan, part: Int = 0, turn: Int = 0) -> Bool {
     let (rows, byteCount) = encoder.measure(plan, turn: turn)
     parts[part].rows = rows
+    // A worker that only copies answers nothing, and nobody would know when its pool may be touched here.
+    assert(
+      rows > 0 || byteCount == 0 || parts.count > 1 || connection?.pool == nil, "a step copies for nobody who computes")
     let work = encoder.tokensSeen(plan, turn: turn)
     if part == 0 { times.begin(rows: rows, work: work) } else { times.add(rows: rows, work: work) }
     guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }

@@ -7,6 +7,13 @@ extension DataSet {
   /// Attaches one more worker, one that waits somewhere or one of this host; the answer comes when it takes sequences.
   func attach(at endpoint: Endpoint?, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer) {
     if let endpoint, let problem = protection.problem(with: endpoint) { return answer(.failure(.refused(problem))) }
+    if endpoint != nil && pools != nil {
+      return answer(
+        .failure(
+          .refused(
+            "blocks are kept below data workers of this host only; attach one without an address, or start without "
+              + "--kv-tiers")))
+    }
     guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
       return answer(
         .failure(
@@ -53,14 +60,16 @@ extension DataSet {
   func finishDraining(_ scheduler: inout Scheduler, _ now: UInt64) {
     for (index, waiting) in draining {
       guard scheduler.sequenceCount(in: index) == 0 || now >= waiting.until, let link = links[index] else { continue }
-      let count = scheduler.close(bank: index)
+      let count = scheduler.close(bank: index, keeping: pools != nil)
       recoveredSequences += count
       isWanted[index] = false
       link.stop()
       giveUp(index)
       draining[index] = nil
       nextReport = 0
-      onNotice("\(link.name) is drained; \(count) of its sequences are computed again elsewhere")
+      onNotice(
+        "\(link.name) is drained; \(count) of its sequences "
+          + (pools == nil ? "are computed again elsewhere" : "go on elsewhere with what tiers keep of them"))
       waiting.answer(.success(link.name))
     }
   }

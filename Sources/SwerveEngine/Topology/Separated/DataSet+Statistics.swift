@@ -5,9 +5,11 @@ import SwerveTransfer
 // What data workers hold and do, for reports.
 extension DataSet {
   /// What workers do, once a second or when one came or went; nil: as before.
-  func takeStatistics(_ scheduler: borrowing Scheduler) -> DataStatistics? {
+  ///
+  /// - Parameter isLast: nobody may look again for long: nothing is left to do.
+  func takeStatistics(_ scheduler: borrowing Scheduler, isLast: Bool) -> DataStatistics? {
     let now = TransferClock.now
-    guard now >= nextReport else { return nil }
+    guard isLast || now >= nextReport else { return nil }
     nextReport = now + 1_000_000_000
     return statistics(scheduler)
   }

@@ -19,6 +19,10 @@ package final class DataSet {
   /// Makes a source of a worker that waits somewhere.
   let remote: (Endpoint) -> RemoteWorkers
   let protection: LinkProtection
+  /// The workers' pools, where blocks are kept below them; nil: nothing is copied in or out.
+  private(set) var pools: DataPools?
+  /// Whether running sequences may have blocks below the pools.
+  let hasPlaces: Bool
   let bankBlocks: Int
   let blockBytes: Int
   private let startSeconds = 60.0
@@ -55,11 +59,12 @@ package final class DataSet {
   /// - Parameters:
   ///   - template: a greeting; worker and epoch are filled in.
   ///   - endpoints: where the first workers wait; all others are launched.
+  ///   - pools: of as many banks as there may be workers, where blocks are kept below them; then all are of this host.
   ///   - parameterBytes: what the parameter worker's device has handed out.
   ///   - onNotice: hears, in one sentence, of workers that come and go.
   init(
     _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, _ endpoints: [Endpoint] = [],
-    _ protection: LinkProtection = LinkProtection(), blockBytes: Int,
+    _ protection: LinkProtection = LinkProtection(), pools: DataPools? = nil, blockBytes: Int,
     parameterBytes: @escaping () -> Int, onNotice: @escaping (String) -> Void
   ) {
     self.parameterBytes = parameterBytes
@@ -69,9 +74,12 @@ package final class DataSet {
     bankBlocks = template.limits.blockCount
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
+    self.pools = pools
+    hasPlaces = pools?.places != nil
     speedWatch = SlowWorkerWatch(workers: banks)
     speeds = (0..<banks).map { _ in nil }
-    launched = LaunchedWorkers(launch: configuration.launch)
+    launched = LaunchedWorkers(
+      launch: configuration.launch, sharesPools: pools != nil, places: pools?.places?.memory)
     let (group, patience) = (UInt64.random(in: 1...UInt64.max), configuration.connectSeconds)
     self.protection = protection
     remote = { RemoteWorkers(endpoint: $0, protection: protection, group: group, patience: patience) }
@@ -110,7 +118,12 @@ package final class DataSet {
     greeting.worker = UInt32(index)
     greeting.epoch = epochs[index]
     try sources[index].keep(byteCount: bankBlocks * blockBytes)
-    links[index] = try DataLink(greeting, firstBlock: index * bankBlocks, source: sources[index])
+    let link = try DataLink(
+      greeting, firstBlock: index * bankBlocks,
+      firstPlace: pools?.places == nil ? nil : links.count * bankBlocks, source: sources[index])
+    // What is launched here has arrived.
+    try pools?.set(index, link.pool)
+    links[index] = link
   }
 
   /// A worker has its pool in a region that this process was started with.
@@ -123,6 +136,7 @@ package final class DataSet {
   func giveUp(_ index: Int) {
     links[index] = nil
     sources[index].forget()
+    pools?.retire(index)
   }
 
   func close() {
@@ -147,6 +161,7 @@ package final class DataSet {
   /// look at the clock, and at the workers' sockets ten times a second.
   func advance(_ scheduler: inout Scheduler) {
     let now = TransferClock.now
+    pools?.forgetRetired()
     if now >= nextLook {
       nextLook = now + 100_000_000
       for link in links { link?.look() }
@@ -242,9 +257,11 @@ package final class DataSet {
 
   /// What was kept in a bank is not waited for any longer.
   private func closeBank(_ index: Int, _ scheduler: inout Scheduler) {
-    let count = scheduler.close(bank: index)
+    let count = scheduler.close(bank: index, keeping: pools != nil)
     recoveredSequences += count
-    onNotice("data worker d\(index) does not come back; its \(count) sequences are computed again")
+    onNotice(
+      "data worker d\(index) does not come back; its \(count) sequences "
+        + (pools == nil ? "are computed again" : "go on with what tiers keep of them"))
   }
 
   /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not

@@ -22,6 +22,8 @@ package final class DataWorker {
   private let shape: AttentionShape
   private let device: CPUDevice
   private let store: KVStore
+  /// Whether its pool ends with it.
+  private let hasOwnPool: Bool
   private let incoming: any LinkChannel
   private let outgoing: any LinkChannel
   private var decoder: StepDecoder
@@ -64,10 +66,13 @@ package final class DataWorker {
 
   static let peer = "the parameter worker"
 
-  /// - Parameter kvBytes: of its pool at most; nil: as many as the greeting asks for.
+  /// - Parameters:
+  ///   - kvBytes: of its pool at most; nil: as many as the greeting asks for.
+  ///   - shared: memory of this host that it works in; nil: what its process was started with.
   /// - Throws: `HardwareError` where the greeting asks for what this machine does not have.
   package init(
-    _ greeting: WorkerGreeting, incoming: any LinkChannel, outgoing: any LinkChannel, kvBytes: Int? = nil
+    _ greeting: WorkerGreeting, incoming: any LinkChannel, outgoing: any LinkChannel, kvBytes: Int? = nil,
+    shared: WorkerMemory? = WorkerMemory()
   ) throws {
     self.greeting = greeting
     self.incoming = incoming
@@ -88,9 +93,22 @@ package final class DataWorker {
         "this data worker gives \(kvBytes) bytes to keys and values and is asked for \(limits.blockCount) blocks of "
           + "\(layout.blockBytes); lower --kv-cache-memory-bytes there or raise it here")
     }
+    let memory = try shared ?? WorkerMemory.inherited(greeting, blockBytes: layout.blockBytes)
+    if greeting.limits.placeCount > 0 && memory.places == nil || greeting.regionBytes > 0 && memory.pool == nil {
+      throw TransferError.refused(
+        "memory of the parameter worker's host cannot be reached from here; start it without --kv-tiers for data workers "
+          + "of other hosts")
+    }
+    hasOwnPool = memory.pool == nil
+    var lower = LowerPlaces()
+    lower.host = try memory.places.map {
+      try SharedPlaces($0, placeCount: limits.placeCount, blockBytes: layout.blockBytes)
+    }
     store = try KVStore(
-      layout: layout, blockCount: limits.blockCount, device: device,
-      region: try Self.region(greeting, byteCount: layout.blockBytes * limits.blockCount))
+      layout: layout, blockCount: limits.blockCount, device: device, lower: lower,
+      region: memory.pool.map {
+        MemoryRegion(firstByte: $0.start, byteCount: layout.blockBytes * limits.blockCount, owner: $0)
+      })
     let takesShares = greeting.rowStateBytes > 0
     let stateBytes = AttentionBatch.stateBytes(rows: 1, queryHeads: shape.headCount, headDim: shape.headDim)
     guard !takesShares || stateBytes == Int(greeting.rowStateBytes) else {
@@ -116,20 +134,8 @@ package final class DataWorker {
   }
 
   package var answer: (kvBytes: Int, scratchBytes: Int, device: String) {
-    let own = greeting.regionBytes > 0 ? 0 : store.cache.byteCount
+    let own = hasOwnPool ? store.cache.byteCount : 0
     return (store.cache.byteCount, device.memoryInUseBytes - own, device.name)
-  }
-
-  /// The pool that outlives this worker, where there is one.
-  private static func region(_ greeting: WorkerGreeting, byteCount: Int) throws(TransferError) -> MemoryRegion? {
-    if greeting.regionBytes == 0 { return nil }
-    guard greeting.regionBytes == UInt64(byteCount) else {
-      throw .refused(
-        "the region of keys and values has \(greeting.regionBytes) bytes where this model's blocks take \(byteCount); "
-          + "start both workers from the same program")
-    }
-    let memory = try RegionFile.inherited(byteCount: byteCount)
-    return MemoryRegion(firstByte: memory.start, byteCount: byteCount, owner: memory)
   }
 
   /// Whether a message came within so many seconds.

@@ -21,7 +21,7 @@ package enum DataWorkerMain {
       return notStarted
     }
     let control = ControlSocket(Descriptor(WorkerProcess.controlDescriptor))
-    let isInOrder = run(control: control, version: version, fault: fault) { greeting throws in
+    let isInOrder = run(control: control, version: version, fault: fault, shared: nil) { greeting throws in
       let memory = try SharedMemory(
         mapping: Descriptor(WorkerProcess.memoryDescriptor), byteCount: greeting.memoryBytes)
       return ends(of: memory, greeting, watch: control)
@@ -30,8 +30,10 @@ package enum DataWorkerMain {
   }
 
   /// The life of a worker's thread.
-  package static func run(control: ControlSocket, memory: SharedMemory, version: String) -> Bool {
-    run(control: control, version: version) { ends(of: memory, $0, watch: control) }
+  package static func run(
+    control: ControlSocket, memory: SharedMemory, version: String, shared: WorkerMemory = WorkerMemory()
+  ) -> Bool {
+    run(control: control, version: version, shared: shared) { ends(of: memory, $0, watch: control) }
   }
 
   /// A data worker's ends of channels in shared memory.
@@ -50,10 +52,12 @@ package enum DataWorkerMain {
 
   /// Takes the greeting, answers it and works until the other side says stop, or is gone. Whether it ended in good order.
   ///
-  /// - Parameter channels: makes its ends of the channels; asked when the greeting is known to be from the same program.
+  /// - Parameters:
+  ///   - shared: memory of this host that it works in; nil: what its process was started with.
+  ///   - channels: makes its ends of the channels; asked when the greeting is known to be from the same program.
   package static func run(
     control: any ControlLink, version: String, limits: DataWorkerService.Limits = .init(),
-    fault: DataWorker.Fault? = nil,
+    fault: DataWorker.Fault? = nil, shared: WorkerMemory? = WorkerMemory(),
     channels: (WorkerGreeting) throws -> (incoming: any LinkChannel, outgoing: any LinkChannel)
   ) -> Bool {
     do {
@@ -66,7 +70,8 @@ package enum DataWorkerMain {
       }
       if let threads = limits.threads { greeting.threads = UInt32(threads) }
       let (incoming, outgoing) = try channels(greeting)
-      let worker = try DataWorker(greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes)
+      let worker = try DataWorker(
+        greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes, shared: shared)
       worker.fault = fault
       let facts = worker.answer
       try control.send(

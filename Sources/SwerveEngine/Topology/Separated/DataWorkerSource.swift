@@ -13,6 +13,8 @@ struct DataWorkerConnection {
   var place: String?
   /// What the worker is told of itself, where that differs from what everyone is told.
   var greeting: WorkerGreeting
+  /// Its keys and values, where this process can reach them: blocks are copied in and out between steps.
+  var pool: SharedMemory?
 }
 
 /// Where data workers come from: threads, processes of this host, workers that wait on others.
@@ -43,23 +45,40 @@ protocol DataWorkerArrival: AnyObject {
 /// Threads or processes of this host, over shared memory.
 struct LaunchedWorkers: DataWorkerSource {
   let launch: DataWorkerConfiguration.Launch
+  /// Whether blocks are copied in and out of their pools, so that this process has to reach those.
+  let sharesPools: Bool
+  /// Places below all pools; nil: none.
+  let places: SharedMemory?
   /// A process's pool and its size; nil for threads, of which a lost one may still write.
   private var region: (file: RegionFile, byteCount: Int)?
+  private var poolBytes = 0
+  /// The region as this process sees it.
+  private var pool: SharedMemory?
 
-  init(launch: DataWorkerConfiguration.Launch) { self.launch = launch }
+  init(launch: DataWorkerConfiguration.Launch, sharesPools: Bool = false, places: SharedMemory? = nil) {
+    self.launch = launch
+    self.sharesPools = sharesPools
+    self.places = places
+  }
 
   /// - Parameter region: what the worker finds, and keeps `byteCount` bytes in.
   init(launch: DataWorkerConfiguration.Launch, region: RegionFile, byteCount: Int) {
-    self.launch = launch
+    self.init(launch: launch)
     self.region = (region, byteCount)
   }
 
   mutating func keep(byteCount: Int) throws {
+    poolBytes = byteCount
     guard case .process = launch, region?.byteCount != byteCount else { return }
-    region = (try RegionFile(name: "swerve-kv", byteCount: byteCount), byteCount)
+    let file = try RegionFile(name: "swerve-kv", byteCount: byteCount)
+    region = (file, byteCount)
+    pool = sharesPools ? try file.mapped() : nil
   }
 
-  mutating func forget() { region = nil }
+  mutating func forget() {
+    region = nil
+    pool = nil
+  }
 
   func begin(_ common: WorkerGreeting) throws -> any DataWorkerArrival {
     var greeting = common
@@ -67,18 +86,22 @@ struct LaunchedWorkers: DataWorkerSource {
     let (own, other) = try ControlSocket.pair()
     let memory: SharedMemory
     var process: WorkerProcess?
+    var shared = WorkerMemory(pool: pool, places: places)
     switch launch {
     case .thread:
       memory = try SharedMemory(byteCount: greeting.memoryBytes)
-      let version = greeting.version
+      // Another one each time: what a lost thread still writes is nobody's.
+      if sharesPools { shared.pool = try SharedMemory(byteCount: RegionFile.whole(poolBytes)) }
+      let (version, given) = (greeting.version, shared)
       startThread("swerve-data-\(greeting.worker)") {
-        _ = DataWorkerMain.run(control: other, memory: memory, version: version)
+        _ = DataWorkerMain.run(control: other, memory: memory, version: version, shared: given)
       }
     case .process(let path, let arguments):
       memory = try SharedMemory(name: "swerve-link-d\(greeting.worker)", byteCount: greeting.memoryBytes)
       guard let file = memory.file else { throw TransferError.malformed("memory of one process for two") }
       process = try WorkerProcess(
-        name: "swerve-data", path: path, arguments: arguments, memory: file, control: other, region: region?.file)
+        name: "swerve-data", path: path, arguments: arguments, memory: file, control: other, region: region?.file,
+        places: places?.file)
     }
     let settings = SharedChannel.Settings(
       peer: "data worker d\(greeting.worker)", deadline: greeting.deadline,
@@ -89,7 +112,7 @@ struct LaunchedWorkers: DataWorkerSource {
         control: own,
         outgoing: SharedChannel(memory, at: 0, capacity: capacity, end: .sender, settings),
         incoming: SharedChannel(memory, at: greeting.channelBytes, capacity: capacity, end: .receiver, settings),
-        process: process, greeting: greeting))
+        process: process, greeting: greeting, pool: shared.pool))
   }
 
   /// Can be talked to from the start.

@@ -71,7 +71,7 @@ final class FanoutAttention: AttentionPort {
   }
 
   private func isSpread(_ step: SequenceStep, _ plan: borrowing StepPlan) -> Bool {
-    step.blockCount > 1
+    !workers.hasPlaces && step.blockCount > 1
       && workers.owner(of: plan.blocks[Int(step.firstBlock)])
         != workers.owner(of: plan.blocks[Int(step.firstBlock + step.blockCount) - 1])
   }
@@ -107,7 +107,9 @@ final class FanoutAttention: AttentionPort {
     for index in plan.sequences.indices where plan.sequences[index].blockCount > 0 {
       let step = plan.sequences[index]
       var turn = 0
-      while let stretch = plan.stretch(turn, of: step, bankBlocks: workers.bankBlocks, blockTokens: blockTokens) {
+      while let stretch = plan.stretch(
+        turn, of: step, bankBlocks: workers.bankBlocks, blockTokens: blockTokens, hasPlaces: workers.hasPlaces)
+      {
         holders.append((Int32(index), Int32(stretch.bank)))
         turn += 1
       }
@@ -121,7 +123,8 @@ final class FanoutAttention: AttentionPort {
       if workers.links[index]?.begin(plan, part: part, turn: turn) == true { parts[part].active.append(index) }
     }
     return parts[part].list(
-      plan, turn: turn, firstRow: firstRow, bankBlocks: workers.bankBlocks, blockTokens: blockTokens)
+      plan, turn: turn, firstRow: firstRow, bankBlocks: workers.bankBlocks, blockTokens: blockTokens,
+      hasPlaces: workers.hasPlaces)
   }
 
   func end(_ handle: StepHandle) -> ResidencyChanges {

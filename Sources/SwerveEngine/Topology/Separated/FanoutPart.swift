@@ -34,7 +34,8 @@ struct FanoutPart {
 
   /// Lists the rows of a plan in a turn. `active` has been listed. Answers whether a sequence has another turn.
   mutating func list(
-    _ plan: borrowing StepPlan, turn: Int, firstRow: Int, bankBlocks: Int, blockTokens: Int
+    _ plan: borrowing StepPlan, turn: Int, firstRow: Int, bankBlocks: Int, blockTokens: Int,
+    hasPlaces: Bool
   ) -> Bool {
     runs.removeAll(keepingCapacity: true)
     for index in counts.indices { counts[index] = 0 }
@@ -44,7 +45,8 @@ struct FanoutPart {
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
       guard step.rowCount > 0,
-        let stretch = plan.stretch(turn, of: step, bankBlocks: bankBlocks, blockTokens: blockTokens)
+        let stretch = plan.stretch(
+          turn, of: step, bankBlocks: bankBlocks, blockTokens: blockTokens, hasPlaces: hasPlaces)
       else { continue }
       let goesOn = stretch.positions.upperBound < Int(step.blockCount)
       anyGoesOn = anyGoesOn || goesOn
