@@ -82,6 +82,10 @@ var targets: [Target] = [
     swiftSettings: swift),
 
   .executableTarget(
+    name: "exchange-benchmark", dependencies: ["SwerveEngine", "SwerveCore"], path: "Benchmarks/exchange",
+    swiftSettings: swift),
+
+  .executableTarget(
     name: "gather-benchmark", dependencies: ["SwerveEngine", "SwerveHardware", "SwerveCore"], path: "Benchmarks/gather",
     swiftSettings: swift),
 

@@ -16,6 +16,8 @@ struct Forward: ~Copyable {
   let attention: any AttentionPort
   let activations: Activations
   private let group: TensorGroup?
+  /// Whether all layers are here, and stay: then attention alone decides about micro-batches.
+  private let isWhole: Bool
   private var links: RankLinks
   private var rotary: RotaryEmbedding
   private var batches: MicroBatches
@@ -38,6 +40,7 @@ struct Forward: ~Copyable {
     self.attention = attention
     self.activations = activations
     self.group = group
+    self.isWhole = shape.stageCount == 1 && weights.gathered == nil
     self.links = links
     self.rotary = RotaryEmbedding(configuration.rotary)
     self.batches = MicroBatches(stageCount: shape.stageCount, wanted: microBatches)
@@ -52,27 +55,59 @@ struct Forward: ~Copyable {
   }
 
   /// Runs the rank's layers for the plan's rows. Answers the residual stream, f32 [rows, hidden], before the final norm;
-  /// rows of `incomplete` sequences mean nothing. Stages work at once on different micro-batches where there are some.
+  /// rows of `incomplete` sequences mean nothing. Where there are micro-batches, stages work at once on different
+  /// ones, or this and whoever computes attention do.
   ///
   /// - Throws: what the attention port throws, and `ChannelError` when another rank does not come.
   mutating func run(_ plan: borrowing StepPlan, incomplete: inout [Int32]) throws -> Tensor {
     let rows = plan.tokens.count
     let residual = activations.residual.first(rows)
-    let count = batches.count(rows: rows)
+    let count = isWhole ? min(attention.microBatches(plan), rows) : batches.count(rows: rows)
     guard count > 1 else {
       try run(plan, residual: residual, incomplete: &incomplete)
       return residual
     }
+    batches.cut(plan, into: count)
+    if isWhole {
+      try overlap(plan, count, residual: residual, incomplete: &incomplete)
+      return residual
+    }
     for index in 0..<count {
-      let range = MicroBatches.rows(index, of: count, rows: rows)
-      batches.cut(plan, rows: range)
       // Lent for the call: nothing is copied.
       var part = StepPlan()
-      swap(&part, &batches.part)
-      defer { swap(&part, &batches.part) }
-      try run(part, residual: residual.rows(range), incomplete: &incomplete)
+      swap(&part, &batches.parts[index])
+      defer { swap(&part, &batches.parts[index]) }
+      try run(
+        part, residual: residual.rows(MicroBatches.rows(index, of: count, rows: rows)), incomplete: &incomplete)
     }
     return residual
+  }
+
+  /// Micro-batches in turns: while attention goes on for one, the others' products are computed. All of them go
+  /// through a layer before any goes through the next but one, so that later rows of a prompt find the earlier ones'
+  /// keys.
+  private mutating func overlap(
+    _ plan: borrowing StepPlan, _ count: Int, residual: Tensor, incomplete: inout [Int32]
+  ) throws {
+    try embed(plan, into: residual)
+    fillAngles(plan)
+    let handle = try attention.begin(plan, parts: batches.parts)
+    for part in 0..<count {
+      let rows = MicroBatches.rows(part, of: count, rows: residual.rows)
+      try submit(try weights.layer(0), 0, part, rows, residual: residual.rows(rows))
+    }
+    for layer in 0..<configuration.layerCount {
+      let next = layer + 1
+      for part in 0..<count {
+        let rows = MicroBatches.rows(part, of: count, rows: residual.rows)
+        let output = try attention.result(layer: layer, microbatch: part)
+        try finish(try weights.layer(layer), output, residual: residual.rows(rows))
+        if next == configuration.layerCount { continue }
+        try submit(try weights.layer(next), next, part, rows, residual: residual.rows(rows))
+      }
+    }
+    let changes = attention.end(handle)
+    if !changes.incomplete.isEmpty { incomplete.append(contentsOf: changes.incomplete) }
   }
 
   private mutating func run(_ plan: borrowing StepPlan, residual: Tensor, incomplete: inout [Int32]) throws {
@@ -118,29 +153,40 @@ struct Forward: ~Copyable {
   private func run(layer index: Int, residual: Tensor) throws {
     let layer = try weights.layer(index)
     defer { weights.releaseLayer() }
-    let epsilon = configuration.normEpsilon
-    let rows = residual.rows
-    let normed = activations.normed.first(rows)
-    let rounded = activations.rounded
+    try submit(layer, index, 0, 0..<residual.rows, residual: residual)
+    try finish(layer, try attention.result(layer: index, microbatch: 0), residual: residual)
+  }
 
+  /// A layer up to attention: norm, query, key, value, rotation.
+  ///
+  /// - Parameter rows: of the step, in whose places queries, keys and values wait for attention.
+  private func submit(
+    _ layer: ModelWeights.Layer, _ index: Int, _ microbatch: Int, _ rows: Range<Int>, residual: Tensor
+  ) throws {
+    let epsilon = configuration.normEpsilon
+    let count = rows.count
+    let normed = activations.normed.first(count)
     device.rmsNorm(residual, weight: layer.inputNorm, epsilon: epsilon, into: normed)
-    let queryKeyValue = activations.queryKeyValue.first(rows)
-    device.linear(normed, layer.queryKeyValue, rounded: rounded, into: queryKeyValue)
-    let places = try attention.places(layer: index, rows: rows)
-    let query = places?.q ?? activations.query.first(rows)
-    let key = places?.k ?? activations.key.first(rows)
-    let value = places?.v ?? activations.value.first(rows)
+    let queryKeyValue = activations.queryKeyValue.first(count)
+    device.linear(normed, layer.queryKeyValue, rounded: activations.rounded, into: queryKeyValue)
+    let places = try attention.places(layer: index, microbatch: microbatch, rows: count)
+    let query = places?.q ?? activations.query.rows(rows)
+    let key = places?.k ?? activations.key.rows(rows)
+    let value = places?.v ?? activations.value.rows(rows)
     device.rotate(
-      queryKeyValue, cosines: activations.cosines.first(rows), sines: activations.sines.first(rows),
+      queryKeyValue, cosines: activations.cosines.rows(rows), sines: activations.sines.rows(rows),
       qNorm: layer.queryNorm, kNorm: layer.keyNorm, epsilon: epsilon, headDim: configuration.headDim, q: query, k: key,
       v: value, slots: attention.slots(layer: index))
-    try attention.submit(layer: index, microbatch: 0, q: query, k: key, v: value)
-    let output = try attention.result(layer: index, microbatch: 0)
-    try accumulate(output, layer.output, into: residual)
+    try attention.submit(layer: index, microbatch: microbatch, q: query, k: key, v: value)
+  }
 
-    device.rmsNorm(residual, weight: layer.postNorm, epsilon: epsilon, into: normed)
-    let gated = activations.gated.first(rows)
-    device.linear(normed, layer.gateUp, epilogue: .siluMultiply, rounded: rounded, into: gated)
+  /// A layer from attention on: its output's product, norm, the gated MLP.
+  private func finish(_ layer: ModelWeights.Layer, _ output: Tensor, residual: Tensor) throws {
+    try accumulate(output, layer.output, into: residual)
+    let normed = activations.normed.first(residual.rows)
+    device.rmsNorm(residual, weight: layer.postNorm, epsilon: configuration.normEpsilon, into: normed)
+    let gated = activations.gated.first(residual.rows)
+    device.linear(normed, layer.gateUp, epilogue: .siluMultiply, rounded: activations.rounded, into: gated)
     try accumulate(gated, layer.down, into: residual)
   }
 

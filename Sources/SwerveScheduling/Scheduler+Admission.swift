@@ -36,7 +36,7 @@ extension Scheduler {
     while position < min(entries.count, 64) {
       let entry = entries[position]
       if !awaitsSibling(entry) && !awaitsTier(RequestQueue.Place(lane: lane, position: position))
-        && !awaitsPrefix(entry)
+        && !awaitsPrefix(entry) && !exceedsOpenBanks(entry)
       {
         guard configuration.groupsLengths, let length else { return position }
         if let first = found, entries[first].key.priority != entry.key.priority { return first }
@@ -75,6 +75,7 @@ extension Scheduler {
     guard mayAdmit(entry, to: bank) else { return false }
     var taken = free
     let reserve = order.isEmpty ? 0 : configuration.watermarkBlocks
+    guard chooseFurther(entry, known: known, reserve: reserve) else { return false }
     // What can never be on the device as a whole takes blocks as it is computed.
     let isStreamed = exceedsDevice(known)
     while !isStreamed && pool.freeCount(in: bank) - taken < reserve {
@@ -86,7 +87,7 @@ extension Scheduler {
     // Hypotheses that come back share what they have in common by blocks; a fork brings its beginning along; and whole
     // blocks that can be loaded are worth more than the beginning of one.
     let start =
-      group.beams != nil || isForkHit || isStreamed || loadable > 0
+      group.beams != nil || isForkHit || isStreamed || loadable > 0 || hits.count >= Int(group.stretch)
       ? nil : findStart(of: entry, known: known, spareBlocks: pool.freeCount(in: bank) - taken - reserve)
     var cached = hitTokens + (start?.tokens ?? 0)
     let loads = min(loadable, budget - 1)
@@ -121,7 +122,7 @@ extension Scheduler {
         tokens: output.isEmpty ? group.prompt : group.prompt + output, promptTokens: group.prompt.count))
     if group.beams != nil { enterBeams(entry, leader: slot, into: &plan) }
     running[Int(slot.rawValue)].isStreamed = isStreamed
-    // One that takes its blocks as it goes loads nothing: what it read is given back here.
+    // One that takes its blocks as it goes loads nothing: its read ends here, for with one token left nobody asks again.
     if continueLoading(slot, &budget) { return true }
     var rows = isStreamed ? granted : prefillRows(slot, budget)
     // Another long prompt, where a long one gives way: it is let in for the sake of those behind it.
@@ -136,8 +137,8 @@ extension Scheduler {
   /// Looks an entry's prefix up (`findPrefix`) and answers how many blocks it needs on top, and how many free blocks go
   /// with those it revives.
   mutating func blocksToAdmit(_ entry: RequestQueue.Entry) -> (needed: Int, taken: Int) {
-    let blocks = configuration.blocks(for: findPrefix(of: entry))
-    var needed = blocks - hits.count
+    let blocks = min(configuration.blocks(for: findPrefix(of: entry)), Int(groups[entry.group].stretch))
+    var needed = max(blocks - hits.count, 0)
     if let kept = entry.preempted, kept.beams.count > 1 {
       needed += (kept.beams.count - 1) * (blocks - Int(kept.sharedBlocks))
     }
@@ -164,7 +165,8 @@ extension Scheduler {
     sequence.group = entry.group
     sequence.promptTokens = Int32(group.prompt.count)
     sequence.computedTokens = start.tokens
-    sequence.sealedBlocks = configuration.enablePrefixCaching ? start.tokens / Int32(configuration.blockSize) : 0
+    sequence.sealedBlocks =
+      configuration.enablePrefixCaching ? min(start.tokens / Int32(configuration.blockSize), group.stretch) : 0
     sequence.chainHash = start.hash
     sequence.maxNewTokens = group.maxNewTokens
     sequence.minNewTokens = group.minNewTokens
@@ -253,7 +255,7 @@ extension Scheduler {
     let sibling = forkSource(of: entry)
     // What a preempted choice computed itself may go further than the prompt.
     let looksUp = readsCache(entry, of: group) && (sibling == nil || !output.isEmpty)
-    var limit = looksUp ? reusableBlocks(known) : 0
+    var limit = looksUp ? min(reusableBlocks(known), Int(group.stretch)) : 0
     if let kept = entry.preempted, kept.beams.count > 1 { limit = min(limit, Int(kept.sharedBlocks)) }
     while hits.count < limit {
       copyBlock(hits.count, prompt: group.prompt, output: output)

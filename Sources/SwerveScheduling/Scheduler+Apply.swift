@@ -152,6 +152,7 @@ extension Scheduler {
     var full = running[index].computedTokens / Int32(configuration.blockSize)
     // A block is found through the one before it, so those behind a block below the device stay unknown.
     if running[index].lowerBegin < running[index].lowerEnd { full = min(full, running[index].lowerBegin) }
+    if configuration.spansBanks { full = min(full, groups[running[index].group].stretch) }
     while running[index].sealedBlocks < full {
       let position = Int(running[index].sealedBlocks)
       if sealNext(slot), tiers != nil {

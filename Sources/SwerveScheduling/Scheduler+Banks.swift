@@ -2,7 +2,8 @@ import SwerveCore
 
 /// Parts of the pool, each with blocks of its own memory: a bank is what one data worker holds. A request's blocks lie in
 /// one bank, so that attention of a sequence is one worker's work; which bank is decided when the first of its choices is
-/// admitted, and again after all of them were preempted.
+/// admitted, and again after all of them were preempted. Only what is larger than a bank lies in several
+/// (`Scheduler+Stretches.swift`).
 package struct Banks: Sendable {
   package enum State: Sendable, Hashable {
     /// Takes sequences.
@@ -19,12 +20,17 @@ package struct Banks: Sendable {
   package private(set) var states: [State]
   package private(set) var closedCount: Int
   package private(set) var suspendedCount = 0
-  /// The bank of the last look-up.
+  /// The bank of the last look-up, and those of the stretches behind the first.
   var chosen = 0
+  var chosenFurther: [Int32] = []
+  /// Banks that there are, or will be again: what sequences may count on.
+  var expected: Int
 
   init(count: Int, open: Int) {
     states = (0..<count).map { $0 < open ? .open : .closed }
     closedCount = count - min(open, count)
+    expected = min(open, count)
+    chosenFurther.reserveCapacity(count)
   }
 
   package var count: Int { states.count }
@@ -49,6 +55,9 @@ extension SchedulerConfiguration {
     if !(0...bankCount).contains(openBanks ?? bankCount) {
       found.append("The scheduler's openBanks must be between 0 and \(bankCount), not \(openBanks ?? bankCount).")
     }
+    if let spanTokens, spanTokens < 1 || spanTokens % blockSize != 0 {
+      found.append("The scheduler's spanTokens must be whole blocks of \(blockSize) tokens, not \(spanTokens).")
+    }
     guard bankCount > 1 else { return found }
     if overflowBlockCount > 0 {
       found.append("Places in an overflow store need a pool of one bank, not of \(bankCount).")
@@ -60,19 +69,19 @@ extension SchedulerConfiguration {
 extension Scheduler {
   // MARK: Whose is what
 
-  /// The bank of a sequence that holds, or is about to take, blocks.
+  /// The bank of a sequence's first blocks; of all of them, unless it is larger than a bank.
   func bank(of slot: SlotID) -> Int {
     pool.bankCount == 1 ? 0 : Int(groups[running[Int(slot.rawValue)].group].bank)
   }
 
-  /// Free blocks that a sequence may take.
-  func freeBlocks(for slot: SlotID) -> Int { pool.freeCount(in: bank(of: slot)) }
+  /// Free blocks that a sequence may take next.
+  func freeBlocks(for slot: SlotID) -> Int { bankToGrow(slot).map { pool.freeCount(in: $0) } ?? 0 }
 
-  /// The last sequence in order of those that share a bank with this one.
+  /// The last sequence in order of those that hold blocks where this one needs some: none before it.
   func lastInBank(of slot: SlotID) -> SlotID {
     if pool.bankCount == 1 { return order[order.count - 1] }
-    let bank = bank(of: slot)
-    return order.last { self.bank(of: $0) == bank } ?? slot
+    let bank = bankNeeded(by: slot)
+    return order.last { other in other == slot || bank.map { holds(other, in: $0) } ?? false } ?? slot
   }
 
   /// Where the chains of a group's blocks start: each bank has its own, so that a chain never leaves its bank.
@@ -100,8 +109,9 @@ extension Scheduler {
       last = bank
       let revived = hits.count { pool.referenceCount(of: $0) == 0 }
       let free = pool.freeCount(in: bank)
+      let blocks = min(configuration.blocks(for: known), Int(group.stretch))
       let rank = (
-        hasRoom: configuration.blocks(for: known) - hits.count + revived <= free, tokens: hitTokens,
+        hasRoom: blocks - hits.count + revived <= free, tokens: hitTokens,
         free: configuration.fillsBanksInOrder ? -bank : free
       )
       let isBetter =
@@ -124,6 +134,7 @@ extension Scheduler {
   mutating func settle(_ group: Int32, in bank: Int, _ slot: SlotID) {
     if pool.bankCount == 1 { return }
     groups[group].bank = Int32(bank)
+    if configuration.spansBanks { groups[group].further = banks.chosenFurther }
     running[Int(slot.rawValue)].group = group
   }
 
@@ -133,7 +144,7 @@ extension Scheduler {
   package func isOpen(_ bank: Int) -> Bool { banks.states[bank] == .open }
 
   /// Running sequences with blocks in the bank.
-  package func sequenceCount(in bank: Int) -> Int { order.count { self.bank(of: $0) == bank } }
+  package func sequenceCount(in bank: Int) -> Int { order.count { holds($0, in: bank) } }
 
   /// Blocks of the bank with holders, and those kept for prompts that begin alike.
   package func usedBlocks(in bank: Int) -> Int {
@@ -162,7 +173,8 @@ extension Scheduler {
   package mutating func close(bank: Int, keeping: Bool = false) -> Int {
     banks.set(bank, .closed)
     let count = sequenceCount(in: bank)
-    while let slot = order.last(where: { self.bank(of: $0) == bank }) { preempt(slot, losingBlocks: !keeping) }
+    while let slot = order.last(where: { holds($0, in: bank) }) { preempt(slot, losingBlocks: !keeping) }
+    forgetStretches(in: bank)
     forgetCached(in: bank)
     return count
   }
@@ -182,9 +194,12 @@ extension Scheduler {
   func bankViolation() -> String? {
     if pool.bankCount != banks.count { return "\(banks.count) banks of a pool that has \(pool.bankCount)" }
     for slot in order {
-      let own = bank(of: slot)
-      if banks.states[own] == .closed { return "slot \(slot.rawValue) runs in bank \(own), which is closed" }
+      if let found = stretchViolation(slot) { return found }
       for position in 0..<tables.count(slot) where configuration.ranges.isOnDevice(tables[slot, position]) {
+        guard let own = assignedBank(of: slot, at: position) else {
+          return "slot \(slot.rawValue) holds a block at \(position), which belongs to no bank"
+        }
+        if banks.states[own] == .closed { return "slot \(slot.rawValue) runs in bank \(own), which is closed" }
         let bank = pool.bank(of: tables[slot, position])
         if bank != own { return "slot \(slot.rawValue) of bank \(own) holds a block of bank \(bank)" }
       }

@@ -14,7 +14,7 @@ extension Scheduler {
     }
     let shared = tables[slot, position]
     if pool.referenceCount(of: shared) == 1 { return true }
-    guard let own = takeBlock(in: bank(of: slot)) else { return false }
+    guard let own = takeBlock(in: pool.bank(of: shared)) else { return false }
     running[Int(slot.rawValue)].awaitsCopy = true
     plan.copies.append(BlockCopy(from: shared, to: own))
     tables[slot, position] = own
@@ -108,7 +108,7 @@ extension Scheduler {
     partialHit = tokens % configuration.blockSize == 0 ? nil : tables[sibling, full]
     hitHash = chainStart(of: group)
     if !configuration.enablePrefixCaching { return }
-    for block in 0..<full {
+    for block in 0..<min(full, Int(group.stretch)) {
       copyBlock(block, prompt: group.prompt, output: [])
       hitHash = cache.hash(after: hitHash, blockTokens.span)
     }

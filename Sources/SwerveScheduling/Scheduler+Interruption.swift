@@ -52,13 +52,16 @@ extension Scheduler {
 
   /// Whether nobody computes with the sequence's blocks at present.
   func isSuspended(_ slot: SlotID) -> Bool {
-    banks.suspendedCount > 0 && banks.states[bank(of: slot)] == .suspended
+    guard banks.suspendedCount > 0 else { return false }
+    return (0..<banks.count).contains { banks.states[$0] == .suspended && holds(slot, in: $0) }
   }
 
   /// Whether other choices of the entry's request hold blocks of a bank that is suspended.
   func awaitsBank(_ entry: RequestQueue.Entry) -> Bool {
-    banks.suspendedCount > 0 && groups[entry.group].running > 0
-      && banks.states[Int(groups[entry.group].bank)] == .suspended
+    guard banks.suspendedCount > 0, groups[entry.group].running > 0 else { return false }
+    let group = groups[entry.group]
+    return banks.states[Int(group.bank)] == .suspended
+      || group.further.contains { banks.states[Int($0)] == .suspended }
   }
 
   /// The bank's memory outlives who computed with it: its sequences keep their blocks and wait. Not for a bank that is
@@ -73,7 +76,7 @@ extension Scheduler {
   private mutating func giveUpCopies(in bank: Int) {
     while let slot = order.last(where: {
       let sequence = running[Int($0.rawValue)]
-      return (sequence.awaitsCopy || sequence.isBeam) && sequence.plannedStep != stepID && self.bank(of: $0) == bank
+      return (sequence.awaitsCopy || sequence.isBeam) && sequence.plannedStep != stepID && holds($0, in: bank)
     }) {
       preempt(slot, losingBlocks: true)
     }

@@ -98,7 +98,7 @@ extension Scheduler {
       }
       let hasLower = sequence.lowerBegin < sequence.lowerEnd
       let reachable = min(computed / configuration.blockSize, hasLower ? Int(sequence.lowerBegin) : .max)
-      let full = configuration.enablePrefixCaching ? reachable : 0
+      let full = configuration.enablePrefixCaching ? min(reachable, Int(groups[sequence.group].stretch)) : 0
       let sealed = Int(sequence.sealedBlocks)
       if sequence.isPrivate ? sealed > full : sealed != full {
         return "\(name): \(sealed) blocks are sealed, \(full) are full"

@@ -55,7 +55,7 @@ extension Scheduler {
     // What was to be copied into it may never have been.
     guard configuration.enablePrefixCaching, !sequence.awaitsCopy, !sequence.isBeam,
       !sequence.isPrivate,
-      (1..<configuration.blockSize).contains(count),
+      (1..<configuration.blockSize).contains(count), position < Int(groups[sequence.group].stretch),
       tables.count(slot) > position
     else { return }
     let block = tables[slot, position]

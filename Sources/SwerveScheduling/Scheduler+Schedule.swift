@@ -89,7 +89,8 @@ extension Scheduler {
 
   /// A fresh block at the end of a table, evicting what was cached in it; false when none is free.
   mutating func appendBlock(to slot: SlotID) -> Bool {
-    guard let block = takeBlock(in: bank(of: slot)) else { return false }
+    guard let bank = bankToGrow(slot), let block = takeBlock(in: bank) else { return false }
+    noteStretch(slot, in: bank)
     tables.append(block, to: slot)
     return true
   }

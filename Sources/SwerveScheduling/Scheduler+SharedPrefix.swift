@@ -13,7 +13,7 @@ extension Scheduler {
     guard readsCache(entry, of: group) else { return false }
     let known = findPrefix(of: entry)
     let output = entry.preempted?.generated ?? []
-    let limit = reusableBlocks(known)
+    let limit = min(reusableBlocks(known), Int(group.stretch))
     let left = known - hits.count * configuration.blockSize
     for slot in order {
       let sequence = running[Int(slot.rawValue)]
@@ -21,8 +21,9 @@ extension Scheduler {
         sequence.chainHash == hitHash, sequence.lowerBegin == sequence.lowerEnd
       else { continue }
       let other = groups[sequence.group].prompt
+      let findable = min(other.count / configuration.blockSize, Int(groups[sequence.group].stretch))
       var shared = hits.count
-      while shared < min(limit, other.count / configuration.blockSize),
+      while shared < min(limit, findable),
         holdsSameTokens(block: shared, other, group.prompt, output)
       {
         shared += 1

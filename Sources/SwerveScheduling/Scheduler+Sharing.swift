@@ -52,8 +52,8 @@ extension Scheduler {
     for bank in 0..<pool.bankCount {
       while hasLowerPlaces && growth(in: bank) > pool.freeCount(in: bank) && moveOne(from: bank, in: &plan) {}
       while hasCompany(in: bank) && growth(in: bank) > pool.freeCount(in: bank) {
-        guard var victim = order.last(where: { self.bank(of: $0) == bank }) else { break }
-        for slot in order.reversed() where self.bank(of: slot) == bank && served(slot) > served(victim) {
+        guard var victim = order.last(where: { holds($0, in: bank) }) else { break }
+        for slot in order.reversed() where holds(slot, in: bank) && served(slot) > served(victim) {
           victim = slot
         }
         preempt(victim)
@@ -65,10 +65,10 @@ extension Scheduler {
 
   /// Whether something can be sent back and something is left. A beam search goes as a whole.
   private func hasCompany(in bank: Int) -> Bool {
-    guard let first = order.first(where: { self.bank(of: $0) == bank }) else { return false }
+    guard let first = order.first(where: { holds($0, in: bank) }) else { return false }
     let sequence = running[Int(first.rawValue)]
     let alone = sequence.isBeam ? Int(groups[sequence.group].running) : 1
-    return (pool.bankCount == 1 ? order.count : order.count { self.bank(of: $0) == bank }) > alone
+    return (pool.bankCount == 1 ? order.count : order.count { holds($0, in: bank) }) > alone
   }
 
   private func served(_ slot: SlotID) -> UInt64 {
@@ -90,6 +90,8 @@ extension Scheduler {
       return
     }
     let taken = blocksToAdmit(entry).taken
+    // What needs several banks waits until they have room.
+    if configuration.spansBanks && stretchCount(entry) > 1 { return }
     let bank = banks.chosen
     let needed = taken + configuration.watermarkBlocks + growth(in: bank)
     var missing = needed - pool.freeCount(in: bank)
@@ -99,13 +101,13 @@ extension Scheduler {
     for slot in order.reversed() {
       if missingSlots <= 0 && missing <= 0 { break }
       // One of another bank makes room for nobody here.
-      if missing > 0 && self.bank(of: slot) != bank { continue }
+      if missing > 0 && !holds(slot, in: bank) { continue }
       let victim = running[Int(slot.rawValue)].key
       guard victim.rank > entry.key.rank, waiting.isWithinLead(lane, of: victim.lane) else { return }
       // Blocks that the newcomer will hold itself do not become room.
       for position in 0..<tables.count(slot)
       where configuration.ranges.isOnDevice(tables[slot, position])
-        && pool.referenceCount(of: tables[slot, position]) == 1
+        && pool.bank(of: tables[slot, position]) == bank && pool.referenceCount(of: tables[slot, position]) == 1
         && !(position < hits.count && hits[position] == tables[slot, position])
       {
         missing -= 1
@@ -122,9 +124,9 @@ extension Scheduler {
   /// Blocks that the bank's running sequences take in this step.
   private func growth(in bank: Int) -> Int {
     var blocks = 0
-    for slot in order where self.bank(of: slot) == bank {
+    for slot in order {
       let sequence = running[Int(slot.rawValue)]
-      guard sequence.remainingTokens == 1 else { continue }
+      guard sequence.remainingTokens == 1, bankNeeded(by: slot) == bank else { continue }
       let needed = configuration.blocks(for: Int(sequence.knownTokens))
       // A fresh block, or a copy of one that others hold (all but the last of whom need one: at most one too many).
       if tables.count(slot) < needed || pool.referenceCount(of: tables[slot, needed - 1]) > 1 { blocks += 1 }

@@ -146,7 +146,7 @@ package struct Scheduler: ~Copyable {
     let output = min(maxTokens ?? 1, configuration.maxModelLength - promptTokens)
     let computed = promptTokens + max(output, 1) - 1
     let blocks = configuration.blocks(for: computed)
-    let available = configuration.sequenceBlocks
+    let available = sequenceBlocks
     if blocks > available {
       return .exceedsPool(blocks: blocks, available: available, blockSize: configuration.blockSize)
     }
@@ -168,7 +168,7 @@ package struct Scheduler: ~Copyable {
     if let width = request.beamWidth { try checkBeams(width, request) }
     let prompt = request.promptTokens.count
     // Without a limit of its own a sequence ends where the model, the pool or (to be recomputed whole) the step does.
-    var limit = configuration.contextLimit
+    var limit = min(configuration.maxModelLength, sequenceBlocks * configuration.blockSize + 1)
     if !configuration.enableChunkedPrefill { limit = min(limit, configuration.maxBatchedTokens + 1) }
     var room = min(params.maxTokens ?? .max, limit - prompt)
     if let width = request.beamWidth { room = min(room, longestBeams(width, promptTokens: prompt)) }
@@ -187,6 +187,7 @@ package struct Scheduler: ~Copyable {
         unfinished: Int32(request.n)))
     // What is larger than the device moves below it, block by block; what choices hold in common does not.
     groups[group].sharesBlocks = request.n > 1 && !exceedsDevice(prompt + max(room, 1) - 1)
+    if request.beamWidth == nil { groups[group].stretch = stretch(for: prompt + max(room, 1) - 1) }
     groups[group].beams = request.beamWidth.map { BeamGroup(width: Int32($0)) }
     if request.generated.isEmpty {
       waiting.insert(RequestQueue.Entry(key: key, group: group, preempted: nil))

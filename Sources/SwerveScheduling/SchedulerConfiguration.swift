@@ -15,6 +15,9 @@ package struct SchedulerConfiguration: Sendable, Hashable {
   package var bankCount = 1
   /// How many of the banks, the first ones, hold blocks from the start; nil = all. Others are opened later.
   package var openBanks: Int?
+  /// Where sequences may be cut that are larger than a bank, so that they lie in several: at multiples of so many
+  /// tokens, of whole blocks; nil = they are refused.
+  package var spanTokens: Int?
   /// Whether requests go to the first bank with room, and not to the emptiest one.
   package var fillsBanksInOrder = false
   /// Places for blocks of running sequences in host memory, which are read where they lie.
@@ -125,7 +128,8 @@ package struct SchedulerConfiguration: Sendable, Hashable {
 
   /// Blocks that one sequence can have at most. A prompt that is computed whole must be on the device as a whole.
   package var sequenceBlocks: Int {
-    enableChunkedPrefill ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
+    if spansBanks { return spreadBlocks(over: openBanks ?? bankCount) }
+    return enableChunkedPrefill ? bankBlocks + hostBlockCount + overflowBlockCount : bankBlocks
   }
 
   /// Most prompt + output tokens of one sequence: the model's length, or what all places hold. The last output token is

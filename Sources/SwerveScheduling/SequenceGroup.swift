@@ -13,7 +13,7 @@ struct SequenceGroup {
   let salt: [UInt8]
   /// Start of the chain of block hashes.
   let saltHash: BlockHash
-  let maxNewTokens: Int32
+  var maxNewTokens: Int32
   let minNewTokens: Int32
   /// Whether its choices hold blocks together: there are several, and none is larger than the device.
   var sharesBlocks = false
@@ -25,8 +25,12 @@ struct SequenceGroup {
   var running: Int32 = 0
   /// Prompt tokens that the first choice found in the prefix cache.
   var cachedTokens: Int32 = 0
-  /// The bank of all its blocks, while any choice runs.
+  /// The bank of its blocks, while any choice runs: of all of them, or of the first stretch.
   var bank: Int32 = 0
+  /// Blocks of a stretch, where its sequences may be larger than a bank: each stretch of a table lies in another one.
+  var stretch = Int32.max
+  /// Banks of the stretches behind the first, as far as they are decided.
+  var further: [Int32] = []
   /// The hypotheses, where the request is a beam search; it is one choice of one or more sequences.
   var beams: BeamGroup?
 }
@@ -58,6 +62,11 @@ struct SequenceGroups {
 
   var all: some Sequence<(index: Int32, group: SequenceGroup)> {
     groups.indices.lazy.compactMap { index in self.groups[index].map { (Int32(index), $0) } }
+  }
+
+  /// Changes each group.
+  mutating func forEach(_ change: (inout SequenceGroup) -> Void) {
+    for index in groups.indices where groups[index] != nil { change(&groups[index]!) }
   }
 
   mutating func insert(_ group: SequenceGroup) -> Int32 {

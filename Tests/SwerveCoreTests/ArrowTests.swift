@@ -47,6 +47,7 @@ import Testing
     "tiers-benchmark": ["SwerveTiers", "SwerveCore"],
     "scale-benchmark": ["SwerveSimulation", "SwervePlacement", "SwerveScheduling", "SwerveCore"],
     "gather-benchmark": ["SwerveEngine", "SwerveHardware", "SwerveCore"],
+    "exchange-benchmark": ["SwerveEngine", "SwerveCore"],
     "kernel-counts": [
       "SwerveCore", "SwerveText", "SwerveScheduling", "SwerveInference", "SwerveHardware", "SwerveEngine",
     ],

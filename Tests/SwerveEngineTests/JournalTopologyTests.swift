@@ -135,7 +135,7 @@ import Testing
   private func check(_ topology: Topology, _ now: EngineStatistics) {
     let name = Comment(rawValue: topology.name)
     switch topology.mechanism {
-    case .dataWorkers(let count), .tieredDataWorkers(let count):
+    case .dataWorkers(let count, _), .tieredDataWorkers(let count):
       #expect(now.data.workers.count == count && now.data.workers[0].exchanges > 0, name)
     case .ranks(let tensor, let stages): #expect(now.ranks?.ranks.count == tensor * stages, name)
     case .quota: #expect(now.ranks?.ranks.count == 2, name)

@@ -53,6 +53,7 @@ import Testing
     #expect(totals.copies > 2_000)
     #expect(totals.lostBanks > 1_000 && totals.lostInStep > 200 && totals.drainedBanks > 200)
     #expect(totals.recalled > 100)
+    #expect(totals.spreadRows > 1_000, "\(totals)")
     #expect(totals.suspended > 200 && totals.resumed > 200 && totals.interrupted > 100, "\(totals)")
   }
 
@@ -82,6 +83,8 @@ private struct Totals {
   var lostBanks = 0, lostInStep = 0, drainedBanks = 0, recalled = 0
   /// Steps lost with all earlier ones kept: of a bank, of all; banks that went on with what they had.
   var suspended = 0, interrupted = 0, resumed = 0
+  /// Rows of sequences that lay in several banks.
+  var spreadRows = 0
 }
 
 /// One configuration and one history.
@@ -134,6 +137,9 @@ private final class Episode {
       numbers.blockCount = numbers.bankCount * Int.random(in: 1...16, using: &generator)
       numbers.openBanks = Int.random(in: 1...numbers.bankCount, using: &generator)
     }
+    // From a generator of its own, so that histories are those they were.
+    var other = SeededGenerator(seed: ~seed)
+    if isBanked && other.chance(60) { numbers.spanTokens = numbers.blockSize * Int.random(in: 1...3, using: &other) }
     numbers.enablePrefixCaching = generator.chance(80)
     numbers.enableChunkedPrefill = generator.chance(75)
     numbers.longPrefillThreshold = generator.chance(30) ? Int.random(in: 1...8, using: &generator) : 0
@@ -359,6 +365,13 @@ private final class Episode {
       }
     }
     closeBroken(&totals)
+    for step in harness.plan.sequences where step.blockCount > 0 {
+      let first = harness.plan.blocks[Int(step.firstBlock)]
+      let last = harness.plan.blocks[Int(step.firstBlock + step.blockCount) - 1]
+      if Int(first.rawValue) / numbers.bankBlocks != Int(last.rawValue) / numbers.bankBlocks {
+        if numbers.bankCount > 1 { totals.spreadRows += Int(step.rowCount) }
+      }
+    }
     for request in harness.expired where live.removeValue(forKey: request.rawValue) != nil { totals.expired += 1 }
     harness.expired = []
     for id in harness.endedSearches where live.removeValue(forKey: id) != nil { totals.searchesEnded += 1 }
@@ -462,8 +475,8 @@ extension Episode {
     let size = numbers.bankBlocks
     let first = Int32(bank * size)
     for (index, step) in harness.plan.sequences.enumerated() where step.blockCount > 0 {
-      let last = harness.plan.blocks[Int(step.firstBlock + step.blockCount) - 1].rawValue
-      guard (first..<first + Int32(size)).contains(last) else { continue }
+      let own = harness.plan.blocks[Int(step.firstBlock)..<Int(step.firstBlock + step.blockCount)]
+      guard own.contains(where: { (first..<first + Int32(size)).contains($0.rawValue) }) else { continue }
       harness.result.samples.removeAll { $0.sequenceIndex == Int32(index) }
       if !harness.result.incomplete.contains(Int32(index)) { harness.result.incomplete.append(Int32(index)) }
     }

@@ -44,6 +44,20 @@ struct DataMetrics: Sendable {
       .set(snapshot.stepSeconds > 0 ? max(snapshot.stepSeconds - waited, 0) / snapshot.stepSeconds : 0)
     ratio("swerve_data_busy_ratio", "Share of step time in which data workers computed, on average, since the start.")
       .set(snapshot.stepSeconds > 0 ? busy / snapshot.stepSeconds / Double(data.workers.count) : 0)
+    ratio(
+      "swerve_step_overlap_ratio",
+      "Share of the time that rows were with data workers in which the parameter worker computed others, since the start."
+    ).set(data.overlapRatio)
+    for (index, count) in data.stepsByMicroBatches.enumerated() {
+      registry.counter(
+        "swerve_micro_batched_steps", help: "Steps by the micro-batches that they went to data workers in.",
+        labels: [("micro_batches", "\(index + 1)")]
+      ).set(total: Double(count))
+    }
+    registry.counter(
+      "swerve_partial_attention_bytes",
+      help: "Running values of sequences that lie with several data workers, handed from one to the next."
+    ).set(total: Double(data.handedStateBytes))
     let used = data.workers.map { Double($0.blocksUsed) }
     let mean = used.reduce(0, +) / Double(used.count)
     ratio("swerve_data_imbalance_ratio", "Blocks in use at the fullest data worker over the mean, less 1.")

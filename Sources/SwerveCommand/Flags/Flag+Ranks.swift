@@ -35,7 +35,7 @@ extension Flag {
       "longest wait of one rank for another"),
     .custom(
       "micro-batches", .words("auto", "1", "2", "3"), .parallelism, default: "auto",
-      "pieces of a step that stages work on at once"
+      "pieces of a step that stages, or this and data workers, work on at once"
     ) { $0.engine.microBatches = Int($1.text) },
     .custom(
       "reduction", .words("exact", "fast"), .parallelism, default: "exact",

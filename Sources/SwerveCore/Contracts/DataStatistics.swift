@@ -46,6 +46,12 @@ package struct DataStatistics: Sendable, Hashable {
   package var keptSequences = 0
   /// What workers sent or found that did not agree with what was known, by what that was: never used, counted.
   package var verifyFailures: [String: Int] = [:]
+  /// Steps in one, two and three micro-batches; empty where there are no workers.
+  package var stepsByMicroBatches: [Int] = []
+  /// The share of the time in which rows were with workers that the parameter worker computed others'.
+  package var overlapRatio = 0.0
+  /// Bytes of running maxima, sums and outputs of sequences that lie with several workers, handed from one to the next.
+  package var handedStateBytes = 0
 
   package init() {}
 }

@@ -61,6 +61,9 @@ package struct SequenceStep: Sendable, Hashable {
   /// First entry in `StepPlan.blocks`.
   package var firstBlock: Int32
   package var blockCount: Int32
+  /// Entries of the sequence's table before the first one here: their blocks lie with others, who attend to them
+  /// before. Whole partitions (`AttentionPartition`); 0 in a scheduler's plan.
+  package var blocksBefore: Int32 = 0
   /// Whether logits are sampled: true when this step reaches the sequence's last known token. Sampled are the row of
   /// that token and the rows of the drafts after it.
   package var samples: Bool

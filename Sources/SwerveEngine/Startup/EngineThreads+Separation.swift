@@ -24,11 +24,36 @@ extension EngineThreads {
     do {
       let attention = try FanoutAttention(
         shape: AttentionShape(plan.model), type: plan.runner.type, limits: plan.runner.limits, workers: workers,
-        device: device)
+        device: device, microBatches: plan.configuration.microBatches,
+        leastRows: try leastRows(of: workers.template, device))
       return Separation(workers: workers, attention: attention)
     } catch {
       throw .memory("\(error)")
     }
+  }
+
+  /// Rows of a micro-batch at least, where this side chooses: measured, while nothing else runs.
+  private func leastRows(of greeting: WorkerGreeting, _ device: CPUDevice) throws(HardwareError) -> Int {
+    if plan.configuration.microBatches != nil || greeting.parts == 1 { return MicroBatches.leastRows }
+    let model = plan.model
+    let probe = MachineProbe(
+      device: device,
+      shape: KernelBenchmark.Shape(
+        name: "", hidden: model.hiddenSize, queryHeads: model.headCount, kvHeads: model.keyValueHeadCount,
+        headDim: model.headDim, intermediate: model.intermediateSize, layers: model.layerCount,
+        vocabulary: model.vocabularySize),
+      type: plan.runner.type, format: plan.runner.policy.format(inputs: model.hiddenSize))
+    return try probe.balancedRows()
+  }
+
+  /// Parts of a step at most: micro-batches, unless all workers compute on this side's cores and nobody asked for
+  /// some; or the turns of a sequence that lies with several workers.
+  private func parts(sharesCores: Bool, remote: Int) -> Int {
+    let configuration = plan.configuration
+    if plan.tiers != nil || placeCount > 0 { return configuration.microBatches ?? 1 }
+    let overlaps = !sharesCores || remote > 0
+    let microBatches = configuration.microBatches ?? (overlaps ? MicroBatches.most : 1)
+    return max(microBatches, plan.sizing.spansBanks ? configuration.dataWorkers.count : 1)
   }
 
   /// The workers' pools as this process sees them, where blocks are kept below them; nil: nothing is.
@@ -85,6 +110,7 @@ extension EngineThreads {
     let shape = AttentionShape(plan.model)
     let elsewhere = endpoints.count { !$0.isLoopback }
     let threads = device.threadCount * (1 + configuration.dataWorkers.count - elsewhere)
+    let sharesCores = threads > KernelPool.allowedCPUs.count
     var steps = StepMessage.Limits(
       rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens + limits.drafts,
       blockTokens: limits.blockTokens, blockCount: plan.sizing.blockCount / configuration.dataWorkers.count)
@@ -92,8 +118,11 @@ extension EngineThreads {
     return WorkerGreeting(
       version: configuration.dataWorkers.version, fingerprint: bytes, worker: 0, epoch: 0, type: plan.runner.type,
       kvType: plan.runner.kvType, kernels: device.kernelSet.rawValue, threads: device.threadCount,
-      sharesCores: threads > KernelPool.allowedCPUs.count, headCount: shape.headCount,
+      sharesCores: sharesCores, headCount: shape.headCount,
       keyValueHeadCount: shape.keyValueHeadCount, headDim: shape.headDim, windows: shape.windows,
-      limits: steps, deadline: configuration.dataWorkers.deadline)
+      limits: steps, deadline: configuration.dataWorkers.deadline,
+      parts: parts(sharesCores: sharesCores, remote: elsewhere),
+      rowStateBytes: plan.sizing.spansBanks
+        ? AttentionBatch.stateBytes(rows: 1, queryHeads: shape.headCount, headDim: shape.headDim) : 0)
   }
 }

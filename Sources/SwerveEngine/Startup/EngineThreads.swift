@@ -274,6 +274,7 @@ package struct EngineThreads: Sendable {
       scheduler.bankCount = workers.resolvedMaximum
       scheduler.openBanks = workers.count
       scheduler.blockCount = plan.sizing.blockCount / workers.count * workers.resolvedMaximum
+      if plan.sizing.spansBanks { scheduler.spanTokens = AttentionPartition.tokens }
     }
     if configuration.placement == .pipelineData {
       // The parameter rank's own blocks are used before those of its data workers.

@@ -24,12 +24,14 @@ package struct MemorySizing: Sendable, Equatable {
   package var blockCount: Int
   package var maxModelLength: Int
   package var kvBytes: Int
+  /// Whether a sequence may be longer than what one data worker holds: then it lies with several.
+  package var spansBanks = false
 
   /// - The exact number of blocks, or exact bytes, where given.
   /// - Otherwise the share of memory that is left beside weights and scratch, but never more than what is available now,
   ///   and never more than `maxSequences` sequences of the maximum length can use.
   package static func decide(
-    _ configuration: EngineConfiguration, _ needs: Needs, memory: SystemMemory
+    _ configuration: EngineConfiguration, _ needs: Needs, memory: SystemMemory, hasTiers: Bool = false
   ) throws(EngineStartError) -> MemorySizing {
     let blockSize = configuration.blockSize
     let wanted = try wantedLength(configuration, needs)
@@ -51,7 +53,7 @@ package struct MemorySizing: Sendable, Equatable {
       let useful = needs.maxSequences * blocksFor(wanted, blockSize)
       blocks = min(budget / needs.blockBytes, useful)
     }
-    // A sequence's blocks lie with one data worker; all have the same number.
+    // All data workers have the same number of blocks.
     let workers = configuration.bankCount
     blocks -= blocks % workers
     let pool = product(blocks, needs.blockBytes)
@@ -61,8 +63,11 @@ package struct MemorySizing: Sendable, Equatable {
         "The KV cache would need \(bytes(pool)) beside \(bytes(beside)) of weights and working memory "
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
     }
+    // With tiers below data workers a sequence lies with one of them.
     // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
-    let longest = (blocks / workers + lowerBlocks(configuration)) * blockSize
+    let spread = hasTiers ? 0 : spreadBlocks(configuration, blocks / workers)
+    let most = max(blocks / workers + lowerBlocks(configuration), spread)
+    let longest = most * blockSize
     let length: Int
     if configuration.maxModelLength == -1 {
       length = min(wanted, longest)
@@ -71,7 +76,19 @@ package struct MemorySizing: Sendable, Equatable {
       length = wanted
       if longest < wanted { throw tooSmall(wanted: wanted, longest: longest, needs, blockSize) }
     }
-    return MemorySizing(blockCount: blocks, maxModelLength: length, kvBytes: pool)
+    return MemorySizing(
+      blockCount: blocks, maxModelLength: length, kvBytes: pool,
+      spansBanks: spread > blocks / workers && blocksFor(length, blockSize) > blocks / workers)
+  }
+
+  /// Blocks of the longest sequence that lies with all data workers, whole partitions with each; 0 where none can.
+  private static func spreadBlocks(_ configuration: EngineConfiguration, _ each: Int) -> Int {
+    guard configuration.placement == .separated, configuration.dataWorkers.count > 1, configuration.overflow == nil
+    else {
+      return 0
+    }
+    let partition = AttentionPartition.tokens / configuration.blockSize
+    return configuration.dataWorkers.count * (each / partition * partition)
   }
 
   /// Blocks that one sequence may have below the device.

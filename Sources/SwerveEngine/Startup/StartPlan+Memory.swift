@@ -30,6 +30,11 @@ extension StartPlan.Memory {
           + "use one rank."
       ])
     }
+    if tiers != nil, asked.placement == .separated, let count = asked.microBatches, count > 1 {
+      throw .configuration([
+        "--micro-batches \(count) cannot be combined with tiers below data workers; use 1, or start without --kv-tiers."
+      ])
+    }
     if asked.overflow == nil, asked.enableChunkedPrefill, ranks.computingCount == 1, let tiers {
       let runner = try StartPlan.runner(asked, files: files, model: model)
       let layout = try StartPlan.layout(runner)
@@ -83,7 +88,7 @@ extension StartPlan.Memory {
         weightBytes: plan.weightBytes, scratchBytes: plan.fixedBytes - plan.weightBytes,
         blockBytes: plan.blockBytes, maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens
       ),
-      memory: machine.without(tiers?.hostBytes ?? 0))
+      memory: machine.without(tiers?.hostBytes ?? 0), hasTiers: tiers != nil)
     if tiers != nil {
       try self.tiers?.check(blockBytes: plan.blockBytes, layout: try StartPlan.layout(runner))
     }

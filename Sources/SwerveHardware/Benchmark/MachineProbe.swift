@@ -64,6 +64,24 @@ package struct MachineProbe {
     return result
   }
 
+  /// Rows of a product at which arithmetic takes as long as reading the weights does: below, a step that is cut reads
+  /// them more often and is no faster.
+  package func balancedRows() throws(HardwareError) -> Int {
+    let weight = try gateUp()
+    let s = benchmark.options.shape
+    let rows = 256
+    let x = try device.allocate(byteCount: rows * s.hidden * type.byteCount)
+    let y = try device.allocate(byteCount: rows * s.intermediate * type.byteCount)
+    let rounded = format == .int8Dynamic ? try RoundedRows(device: device, rows: rows, inputs: s.hidden) : nil
+    let seconds = typical {
+      device.linear(
+        x.tensor(type, rows: rows, columns: s.hidden), weight, epilogue: .siluMultiply, rounded: rounded,
+        into: y.tensor(type, rows: rows, columns: s.intermediate))
+    }
+    let reading = Double(weight.byteCount) / (try benchmark.bandwidth(streams: 8))
+    return max(1, Int((Double(rows) * reading / seconds).rounded(.up)))
+  }
+
   // MARK: Parts
 
   private func measureProducts(_ result: inout Result) throws(HardwareError) {

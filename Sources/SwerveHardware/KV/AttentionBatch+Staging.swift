@@ -35,7 +35,7 @@ extension AttentionBatch {
     }
   }
 
-  /// Bytes of all tiles' values between passes.
+  /// Bytes of the values between passes of so many rows.
   package static func stateBytes(rows: Int, queryHeads: Int, headDim: Int) -> Int {
     rows * queryHeads * swerve_partial_floats(headDim) * 4
   }
@@ -104,7 +104,8 @@ extension AttentionBatch {
           first_row: s.firstRow, context_tokens: s.contextTokens, first_block: s.firstBlock,
           query_begin: Int32(begin), query_end: Int32(end), partition_begin: Int32(share.lowerBound),
           partition_end: Int32(share.upperBound), partial: -1, tile_partitions: Int32(tile.count),
-          tile_partition_begin: Int32(tile.lowerBound), state: Int32(layout.headCount * begin),
+          tile_partition_begin: Int32(tile.lowerBound),
+          state: Int32(sharedRows * queryHeads + layout.headCount * begin),
           is_first: share.lowerBound == tile.lowerBound, is_last: share.upperBound == tile.upperBound))
     }
     segments.append(

@@ -15,12 +15,18 @@ package struct AttentionSequence: Sendable, Hashable {
   package var contextTokens: Int32
   /// First entry of the sequence in the block tables.
   package var firstBlock: Int32
+  /// Positions of its table that are here, where some are elsewhere: from a whole partition on, to a whole one or to
+  /// the last row's. nil: all are.
+  package var share: Range<Int32>?
 
-  package init(firstRow: Int32, rowCount: Int32, contextTokens: Int32, firstBlock: Int32) {
+  package init(
+    firstRow: Int32, rowCount: Int32, contextTokens: Int32, firstBlock: Int32, share: Range<Int32>? = nil
+  ) {
     self.firstRow = firstRow
     self.rowCount = rowCount
     self.contextTokens = contextTokens
     self.firstBlock = firstBlock
+    self.share = share
   }
 }
 
@@ -38,6 +44,8 @@ package final class AttentionBatch {
   package let window: Int?
   /// Where blocks begin that are not in memory; nil: all are.
   package let staging: Staging?
+  /// Whether sequences may be here in part; see `AttentionBatch+Shares.swift`.
+  package let takesShares: Bool
 
   private let itemStorage: DeviceBuffer
   private let mergeStorage: DeviceBuffer
@@ -59,6 +67,10 @@ package final class AttentionBatch {
   package internal(set) var segments: [StagedSegment] = []
   package internal(set) var pieces: [StagedPiece] = []
   var stagedItems: [swerve_attention_item] = []
+  /// Sequences that are here in part, in the step's order.
+  var shares: [Share] = []
+  /// Rows of those.
+  var sharedRows = 0
 
   /// - Parameters:
   ///   - maxRows: most rows of a step. - maxSequences: most sequences of a step.
@@ -67,7 +79,7 @@ package final class AttentionBatch {
   /// Memory: about 40 bytes a possible item, and partials of `scratchBytes`. Where these do not suffice, tiles are not split.
   package init(
     device: CPUDevice, layout: KVLayout, queryHeads: Int, maxRows: Int, maxSequences: Int, maxBlockEntries: Int,
-    window: Int? = nil, scratchBytes: Int = 16 << 20, staging: Staging? = nil
+    window: Int? = nil, scratchBytes: Int = 16 << 20, staging: Staging? = nil, takesShares: Bool = false
   ) throws(HardwareError) {
     guard queryHeads > 0, queryHeads % layout.headCount == 0 else {
       throw .shape("\(queryHeads) query heads cannot be grouped over \(layout.headCount) KV heads")
@@ -82,6 +94,7 @@ package final class AttentionBatch {
     self.maxBlockEntries = maxBlockEntries
     self.window = window
     self.staging = staging
+    self.takesShares = takesShares
     self.threadCount = device.threadCount
     let group = queryHeads / layout.headCount
     let tiles = (maxRows * group + Self.tile - 1) / Self.tile + maxSequences
@@ -96,7 +109,9 @@ package final class AttentionBatch {
     self.slotStorage = try device.allocate(byteCount: maxRows * 8)
     self.partialStorage = try device.allocate(byteCount: partialCapacity * recordBytes)
     self.stateStorage = try device.allocate(
-      byteCount: staging == nil ? 0 : Self.stateBytes(rows: maxRows, queryHeads: queryHeads, headDim: layout.headDim))
+      byteCount: staging == nil && !takesShares
+        ? 0 : Self.stateBytes(rows: maxRows, queryHeads: queryHeads, headDim: layout.headDim))
+    if takesShares { shares.reserveCapacity(maxSequences) }
   }
 
   static let tile = Int(SWERVE_QUERY_TILE)
@@ -115,6 +130,7 @@ package final class AttentionBatch {
     rowCount = 0
     highestSlot = -1
     removeSegments()
+    removeShares()
     for index in blocks.indices { self.blocks[index] = blocks[index].rawValue }
     let group = queryHeads / layout.headCount
     var partitions = 0
@@ -122,6 +138,13 @@ package final class AttentionBatch {
       let s = sequences[index]
       precondition(s.rowCount > 0 && s.firstRow >= 0 && s.contextTokens >= 0 && s.firstBlock >= 0, "malformed sequence")
       precondition(Int(s.firstRow) + Int(s.rowCount) <= maxRows, "step above its declared maxima")
+      if s.share != nil {
+        precondition(holds(s, entries: blocks.count), "a share of a sequence that is none")
+        rowCount = max(rowCount, Int(s.firstRow) + Int(s.rowCount))
+        fillSlots(s)
+        addShare(s)
+        continue
+      }
       let lastBlock = Int(s.firstBlock) + (Int(s.contextTokens) + Int(s.rowCount) - 1) / layout.blockTokens
       precondition(lastBlock < blocks.count, "block table shorter than its sequence")
       rowCount = max(rowCount, Int(s.firstRow) + Int(s.rowCount))
@@ -133,9 +156,16 @@ package final class AttentionBatch {
     }
     // Units of at most an eighth of a thread's work keep all of them busy to the end.
     let longest = threadCount > 1 ? max(1, partitions * layout.headCount / (8 * threadCount)) : .max
+    var stateRows = 0
     for index in sequences.indices {
       let s = sequences[index]
-      if isStaged(s) { appendSegments(s, index: index) } else { appendItems(s, group: group, longest: longest) }
+      if s.share != nil {
+        appendShare(s, after: &stateRows)
+      } else if isStaged(s) {
+        appendSegments(s, index: index)
+      } else {
+        appendItems(s, group: group, longest: longest)
+      }
     }
   }
 
@@ -152,7 +182,16 @@ package final class AttentionBatch {
     let tokens = layout.blockTokens
     for row in 0..<Int(s.rowCount) {
       let position = Int(s.contextTokens) + row
-      let block = Int(blocks[Int(s.firstBlock) + position / tokens])
+      var entry = position / tokens
+      if let share = s.share {
+        guard share.contains(Int32(entry)) else {
+          // Somebody else writes it.
+          slots[Int(s.firstRow) + row] = -1
+          continue
+        }
+        entry -= Int(share.lowerBound)
+      }
+      let block = Int(blocks[Int(s.firstBlock) + entry])
       let slot = Int64(block * tokens + position % tokens)
       slots[Int(s.firstRow) + row] = slot
       highestSlot = max(highestSlot, slot)
@@ -187,7 +226,7 @@ package final class AttentionBatch {
     }
   }
 
-  private func append(_ item: swerve_attention_item) {
+  func append(_ item: swerve_attention_item) {
     precondition(itemCount < itemCapacity, "more attention items than planned for")
     items[itemCount] = item
     itemCount += 1

@@ -8,6 +8,7 @@ package final class LocalAttention: AttentionPort {
   private let store: KVStore
   /// [layers] tokens a query sees; nil = all.
   private let windows: [Int?]
+  private let blockTokens: Int
   /// Softmax scale, 1 / √head size.
   private let scale: Float
   /// Plans for layers without and with a window; a model has one window at most.
@@ -33,13 +34,18 @@ package final class LocalAttention: AttentionPort {
     try self.init(shape: AttentionShape(configuration), type: type, limits: limits, store: store, device: device)
   }
 
-  /// - Parameter type: of the rows at the seam.
+  /// - Parameters:
+  ///   - type: of the rows at the seam.
+  ///   - takesShares: whether plans may have sequences of which some blocks lie elsewhere
+  ///     (`SequenceStep.blocksBefore`).
   /// - Throws: `HardwareError` for memory or shapes the device cannot do.
   package init(
-    shape: AttentionShape, type: ElementType, limits: RunnerLimits, store: KVStore, device: CPUDevice
+    shape: AttentionShape, type: ElementType, limits: RunnerLimits, store: KVStore, device: CPUDevice,
+    takesShares: Bool = false
   ) throws(HardwareError) {
     self.device = device
     self.store = store
+    blockTokens = limits.blockTokens
     windows = shape.windows
     scale = 1 / Float(shape.headDim).squareRoot()
     // Half of the ring is computed with while the other half is being read.
@@ -52,7 +58,7 @@ package final class LocalAttention: AttentionPort {
       try AttentionBatch(
         device: device, layout: store.cache.layout, queryHeads: shape.headCount, maxRows: limits.rows,
         maxSequences: limits.sequences, maxBlockEntries: limits.blockEntries, window: window,
-        scratchBytes: limits.attentionScratchBytes, staging: staging)
+        scratchBytes: limits.attentionScratchBytes, staging: staging, takesShares: takesShares)
     }
     full = shape.windows.contains(nil) ? try batch(nil) : nil
     windowed = if let window = shape.windows.compactMap({ $0 }).first { try batch(window) } else { nil }
@@ -75,8 +81,7 @@ package final class LocalAttention: AttentionPort {
       sequences.append(
         AttentionSequence(
           firstRow: step.firstRow, rowCount: step.rowCount, contextTokens: step.contextTokens,
-          firstBlock: step.firstBlock
-        ))
+          firstBlock: step.firstBlock, share: share(of: step)))
       places.append(Int32(index))
     }
     rowCount = plan.tokens.count
@@ -84,6 +89,13 @@ package final class LocalAttention: AttentionPort {
     if let windowed { prepare(windowed, plan) }
     ring?.begin { windows[$0] == nil ? full : windowed }
     return StepHandle(plan: plan.id)
+  }
+
+  /// Positions of the table that are here; nil: all.
+  private func share(of step: SequenceStep) -> Range<Int32>? {
+    let end = step.blocksBefore + step.blockCount
+    if step.blocksBefore == 0 && Int(end) * blockTokens >= Int(step.contextTokens + step.rowCount) { return nil }
+    return step.blocksBefore..<end
   }
 
   private func prepare(_ batch: AttentionBatch, _ plan: borrowing StepPlan) {
@@ -113,6 +125,22 @@ package final class LocalAttention: AttentionPort {
         segment: segment, q: q, cache: store.cache, layer: layer, batch: batch, scale: scale, into: output)
       ring?.giveBack(segment)
     }
+  }
+
+  /// Bytes of the running values that sequences which are here in part bring along, and that others go on with.
+  package var incomingStateBytes: Int { (full ?? windowed)?.incomingStateBytes ?? 0 }
+  package var outgoingStateBytes: Int { (full ?? windowed)?.outgoingStateBytes ?? 0 }
+
+  /// The same for a step with such sequences: `taken` has the incoming values, `given` gets the outgoing ones. Output
+  /// rows mean nothing where others go on.
+  package func attend(
+    layer: Int, q: Tensor, k: Tensor, v: Tensor, into output: Tensor, taking taken: UnsafeRawPointer?,
+    giving given: UnsafeMutableRawPointer?
+  ) {
+    let batch = windows[layer] == nil ? full : windowed
+    if let taken { batch?.takeStates(taken) }
+    attend(layer: layer, q: q, k: k, v: v, into: output)
+    if let given { batch?.giveStates(given) }
   }
 
   package func result(layer: Int, microbatch: Int) -> Tensor { output.first(rowCount) }

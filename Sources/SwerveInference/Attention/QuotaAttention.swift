@@ -134,8 +134,8 @@ package final class QuotaAttention: AttentionPort {
     part.sequences.append(own)
   }
 
-  package func places(layer: Int, rows: Int) throws -> AttentionRows? {
-    nearRows.isEmpty ? try far.port.places(layer: layer, rows: rows) : nil
+  package func places(layer: Int, microbatch: Int, rows: Int) throws -> AttentionRows? {
+    nearRows.isEmpty ? try far.port.places(layer: layer, microbatch: microbatch, rows: rows) : nil
   }
 
   package func slots(layer: Int) -> KVSlots? { farRows.isEmpty ? near.slots(layer: layer) : nil }
@@ -146,7 +146,7 @@ package final class QuotaAttention: AttentionPort {
     // The far place works while this one does.
     let count = farRows.count
     let places =
-      try far.port.places(layer: layer, rows: count)
+      try far.port.places(layer: layer, microbatch: microbatch, rows: count)
       ?? AttentionRows(q: farQuery.first(count), k: farKey.first(count), v: farValue.first(count))
     Self.gather(farRows, of: q, into: places.q)
     Self.gather(farRows, of: k, into: places.k)

@@ -1,26 +1,26 @@
 import SwerveCore
 
 /// Cuts a step's rows into pieces of about the same size, so that a stage can work on one while the next stage works on the
-/// one before. A cut may go through a prompt: its later rows find the earlier ones' keys and values in the cache, as in two
-/// steps, so that no number depends on it.
-struct MicroBatches {
+/// one before, or data workers attend to one while another is computed. A cut may go through a prompt: its later rows
+/// find the earlier ones' keys and values in the cache, as in two steps, so that no number depends on it.
+package struct MicroBatches {
   /// Rows that a piece must have where the number is ours to choose: below, a stage reads its weights more often and
   /// gains nothing, for few rows take as long as one.
-  static let leastRows = 128
-  static let most = 3
+  package static let leastRows = 128
+  package static let most = 3
 
   private let stageCount: Int
   /// nil = as the rows suggest.
   private let wanted: Int?
-  /// The piece that was cut last; storage is kept.
-  var part = StepPlan()
+  /// The pieces cut last; storage is kept.
+  var parts: [StepPlan] = []
 
   init(stageCount: Int, wanted: Int?) {
     self.stageCount = stageCount
     self.wanted = wanted
   }
 
-  /// Pieces for a step: the same on every rank.
+  /// Pieces for a step where stages share the layers: the same on every rank.
   func count(rows: Int) -> Int {
     if stageCount == 1 || rows < 2 { return 1 }
     if let wanted { return min(wanted, rows) }
@@ -31,8 +31,17 @@ struct MicroBatches {
     rows * index / count..<rows * (index + 1) / count
   }
 
-  /// The plan of some of the rows.
-  mutating func cut(_ plan: borrowing StepPlan, rows: Range<Int>) {
+  /// The plans of all pieces, into `parts`.
+  mutating func cut(_ plan: borrowing StepPlan, into count: Int) {
+    while parts.count < count { parts.append(StepPlan()) }
+    if parts.count > count { parts.removeLast(parts.count - count) }
+    for index in 0..<count {
+      Self.cut(plan, rows: Self.rows(index, of: count, rows: plan.tokens.count), into: &parts[index])
+    }
+    for copy in plan.copies { parts[0].copies.append(copy) }
+  }
+
+  private static func cut(_ plan: borrowing StepPlan, rows: Range<Int>, into part: inout StepPlan) {
     part.removeAll()
     part.id = plan.id
     for row in rows { part.tokens.append(plan.tokens[row]) }

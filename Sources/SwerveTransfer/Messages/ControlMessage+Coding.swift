@@ -71,6 +71,7 @@ extension WorkerGreeting {
       writer.put(UInt64(value))
     }
     writer.put(deadline.bitPattern)
+    for value in [parts, rowStateBytes] { writer.put(value) }
     writer.put(regionBytes)
     writer.put(UInt64(limits.placeCount))
   }
@@ -117,6 +118,11 @@ extension WorkerGreeting {
     else { throw .malformed("a greeting's limits are beyond any worker's") }
     let deadline = Double(bitPattern: try reader.u64())
     guard (1e-3...1e6).contains(deadline) else { throw .malformed("a greeting's deadline of \(deadline) s is none") }
+    let (parts, rowStateBytes) = (try reader.u32(), try reader.u32())
+    guard (1...256).contains(parts), rowStateBytes < 1 << 24 else {
+      throw .malformed(
+        "a greeting asks for \(parts) parts of a step and \(rowStateBytes) bytes of a row, which is too much")
+    }
     let regionBytes = try reader.u64()
     guard regionBytes < 1 << 56 else { throw .malformed("a greeting's region of \(regionBytes) bytes is none") }
     let places = try reader.u64()
@@ -125,7 +131,8 @@ extension WorkerGreeting {
     self.init(
       version: version, fingerprint: fingerprint, worker: Int(worker), epoch: epoch, type: type, kvType: kvType,
       kernels: kernels, threads: Int(threads), sharesCores: shares != 0, headCount: Int(heads),
-      keyValueHeadCount: Int(keyHeads), headDim: Int(dim), windows: windows, limits: limits, deadline: deadline)
+      keyValueHeadCount: Int(keyHeads), headDim: Int(dim), windows: windows, limits: limits, deadline: deadline,
+      parts: Int(parts), rowStateBytes: Int(rowStateBytes))
     self.regionBytes = regionBytes
   }
 }

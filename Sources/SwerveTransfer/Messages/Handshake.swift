@@ -4,7 +4,7 @@ package import SwerveCore
 /// before all workers are ready.
 package struct WorkerGreeting: Sendable, Hashable {
   /// Raised whenever messages or arithmetic change.
-  package static let protocolVersion: UInt32 = 3
+  package static let protocolVersion: UInt32 = 4
 
   /// The program's version.
   package var version: String
@@ -26,6 +26,10 @@ package struct WorkerGreeting: Sendable, Hashable {
   /// [layers] tokens a query sees; 0 = all.
   package var windows: [UInt32]
   package var limits: StepMessage.Limits
+  /// Parts of a step at most that are under way at once.
+  package var parts: UInt32
+  /// Bytes of a row's running values, which go from worker to worker where a sequence lies with several; 0: none does.
+  package var rowStateBytes: UInt32
   /// Bytes of the longest message each way.
   package var capacity: UInt64
   /// Seconds after which a silent parameter worker is gone.
@@ -37,7 +41,7 @@ package struct WorkerGreeting: Sendable, Hashable {
   package init(
     version: String, fingerprint: [UInt8], worker: Int, epoch: UInt32, type: ElementType, kvType: KVType,
     kernels: String, threads: Int, sharesCores: Bool, headCount: Int, keyValueHeadCount: Int, headDim: Int,
-    windows: [Int?], limits: StepMessage.Limits, deadline: Double
+    windows: [Int?], limits: StepMessage.Limits, deadline: Double, parts: Int = 1, rowStateBytes: Int = 0
   ) {
     self.version = version
     self.fingerprint = fingerprint
@@ -54,8 +58,12 @@ package struct WorkerGreeting: Sendable, Hashable {
     self.windows = windows.map { UInt32($0 ?? 0) }
     self.limits = limits
     self.deadline = deadline
-    let rowBytes = (headCount + 2 * keyValueHeadCount) * headDim * type.byteCount
-    capacity = UInt64(max(LayerRows.byteCount(rows: limits.rows, rowBytes: rowBytes), limits.byteCount))
+    self.parts = UInt32(parts)
+    self.rowStateBytes = UInt32(rowStateBytes)
+    let rowBytes = (headCount + 2 * keyValueHeadCount) * headDim * type.byteCount + rowStateBytes
+    // Parts of a step have a header and an end of a line each.
+    capacity = UInt64(
+      max(LayerRows.byteCount(rows: limits.rows, rowBytes: rowBytes), limits.byteCount) + (parts - 1) * 512)
   }
 
   /// Bytes of the memory that both channels lie in: first the one to the worker, then the one from it.
@@ -63,10 +71,27 @@ package struct WorkerGreeting: Sendable, Hashable {
   package var channelBytes: Int { SharedChannel.byteCount(capacity: Int(capacity)) }
 }
 
-/// Rows of a layer in a message: the header, then queries, keys and values, or outputs, each from a whole line on.
+/// Rows of a layer in a message: the header, then queries, keys and values, or outputs, each from a whole line on;
+/// behind them running values of sequences that lie with several workers.
 package enum LayerRows {
-  /// Bytes at most, of three parts.
-  static func byteCount(rows: Int, rowBytes: Int) -> Int { MessageHeader.byteCount + rows * rowBytes + 3 * 64 }
+  /// Bytes at most, of four parts.
+  static func byteCount(rows: Int, rowBytes: Int) -> Int { MessageHeader.byteCount + rows * rowBytes + 4 * 64 }
+
+  /// Where the parts of a layer's message begin, and its bytes. Queries begin behind the header.
+  package static func places(
+    query: Int, keyValue: Int, states: Int
+  ) -> (key: Int, value: Int, states: Int, byteCount: Int) {
+    let key = MessageHeader.byteCount + lines(query)
+    let value = key + lines(keyValue)
+    let last = value + keyValue
+    return (key, value, value + lines(keyValue), states == 0 ? last : value + lines(keyValue) + states)
+  }
+
+  /// The same for its answer. Outputs begin behind the header.
+  package static func answer(output: Int, states: Int) -> (states: Int, byteCount: Int) {
+    let end = MessageHeader.byteCount + lines(output)
+    return (end, states == 0 ? MessageHeader.byteCount + output : end + states)
+  }
 
   /// Bytes of some rows in whole lines.
   package static func lines(_ byteCount: Int) -> Int { (byteCount + 63) / 64 * 64 }

@@ -29,6 +29,9 @@ package struct MessageHeader: Sendable, Hashable {
   package var hash: UInt64 = 0
   /// Nanoseconds that an output took.
   package var busy: UInt64 = 0
+  /// Which part of the step, of those that go through its layers one after the other: micro-batches, or the turns of
+  /// sequences that lie with several workers.
+  package var part: UInt32 = 0
 
   package static let byteCount = 64
   /// In `layer` of a refusal: the step names a block by a generation that is not the block's.
@@ -49,6 +52,7 @@ package struct MessageHeader: Sendable, Hashable {
     hash.absorb(UInt64(epoch) << 32 | UInt64(rows))
     hash.absorb(self.hash)
     hash.absorb(busy)
+    hash.absorb(UInt64(part))
     return hash.value
   }
 
@@ -61,7 +65,7 @@ package struct MessageHeader: Sendable, Hashable {
     bytes.storeBytes(of: hash.littleEndian, toByteOffset: 24, as: UInt64.self)
     bytes.storeBytes(of: busy.littleEndian, toByteOffset: 32, as: UInt64.self)
     bytes.storeBytes(of: check.littleEndian, toByteOffset: 40, as: UInt64.self)
-    bytes.storeBytes(of: 0, toByteOffset: 48, as: UInt64.self)
+    bytes.storeBytes(of: UInt64(part).littleEndian, toByteOffset: 48, as: UInt64.self)
     bytes.storeBytes(of: 0, toByteOffset: 56, as: UInt64.self)
   }
 
@@ -83,6 +87,7 @@ package struct MessageHeader: Sendable, Hashable {
     rows = u32(20)
     hash = u64(24)
     busy = u64(32)
+    part = u32(48)
     guard check == u64(40) else { throw fail("a message's header is damaged") }
     guard sender == role else { throw fail("a \(role) worker must not send a message of kind \(kind)") }
   }

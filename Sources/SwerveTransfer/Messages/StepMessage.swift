@@ -3,8 +3,9 @@ package import SwerveCore
 /// What a data worker must know of a step, as bytes: its sequences, their block tables and the blocks to copy. Block ids
 /// and rows are the worker's own, from 0; behind its blocks come the places that all workers of a host share.
 ///
-/// Behind the header: counts of sequences, blocks, copies and rows (4 × u32); sequences (rows, context tokens, blocks, 0:
-/// 4 × i32); block table entries (block i32, generation u32); copies (from, to: 2 × i32). The header's hash covers it all.
+/// Behind the header: counts of sequences, blocks, copies and rows (4 × u32); sequences (rows, context tokens,
+/// blocks, blocks before them that lie with others: 4 × i32); block table entries (block i32, generation u32); copies
+/// (from, to: 2 × i32). The header's hash covers it all.
 package struct StepMessage: Sendable {
   /// What a worker was made for; a step beyond it is refused.
   package struct Limits: Sendable, Hashable {
@@ -49,6 +50,8 @@ package struct StepEncoder: Sendable {
   /// The worker's first block among all, and the first place below all pools.
   private let firstBlock: Int32
   private let firstPlace: Int32
+  /// The worker's place among those that share all blocks.
+  private var bank: Int { Int(firstBlock) / limits.blockCount }
   package private(set) var generations: BlockGenerations
 
   package init(limits: StepMessage.Limits, firstBlock: Int, firstPlace: Int? = nil) {
@@ -61,57 +64,83 @@ package struct StepEncoder: Sendable {
   /// The worker was replaced by one whose blocks are empty.
   package mutating func reset() { generations.reset() }
 
-  /// Whether the sequence has rows and its blocks are this worker's.
-  package func holds(_ step: SequenceStep, of plan: borrowing StepPlan) -> Bool {
-    // The last block is written to, so it is a pool's; those before it may lie below.
-    step.rowCount > 0 && step.blockCount > 0 && holds(plan.blocks[Int(step.firstBlock + step.blockCount) - 1])
+  /// Positions of the sequence's table that are this worker's in a turn; nil where it has no rows, or none are. Turn
+  /// 0 is everybody's whose blocks lie with one worker, be some of them below it.
+  private func share(of step: SequenceStep, _ plan: borrowing StepPlan, turn: Int) -> Range<Int>? {
+    guard step.rowCount > 0,
+      let stretch = plan.stretch(
+        turn, of: step, bankBlocks: limits.blockCount, blockTokens: limits.blockTokens, hasPlaces: firstPlace != .max),
+      stretch.bank == bank
+    else { return nil }
+    return stretch.positions
   }
 
   private func holds(_ block: BlockID) -> Bool {
     block.rawValue >= firstBlock && Int(block.rawValue - firstBlock) < limits.blockCount
   }
 
-  /// What the step is for this worker: its sequences' rows, and the bytes it takes; 0 bytes: nothing.
-  package func measure(_ plan: borrowing StepPlan) -> (rows: Int, byteCount: Int) {
+  /// What a turn of the step is for this worker: its sequences' rows, and the bytes it takes; 0 bytes: nothing.
+  /// Copies go with the first turn.
+  package func measure(_ plan: borrowing StepPlan, turn: Int = 0) -> (rows: Int, byteCount: Int) {
     var (rows, sequences, blocks, copies) = (0, 0, 0, 0)
-    for index in plan.sequences.indices where holds(plan.sequences[index], of: plan) {
+    for index in plan.sequences.indices {
+      guard let share = share(of: plan.sequences[index], plan, turn: turn) else { continue }
       rows += Int(plan.sequences[index].rowCount)
       sequences += 1
-      blocks += Int(plan.sequences[index].blockCount)
+      blocks += share.count
     }
-    for index in plan.copies.indices where holds(plan.copies[index].to) { copies += 1 }
+    if turn == 0 { for index in plan.copies.indices where holds(plan.copies[index].to) { copies += 1 } }
     if sequences + copies == 0 { return (0, 0) }
     return (rows, StepMessage.byteCount(sequences: sequences, blocks: blocks, copies: copies))
   }
 
-  /// Writes the step; `bytes` are as long as `measure` said. Answers its hash. No allocation.
+  /// Tokens that this worker's rows of a turn see with it, in all.
+  package func tokensSeen(_ plan: borrowing StepPlan, turn: Int = 0) -> Double {
+    var sum = 0.0
+    for index in plan.sequences.indices {
+      let step = plan.sequences[index]
+      guard let share = share(of: step, plan, turn: turn) else { continue }
+      let end = min(Int(step.contextTokens + step.rowCount), share.upperBound * limits.blockTokens)
+      sum += Double(step.rowCount) * Double(end - share.lowerBound * limits.blockTokens)
+    }
+    return sum
+  }
+
+  /// Writes a turn of the step; `bytes` are as long as `measure` said. Answers its hash. No allocation.
+  ///
+  /// - Parameter part: of the step, its parts in order.
   package mutating func encode(
-    _ plan: borrowing StepPlan, epoch: UInt32, into bytes: UnsafeMutableRawBufferPointer
+    _ plan: borrowing StepPlan, epoch: UInt32, part: Int = 0, turn: Int = 0,
+    into bytes: UnsafeMutableRawBufferPointer
   ) -> UInt64 {
     var (rows, sequences, blocks, copies) = (0, 0, 0, 0)
     var at = MessageHeader.byteCount + 16
     // Copies come first in time, and so do the generations they begin.
-    for index in plan.copies.indices where holds(plan.copies[index].to) {
-      generations.begin(Int(plan.copies[index].to.rawValue - firstBlock))
-      copies += 1
+    if turn == 0 {
+      for index in plan.copies.indices where holds(plan.copies[index].to) {
+        generations.begin(Int(plan.copies[index].to.rawValue - firstBlock))
+        copies += 1
+      }
     }
     func put(_ value: Int32) {
       bytes.storeBytes(of: value.littleEndian, toByteOffset: at, as: Int32.self)
       at += 4
     }
-    for index in plan.sequences.indices where holds(plan.sequences[index], of: plan) {
+    for index in plan.sequences.indices {
       let step = plan.sequences[index]
+      guard let share = share(of: step, plan, turn: turn) else { continue }
       put(step.rowCount)
       put(step.contextTokens)
-      put(step.blockCount)
-      put(0)
+      put(Int32(share.count))
+      put(Int32(share.lowerBound))
       rows += Int(step.rowCount)
       sequences += 1
-      blocks += Int(step.blockCount)
+      blocks += share.count
     }
-    for index in plan.sequences.indices where holds(plan.sequences[index], of: plan) {
+    for index in plan.sequences.indices {
       let step = plan.sequences[index]
-      for position in 0..<Int(step.blockCount) {
+      guard let share = share(of: step, plan, turn: turn) else { continue }
+      for position in share {
         let id = plan.blocks[Int(step.firstBlock) + position].rawValue
         if id >= firstPlace {
           // Places are the planner's own memory: nobody else counts what is in them.
@@ -126,14 +155,17 @@ package struct StepEncoder: Sendable {
         put(Int32(bitPattern: generation))
       }
     }
-    for index in plan.copies.indices where holds(plan.copies[index].to) {
-      put(plan.copies[index].from.rawValue - firstBlock)
-      put(plan.copies[index].to.rawValue - firstBlock)
+    if turn == 0 {
+      for index in plan.copies.indices where holds(plan.copies[index].to) {
+        put(plan.copies[index].from.rawValue - firstBlock)
+        put(plan.copies[index].to.rawValue - firstBlock)
+      }
     }
     at = MessageHeader.byteCount
     for count in [sequences, blocks, copies, rows] { put(Int32(count)) }
     var header = MessageHeader(.step, plan: plan.id, epoch: epoch)
     header.rows = UInt32(rows)
+    header.part = UInt32(part)
     header.hash = StepMessage.hash(UnsafeRawBufferPointer(rebasing: bytes[MessageHeader.byteCount...]))
     header.write(to: bytes)
     return header.hash
@@ -143,13 +175,19 @@ package struct StepEncoder: Sendable {
 /// Reads steps at a data worker.
 package struct StepDecoder: Sendable {
   package let limits: StepMessage.Limits
+  /// Parts of a step at most, and whether sequences may lie here in part.
+  private let parts: Int
+  private let takesShares: Bool
   private var generations: BlockGenerations
   private var lastPlan: UInt64 = 0
+  private var lastPart: UInt32 = 0
   /// Whether the last step named a block by a generation that is not the block's.
   package private(set) var foundStaleBlock = false
 
-  package init(limits: StepMessage.Limits) {
+  package init(limits: StepMessage.Limits, parts: Int = 1, takesShares: Bool = false) {
     self.limits = limits
+    self.parts = parts
+    self.takesShares = takesShares
     generations = BlockGenerations(blockCount: limits.blockCount)
   }
 
@@ -181,24 +219,28 @@ package struct StepDecoder: Sendable {
         "a step of \(sequences) sequences, \(blocks) blocks, \(copies) copies and \(rows) rows in \(body.count) bytes is "
           + "beyond what the worker was made for")
     }
-    guard header.plan > lastPlan else {
+    guard header.plan > lastPlan || header.plan == lastPlan && header.part > lastPart else {
       throw .refused("step \(header.plan) came after step \(lastPlan): plans are executed once, in order")
+    }
+    guard header.part < parts else {
+      throw .malformed("part \(header.part) of a step where \(parts) are the most")
     }
     plan.id = header.plan
     var (firstRow, firstBlock) = (0, 0)
     for _ in 0..<sequences {
-      let (rowCount, context, blockCount) = (Int(next()), Int(next()), Int(next()))
-      at += 4
+      let (rowCount, context, blockCount, before) = (Int(next()), Int(next()), Int(next()), Int(next()))
       guard rowCount > 0, rowCount <= rows - firstRow, context >= 0, context + rowCount <= limits.contextTokens,
-        blockCount > 0, blockCount <= blocks - firstBlock, context + rowCount <= blockCount * limits.blockTokens
+        blockCount > 0, blockCount <= blocks - firstBlock, isShare(before, blockCount, tokens: context + rowCount)
       else {
-        throw .malformed("a sequence of \(rowCount) rows after \(context) tokens in \(blockCount) blocks is none")
+        throw .malformed(
+          "a sequence of \(rowCount) rows after \(context) tokens in \(blockCount) blocks after \(before) is none")
       }
-      plan.sequences.append(
-        SequenceStep(
-          sequence: SequenceID(request: RequestID(rawValue: 0), index: 0), slot: SlotID(0), firstRow: Int32(firstRow),
-          rowCount: Int32(rowCount), contextTokens: Int32(context), promptTokens: 0, firstBlock: Int32(firstBlock),
-          blockCount: Int32(blockCount), samples: false))
+      var step = SequenceStep(
+        sequence: SequenceID(request: RequestID(rawValue: 0), index: 0), slot: SlotID(0), firstRow: Int32(firstRow),
+        rowCount: Int32(rowCount), contextTokens: Int32(context), promptTokens: 0, firstBlock: Int32(firstBlock),
+        blockCount: Int32(blockCount), samples: false)
+      step.blocksBefore = Int32(before)
+      plan.sequences.append(step)
       firstRow += rowCount
       firstBlock += blockCount
     }
@@ -210,6 +252,16 @@ package struct StepDecoder: Sendable {
     try readTables(body, from: 16 + 16 * sequences, into: &plan)
     begin(plan)
     lastPlan = header.plan
+    lastPart = header.part
+  }
+
+  /// Whether so many blocks behind others are what a worker can have of a sequence of so many tokens: all of them, or
+  /// whole partitions that it reaches.
+  private func isShare(_ before: Int, _ count: Int, tokens: Int) -> Bool {
+    if before == 0 && tokens <= count * limits.blockTokens { return true }
+    let partition = AttentionPartition.tokens / limits.blockTokens
+    return takesShares && before >= 0 && before % partition == 0 && before * limits.blockTokens < tokens
+      && ((before + count) % partition == 0 || (before + count) * limits.blockTokens >= tokens)
   }
 
   private func readCopies(
@@ -242,14 +294,15 @@ package struct StepDecoder: Sendable {
             "a table names block \(block) where there are \(limits.blockCount) and \(limits.placeCount) places below")
         }
         plan.blocks.append(BlockID(rawValue: block))
+        let token = (Int(step.blocksBefore) + position) * limits.blockTokens
         if isPlace {
           // Full blocks only: what this step writes goes to the pool.
-          guard (position + 1) * limits.blockTokens <= Int(step.contextTokens), generation == 0 else {
+          guard token + limits.blockTokens <= Int(step.contextTokens), generation == 0 else {
             throw .malformed("a step writes to place \(Int(block) - limits.blockCount) below the pool")
           }
           continue
         }
-        if position * limits.blockTokens >= Int(step.contextTokens) { continue }
+        if token >= Int(step.contextTokens) { continue }
         var expected = generations[Int(block)]
         for copy in plan.copies where copy.to.rawValue == block { expected &+= 1 }
         if generation != expected {
@@ -271,7 +324,8 @@ package struct StepDecoder: Sendable {
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
       // What is written lies in the pool: `readTables` saw to that.
-      for position in 0..<Int(step.blockCount) where position * limits.blockTokens >= Int(step.contextTokens) {
+      for position in 0..<Int(step.blockCount)
+      where (Int(step.blocksBefore) + position) * limits.blockTokens >= Int(step.contextTokens) {
         generations.begin(Int(plan.blocks[Int(step.firstBlock) + position].rawValue))
       }
     }

@@ -10,7 +10,7 @@ struct Topology: Sendable, CustomTestStringConvertible {
     /// Nothing beyond one process.
     case none
     case ranks(tensor: Int, stages: Int)
-    case dataWorkers(Int)
+    case dataWorkers(Int, microBatches: Int = 1)
     /// So many, with pools too small for the requests and host memory below them.
     case tieredDataWorkers(Int)
     /// A parameter rank whose quota is not enough, and so many data workers.
@@ -103,6 +103,14 @@ struct Topology: Sendable, CustomTestStringConvertible {
     Topology(name: "separated, 1 worker", mechanism: .dataWorkers(1)) { $0.separate(1, try workerProcess()) },
     Topology(name: "separated, 2 workers", mechanism: .dataWorkers(2)) { $0.separate(2) },
     Topology(name: "separated, 3 workers", mechanism: .dataWorkers(3)) { $0.separate(3) },
+    Topology(name: "separated, 2 workers, 2 micro-batches", mechanism: .dataWorkers(2, microBatches: 2)) {
+      $0.separate(2)
+      $0.microBatches = 2
+    },
+    Topology(name: "separated, 1 worker, 3 micro-batches", mechanism: .dataWorkers(1, microBatches: 3)) {
+      $0.separate(1)
+      $0.microBatches = 3
+    },
     tiered("separated, 1 worker, tiers", workers: 1, .thread),
     tiered("separated, 2 workers, tiers", workers: 2, nil),
     quota("pipeline-pd, threads, 1 worker", workers: 1, .threads),

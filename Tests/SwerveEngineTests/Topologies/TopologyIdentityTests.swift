@@ -54,8 +54,9 @@ import Testing
     switch pair.topology.mechanism {
     case .none: #expect(now.ranks == nil && now.gather == nil && now.data.workers.isEmpty, name)
     case .ranks(let tensor, let stages): check(now, tensor: tensor, stages: stages, name)
-    case .dataWorkers(let count):
+    case .dataWorkers(let count, let microBatches):
       #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
+      #expect(now.data.stepsByMicroBatches[microBatches - 1] > 0, name)
       #expect(
         now.data.workers.allSatisfy {
           $0.exchanges > 0 && $0.sentBytes > 0 && $0.receivedBytes > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0

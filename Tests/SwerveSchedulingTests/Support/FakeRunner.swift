@@ -151,8 +151,8 @@ struct FakeRunner {
 
       let table = plan.blocks[Int(step.firstBlock)..<Int(step.firstBlock) + configuration.blocks(for: context)]
       if table.contains(where: { configuration.ranges.isOverflow($0) }) { storeReads += 1 }
-      // Its last block is the device's, wherever the others lie.
-      let isTorn = step.blockCount > 0 && torn?.contains(plan.blocks[nextBlock - 1].rawValue) == true
+      let own = plan.blocks[Int(step.firstBlock)..<Int(step.firstBlock + step.blockCount)]
+      let isTorn = torn.map { torn in own.contains { torn.contains($0.rawValue) } } ?? false
       if isTorn || table.contains(where: { lost.contains($0) }) {
         result.incomplete.append(Int32(index))
         for position in context..<end {

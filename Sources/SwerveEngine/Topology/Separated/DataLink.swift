@@ -24,11 +24,18 @@ final class DataLink {
   private var connection: DataWorkerConnection?
   private var encoder: StepEncoder
 
+  /// What of a part of the step is this worker's.
+  private struct Part {
+    /// 0: nothing.
+    var rows = 0
+    var hash: UInt64 = 0
+    /// When its layer was sent.
+    var posted: UInt64 = 0
+  }
+
   // The step under way.
-  /// Rows of this worker's sequences; 0: none.
-  private(set) var rows = 0
+  private var parts: [Part]
   private var plan: UInt64 = 0
-  private var hash: UInt64 = 0
   /// A layer's message that is being written.
   private var open: UnsafeMutableRawBufferPointer?
   /// Whether an answer's memory is being read.
@@ -53,6 +60,7 @@ final class DataLink {
   ) throws {
     self.greeting = greeting
     started = TransferClock.now
+    parts = [Part](repeating: Part(), count: Int(greeting.parts))
     encoder = StepEncoder(limits: greeting.limits, firstBlock: firstBlock, firstPlace: firstPlace)
     arrival = try source.begin(greeting)
     try meet(within: 0)
@@ -145,18 +153,22 @@ final class DataLink {
 
   // MARK: A step
 
-  /// Tells the worker its share of a step, if it has one. Whether it has rows in it.
-  func begin(_ plan: borrowing StepPlan) -> Bool {
-    let (rows, byteCount) = encoder.measure(plan)
-    self.rows = rows
+  /// Tells the worker its share of a step's part, if it has one. Whether it has rows in it.
+  ///
+  /// - Parameter turn: of sequences that lie with several workers.
+  func begin(_ plan: borrowing StepPlan, part: Int = 0, turn: Int = 0) -> Bool {
+    let (rows, byteCount) = encoder.measure(plan, turn: turn)
+    parts[part].rows = rows
     // A worker that only copies answers nothing, and nobody would know when its pool may be touched here.
-    assert(rows > 0 || byteCount == 0 || connection?.pool == nil, "a step copies for nobody who computes")
-    times.begin(rows: rows, work: work(plan))
+    assert(
+      rows > 0 || byteCount == 0 || parts.count > 1 || connection?.pool == nil, "a step copies for nobody who computes")
+    let work = encoder.tokensSeen(plan, turn: turn)
+    if part == 0 { times.begin(rows: rows, work: work) } else { times.add(rows: rows, work: work) }
     guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }
     let begin = TransferClock.now
     do {
       let message = try outgoing.reserve(byteCount)
-      hash = encoder.encode(plan, epoch: greeting.epoch, into: message)
+      parts[part].hash = encoder.encode(plan, epoch: greeting.epoch, part: part, turn: turn, into: message)
       try outgoing.send(byteCount)
       self.plan = plan.id
       traffic.post(bytes: byteCount, since: begin)
@@ -166,67 +178,66 @@ final class DataLink {
     return rows > 0
   }
 
-  func holds(_ step: SequenceStep, of plan: borrowing StepPlan) -> Bool { encoder.holds(step, of: plan) }
-
-  /// Tokens that the worker's rows see, in all.
-  private func work(_ plan: borrowing StepPlan) -> Double {
-    var sum = 0.0
-    for index in plan.sequences.indices where encoder.holds(plan.sequences[index], of: plan) {
-      let step = plan.sequences[index]
-      sum += Double(step.rowCount) * Double(step.contextTokens + step.rowCount)
-    }
-    return sum
-  }
-
-  /// Where the layer's rows go; nil when the worker is lost.
-  func places(_ shape: AttentionShape) -> AttentionRows? {
+  /// Where the rows of a part's layer go, and the running values of those that others have attended to before, of which
+  /// there are `states` bytes; nil when the worker is lost.
+  func places(
+    _ shape: AttentionShape, part: Int, states: Int = 0
+  ) -> (rows: AttentionRows, states: UnsafeMutableRawPointer)? {
     guard state == .ready, let outgoing = connection?.outgoing else { return nil }
     let type = greeting.type
-    let query = MessageHeader.byteCount + LayerRows.lines(rows * shape.queryWidth * type.byteCount)
-    let key = LayerRows.lines(rows * shape.keyValueWidth * type.byteCount)
+    let rows = parts[part].rows
+    let places = LayerRows.places(
+      query: rows * shape.queryWidth * type.byteCount, keyValue: rows * shape.keyValueWidth * type.byteCount,
+      states: states)
     do {
       let message: UnsafeMutableRawBufferPointer
-      if let open {
-        message = open
-      } else {
-        message = try outgoing.reserve(query + key + rows * shape.keyValueWidth * type.byteCount)
-      }
+      if let open { message = open } else { message = try outgoing.reserve(places.byteCount) }
       open = message
       guard let start = message.baseAddress else { return nil }
-      return AttentionRows(
-        q: Tensor(pointer: start + MessageHeader.byteCount, type: type, rows: rows, columns: shape.queryWidth),
-        k: Tensor(pointer: start + query, type: type, rows: rows, columns: shape.keyValueWidth),
-        v: Tensor(pointer: start + query + key, type: type, rows: rows, columns: shape.keyValueWidth))
+      return (
+        AttentionRows(
+          q: Tensor(pointer: start + MessageHeader.byteCount, type: type, rows: rows, columns: shape.queryWidth),
+          k: Tensor(pointer: start + places.key, type: type, rows: rows, columns: shape.keyValueWidth),
+          v: Tensor(pointer: start + places.value, type: type, rows: rows, columns: shape.keyValueWidth)),
+        start + places.states
+      )
     } catch {
       lose("\(error)")
       return nil
     }
   }
 
-  /// The layer's rows are where `places` said.
-  func post(layer: Int) {
+  /// The rows of the part's layer are where `places` said.
+  func post(layer: Int, part: Int) {
     guard let message = open else { return }
     open = nil
     guard state == .ready, let outgoing = connection?.outgoing else { return }
     let begin = TransferClock.now
     var header = MessageHeader(.layer, plan: plan, epoch: greeting.epoch)
     header.layer = UInt32(layer)
-    header.rows = UInt32(rows)
-    header.hash = hash
+    header.rows = UInt32(parts[part].rows)
+    header.hash = parts[part].hash
+    header.part = UInt32(part)
     header.write(to: message)
     do {
       try outgoing.send(message.count)
       times.post(at: TransferClock.now)
       traffic.post(bytes: message.count, since: begin)
+      parts[part].posted = begin
     } catch {
       lose("\(error)")
     }
   }
 
-  /// The layer's output, valid until `giveBack`; nil when the worker is lost.
-  func output(layer: Int, _ shape: AttentionShape) -> Tensor? {
+  /// The output of a part's layer, and the running values of rows that others go on with, `states` bytes of them; both
+  /// valid until `giveBack`. nil when the worker is lost.
+  func output(
+    layer: Int, part: Int, _ shape: AttentionShape, states: Int = 0
+  ) -> (rows: Tensor, states: UnsafeRawPointer)? {
     guard state == .ready, let incoming = connection?.incoming else { return nil }
     let begin = TransferClock.now
+    let rows = parts[part].rows
+    let places = LayerRows.answer(output: rows * shape.queryWidth * greeting.type.byteCount, states: states)
     do {
       let message = try incoming.receive()
       isReading = true
@@ -240,18 +251,18 @@ final class DataLink {
         disagrees = true
         return nil
       }
-      guard header.plan == plan, header.hash == hash, header.epoch == greeting.epoch, Int(header.layer) == layer,
-        Int(header.rows) == rows,
-        message.count == MessageHeader.byteCount + rows * shape.queryWidth * greeting.type.byteCount,
-        let start = message.baseAddress
+      guard header.plan == plan, header.hash == parts[part].hash, header.epoch == greeting.epoch,
+        Int(header.layer) == layer, Int(header.part) == part, Int(header.rows) == rows,
+        message.count == places.byteCount, let start = message.baseAddress
       else {
         throw ChannelError.malformed(peer: name, reason: "it answers another layer or step than was asked for")
       }
       times.answer(at: TransferClock.now, waitedSince: begin, busy: header.busy)
-      traffic.wait(bytes: message.count, busy: header.busy, since: begin)
-      return Tensor(
+      traffic.wait(bytes: message.count, busy: header.busy, since: begin, posted: parts[part].posted)
+      let output = Tensor(
         pointer: UnsafeMutableRawPointer(mutating: start + MessageHeader.byteCount), type: greeting.type, rows: rows,
         columns: shape.queryWidth)
+      return (output, start + places.states)
     } catch {
       if case ChannelError.malformed = error { verifyFailures["message", default: 0] += 1 }
       lose("\(error)")

@@ -22,6 +22,7 @@ extension DataSet {
     }
     sources[index] = endpoint.map(remote) ?? launched
     isWanted[index] = true
+    expectWanted(&scheduler)
     notBefore[index] = 0
     failedStarts[index] = 0
     attaching[index] = answer
@@ -39,8 +40,21 @@ extension DataSet {
       return answer(
         .failure(.refused("\(link.name) is the last one that takes sequences; attach another one first")))
     }
+    guard scheduler.fits(banks: isWanted.count { $0 } - draining.count - 1) else {
+      return answer(
+        .failure(
+          .refused(
+            "a request under way is longer than what the other workers hold together; attach another one first, or wait "
+              + "for its end")))
+    }
     scheduler.drain(bank: index)
     draining[index] = (answer, TransferClock.now + UInt64(max(seconds, 0) * 1e9))
+    expectWanted(&scheduler)
+  }
+
+  /// Tells the scheduler how many workers there are to be: no request gets longer than they hold.
+  func expectWanted(_ scheduler: inout Scheduler) {
+    scheduler.expect(banks: isWanted.count { $0 } - draining.count)
   }
 
   func finishDraining(_ scheduler: inout Scheduler, _ now: UInt64) {

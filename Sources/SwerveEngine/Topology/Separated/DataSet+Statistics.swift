@@ -21,6 +21,9 @@ extension DataSet {
     all.recoveredSequences = recoveredSequences
     all.keptSequences = keptSequences
     all.verifyFailures = verifyFailures
+    all.stepsByMicroBatches = (0..<3).map { steps.counts[$0] }
+    all.overlapRatio = steps.overlapRatio
+    all.handedStateBytes = steps.handedBytes
     for index in links.indices {
       guard let link = links[index] else { continue }
       var worker = DataStatistics.Worker(name: "d\(index)")

@@ -21,6 +21,8 @@ package final class DataSet {
   let protection: LinkProtection
   /// The workers' pools, where blocks are kept below them; nil: nothing is copied in or out.
   private(set) var pools: DataPools?
+  /// Whether running sequences may have blocks below the pools.
+  let hasPlaces: Bool
   let bankBlocks: Int
   let blockBytes: Int
   private let startSeconds = 60.0
@@ -47,6 +49,8 @@ package final class DataSet {
   var verifyFailures: [String: Int] = [:]
   /// Sequences that were with a lost worker and went on with its replacement, nothing of them computed again.
   var keptSequences = 0
+  /// How steps went to the workers.
+  var steps = StepTraffic()
   /// Why a worker was lost last; nil: none was.
   private(set) var lastLoss: String?
   let parameterBytes: () -> Int
@@ -71,6 +75,7 @@ package final class DataSet {
     let banks = configuration.resolvedMaximum
     links = (0..<banks).map { _ in nil }
     self.pools = pools
+    hasPlaces = pools?.places != nil
     speedWatch = SlowWorkerWatch(workers: banks)
     speeds = (0..<banks).map { _ in nil }
     launched = LaunchedWorkers(
@@ -224,6 +229,7 @@ package final class DataSet {
         answer(.failure(.refused(reason)))
       }
     }
+    expectWanted(&scheduler)
     if !isWanted[index] { giveUp(index) }
     // A host that stays away is not news each second.
     let isNews = wasReady || !isWanted[index] || failedStarts[index].nonzeroBitCount == 1

@@ -24,13 +24,22 @@ package final class DataWorker {
   private let store: KVStore
   /// Whether its pool ends with it.
   private let hasOwnPool: Bool
-  private let attention: LocalAttention
   private let incoming: any LinkChannel
   private let outgoing: any LinkChannel
   private var decoder: StepDecoder
-  /// The step under way; its layers come in order. nil: none, or one that was refused.
-  private var plan = StepPlan()
-  private var step: (hash: UInt64, nextLayer: Int)?
+  /// A part of the step under way, whose layers come in order, and attention for it.
+  private struct Part {
+    let attention: LocalAttention
+    var plan = StepPlan()
+    var hash: UInt64 = 0
+    /// nil: there is no such part, or it was refused.
+    var nextLayer: Int?
+  }
+  private var parts: [Part] = []
+  /// The step's number; 0: none yet.
+  private var step: UInt64 = 0
+  /// Bytes of the answer that was written last.
+  private var answerBytes = 0
 
   /// For tests: what goes wrong with the answer to the first layer of the n-th step.
   package enum Fault: Sendable, Hashable {
@@ -100,17 +109,28 @@ package final class DataWorker {
       region: memory.pool.map {
         MemoryRegion(firstByte: $0.start, byteCount: layout.blockBytes * limits.blockCount, owner: $0)
       })
-    attention = try LocalAttention(
-      shape: shape, type: greeting.type,
-      limits: RunnerLimits(
-        rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
-        blockTokens: limits.blockTokens), store: store, device: device)
-    decoder = StepDecoder(limits: limits)
-    // The first step finds all of it.
-    plan.sequences.reserveCapacity(limits.sequences)
-    plan.tokens.reserveCapacity(limits.rows)
-    plan.blocks.reserveCapacity(limits.blockEntries)
-    plan.copies.reserveCapacity(limits.copies)
+    let takesShares = greeting.rowStateBytes > 0
+    let stateBytes = AttentionBatch.stateBytes(rows: 1, queryHeads: shape.headCount, headDim: shape.headDim)
+    guard !takesShares || stateBytes == Int(greeting.rowStateBytes) else {
+      throw TransferError.refused(
+        "a row's running values take \(stateBytes) bytes here and \(greeting.rowStateBytes) at the parameter worker; start "
+          + "both from the same program")
+    }
+    decoder = StepDecoder(limits: limits, parts: Int(greeting.parts), takesShares: takesShares)
+    for _ in 0..<greeting.parts {
+      var part = Part(
+        attention: try LocalAttention(
+          shape: shape, type: greeting.type,
+          limits: RunnerLimits(
+            rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
+            blockTokens: limits.blockTokens), store: store, device: device, takesShares: takesShares))
+      // The first step finds all of it.
+      part.plan.sequences.reserveCapacity(limits.sequences)
+      part.plan.tokens.reserveCapacity(limits.rows)
+      part.plan.blocks.reserveCapacity(limits.blockEntries)
+      part.plan.copies.reserveCapacity(limits.copies)
+      parts.append(part)
+    }
   }
 
   package var answer: (kvBytes: Int, scratchBytes: Int, device: String) {
@@ -134,60 +154,87 @@ package final class DataWorker {
       }
       if header.kind == .step { try begin(message, header) } else { try attend(message, header) }
       try incoming.release()
-      if header.kind == .layer { try outgoing.send(MessageHeader.byteCount + outputBytes - cutBytes) }
+      if header.kind == .layer { try outgoing.send(answerBytes - cutBytes) }
       if greeting.sharesCores { device.pool.rest() }
     } catch let error as TransferError {
-      step = nil
+      forgetStep()
       try incoming.release()
       try refuse(header, "\(error)")
     }
   }
 
-  private var outputBytes: Int { plan.tokens.count * shape.queryWidth * greeting.type.byteCount }
+  private func forgetStep() {
+    for index in parts.indices { parts[index].nextLayer = nil }
+  }
 
   private func begin(_ message: UnsafeRawBufferPointer, _ header: MessageHeader) throws {
-    step = nil
-    stepCount += 1
-    try decoder.decode(message, header, into: &plan)
-    store.apply(plan.copies.span)
-    if plan.sequences.isEmpty { return }
-    _ = attention.begin(plan)
-    step = (header.hash, 0)
+    if header.plan != step {
+      forgetStep()
+      stepCount += 1
+      step = header.plan
+    }
+    // The decoder refuses parts that there are not.
+    let index = min(Int(header.part), parts.count - 1)
+    parts[index].nextLayer = nil
+    try decoder.decode(message, header, into: &parts[index].plan)
+    parts[index].hash = header.hash
+    let copies = parts[index].plan.copies
+    store.apply(copies.span)
+    if parts[index].plan.sequences.isEmpty { return }
+    _ = parts[index].attention.begin(parts[index].plan)
+    parts[index].nextLayer = 0
+  }
+
+  /// Whether it is a layer's turn: after the one before it, and after the same layer of the step's earlier parts,
+  /// whose keys it may see.
+  private func isDue(_ header: MessageHeader) -> Bool {
+    let index = Int(header.part)
+    guard index < parts.count, header.plan == step, header.hash == parts[index].hash,
+      let next = parts[index].nextLayer, Int(header.layer) == next, next < shape.layerCount
+    else { return false }
+    return parts[..<index].allSatisfy { $0.nextLayer.map { $0 > next } ?? true }
   }
 
   /// Attention of a layer, from the message's memory into that of the answer, which is then complete but for being sent.
   private func attend(_ message: UnsafeRawBufferPointer, _ header: MessageHeader) throws {
     let begin = TransferClock.now
-    guard let step, header.plan == plan.id, header.hash == step.hash, Int(header.layer) == step.nextLayer,
-      step.nextLayer < shape.layerCount
-    else { throw TransferError.refused("layer \(header.layer) of step \(header.plan) came out of turn") }
-    let rows = plan.tokens.count
+    guard isDue(header) else {
+      throw TransferError.refused("layer \(header.layer) of step \(header.plan) came out of turn")
+    }
+    let index = Int(header.part)
+    let attention = parts[index].attention
+    let rows = parts[index].plan.tokens.count
     let queryBytes = rows * shape.queryWidth * greeting.type.byteCount
-    let keyBytes = rows * shape.keyValueWidth * greeting.type.byteCount
-    let key = MessageHeader.byteCount + LayerRows.lines(queryBytes)
-    let value = key + LayerRows.lines(keyBytes)
-    guard message.count == value + keyBytes, Int(header.rows) == rows, let start = message.baseAddress else {
+    let places = LayerRows.places(
+      query: queryBytes, keyValue: rows * shape.keyValueWidth * greeting.type.byteCount,
+      states: attention.incomingStateBytes)
+    guard message.count == places.byteCount, Int(header.rows) == rows, let start = message.baseAddress else {
       throw TransferError.malformed("a layer of \(header.rows) rows in \(message.count) bytes, where \(rows) are due")
     }
     func tensor(_ offset: Int, _ columns: Int) -> Tensor {
       Tensor(
         pointer: UnsafeMutableRawPointer(mutating: start + offset), type: greeting.type, rows: rows, columns: columns)
     }
-    let answer = try outgoing.reserve(MessageHeader.byteCount + outputBytes)
+    let place = LayerRows.answer(output: queryBytes, states: attention.outgoingStateBytes)
+    let answer = try outgoing.reserve(place.byteCount)
     guard let output = answer.baseAddress else { return }
+    answerBytes = place.byteCount
     attention.attend(
-      layer: step.nextLayer, q: tensor(MessageHeader.byteCount, shape.queryWidth),
-      k: tensor(key, shape.keyValueWidth), v: tensor(value, shape.keyValueWidth),
+      layer: Int(header.layer), q: tensor(MessageHeader.byteCount, shape.queryWidth),
+      k: tensor(places.key, shape.keyValueWidth), v: tensor(places.value, shape.keyValueWidth),
       into: Tensor(
-        pointer: output + MessageHeader.byteCount, type: greeting.type, rows: rows, columns: shape.queryWidth))
+        pointer: output + MessageHeader.byteCount, type: greeting.type, rows: rows, columns: shape.queryWidth),
+      taking: attention.incomingStateBytes > 0 ? start + places.states : nil,
+      giving: attention.outgoingStateBytes > 0 ? output + place.states : nil)
     if case .slows(let first, let milliseconds) = fault, stepCount >= first {
       TransferClock.nap(microseconds: milliseconds * 1000)
     }
-    self.step?.nextLayer += 1
+    parts[index].nextLayer = Int(header.layer) + 1
     var done = MessageHeader(.output, plan: header.plan, epoch: greeting.epoch)
     done.layer = header.layer
+    done.part = header.part
     done.rows = header.rows
-    done.hash = step.hash
+    done.hash = header.hash
     done.busy = TransferClock.now - begin
     done.write(to: answer)
     if fault?.step == stepCount, header.layer == 0 { misbehave(answer) }

@@ -5,6 +5,9 @@ package import SwerveTransfer
 package enum DataWorkerMain {
   package static let notStarted: Int32 = 2
 
+  /// Where this program is.
+  package static var ownPath: String { WorkerProcess.ownPath }
+
   /// The life of a worker's process, started with shared memory and a control socket as descriptors 3 and 4.
   ///
   /// - Parameters:

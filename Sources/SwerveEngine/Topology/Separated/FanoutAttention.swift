@@ -6,110 +6,176 @@ import SwerveTransfer
 /// Attention at data workers: each sequence's rows go to the worker that has its blocks, to all of them before any answer
 /// is awaited. Where one worker has all rows, they are written into and read from its channel in place.
 ///
+/// A step may come in micro-batches, which are with workers at once. Sequences that lie with several workers go through
+/// each layer in turns (`FanoutAttention+Turns.swift`); a step with such a sequence comes in one piece.
+///
 /// A worker that is lost in a step makes its sequences `incomplete`; the others go on as if nothing had happened.
 final class FanoutAttention: AttentionPort {
-  private let shape: AttentionShape
-  private let workers: DataSet
+  let shape: AttentionShape
+  let workers: DataSet
   private let device: CPUDevice
+  private let blockTokens: Int
   /// A [maxRows, Hq × d]: output gathered from several workers, and what stands for rows that none computed.
   private let outputBuffer: DeviceBuffer
-  private let output: Tensor
+  let output: Tensor
+  /// [maxRows, rowStateBytes]: running values on their way from worker to worker; empty where no sequence lies with
+  /// several.
+  let states: DeviceBuffer
+  let rowStateBytes: Int
 
-  /// Neighbouring rows of one worker.
-  private struct Run {
-    var worker: Int32
-    var firstRow: Int32
-    var rowCount: Int32
-    /// The first one's place among the worker's rows.
-    var localRow: Int32
-  }
   // Of the step; storage is kept.
-  private var runs: [Run] = []
-  /// Workers with rows in this step.
-  private var active: [Int] = []
-  /// [workers] rows counted while runs are listed.
-  private var counts: [Int32]
-  /// [sequences] worker of each; −1: none.
-  private var owners: [Int32] = []
-  private var rowCount = 0
-  /// Whether one worker has all rows, in order.
-  private var isWhole = false
+  /// Micro-batches, or turns.
+  var parts: [FanoutPart]
+  /// Turns of a step that comes in one piece; 1: every sequence lies with one worker.
+  var turnCount = 1
+  private var microBatchCount = 1
+  /// Which sequence has blocks with which worker.
+  private var holders: [(sequence: Int32, worker: Int32)] = []
+  /// [micro-batches] a layer's rows, when they were handed over.
+  var submitted: [AttentionRows?]
+  private var submittedAt: [UInt64]
+  private var rule: OverlapRule
+  private var begunAt: UInt64 = 0
+  private var waited: UInt64 = 0
 
+  /// - Parameters:
+  ///   - microBatches: of a step; nil: as the steps suggest.
+  ///   - leastRows: of a micro-batch, where that is so.
   init(
-    shape: AttentionShape, type: ElementType, limits: RunnerLimits, workers: DataSet, device: CPUDevice
+    shape: AttentionShape, type: ElementType, limits: RunnerLimits, workers: DataSet, device: CPUDevice,
+    microBatches: Int? = 1, leastRows: Int = MicroBatches.leastRows
   ) throws(HardwareError) {
     self.shape = shape
     self.workers = workers
     self.device = device
+    blockTokens = limits.blockTokens
     outputBuffer = try device.allocate(byteCount: limits.rows * shape.queryWidth * type.byteCount)
     output = outputBuffer.tensor(type, rows: limits.rows, columns: shape.queryWidth)
-    counts = [Int32](repeating: 0, count: workers.links.count)
-    runs.reserveCapacity(limits.sequences)
-    owners.reserveCapacity(limits.sequences)
-    active.reserveCapacity(workers.links.count)
+    let most = Int(workers.template.parts)
+    rowStateBytes = Int(workers.template.rowStateBytes)
+    states = try device.allocate(byteCount: limits.rows * rowStateBytes)
+    parts = (0..<most).map { _ in FanoutPart(workers: workers.links.count, sequences: limits.sequences) }
+    submitted = [AttentionRows?](repeating: nil, count: most)
+    submittedAt = [UInt64](repeating: 0, count: most)
+    rule = OverlapRule(wanted: microBatches, leastRows: leastRows, most: min(most, MicroBatches.most))
+    holders.reserveCapacity(limits.sequences + workers.links.count)
+  }
+
+  // MARK: The step
+
+  func microBatches(_ plan: borrowing StepPlan) -> Int {
+    for index in plan.sequences.indices where isSpread(plan.sequences[index], plan) { return 1 }
+    var sharesCores = false
+    for link in workers.links where link?.greeting.sharesCores == true { sharesCores = true }
+    return rule.count(rows: plan.tokens.count, sharesCores: sharesCores)
+  }
+
+  private func isSpread(_ step: SequenceStep, _ plan: borrowing StepPlan) -> Bool {
+    !workers.hasPlaces && step.blockCount > 1
+      && workers.owner(of: plan.blocks[Int(step.firstBlock)])
+        != workers.owner(of: plan.blocks[Int(step.firstBlock + step.blockCount) - 1])
   }
 
   func begin(_ plan: borrowing StepPlan) -> StepHandle {
-    rowCount = plan.tokens.count
-    active.removeAll(keepingCapacity: true)
-    for index in workers.links.indices {
-      if workers.links[index]?.begin(plan) == true { active.append(index) }
+    start(plan, pieces: 1)
+    turnCount = 0
+    while begin(plan, part: turnCount, turn: turnCount, firstRow: 0) {
+      turnCount += 1
+      precondition(turnCount < parts.count, "a sequence lies with more workers than can take turns")
     }
-    listRuns(plan)
-    isWhole = active.count == 1 && runs.count == 1 && Int(runs[0].rowCount) == rowCount
+    turnCount += 1
     return StepHandle(plan: plan.id)
   }
 
-  private func listRuns(_ plan: borrowing StepPlan) {
-    runs.removeAll(keepingCapacity: true)
-    owners.removeAll(keepingCapacity: true)
-    for index in counts.indices { counts[index] = 0 }
-    for index in plan.sequences.indices {
+  func begin(_ plan: borrowing StepPlan, parts pieces: [StepPlan]) -> StepHandle {
+    start(plan, pieces: pieces.count)
+    turnCount = 1
+    var firstRow = 0
+    for part in pieces.indices {
+      _ = begin(pieces[part], part: part, turn: 0, firstRow: firstRow)
+      firstRow += pieces[part].tokens.count
+    }
+    return StepHandle(plan: plan.id)
+  }
+
+  private func start(_ plan: borrowing StepPlan, pieces: Int) {
+    begunAt = TransferClock.now
+    waited = 0
+    microBatchCount = pieces
+    workers.steps.begin(pieces)
+    holders.removeAll(keepingCapacity: true)
+    for index in plan.sequences.indices where plan.sequences[index].blockCount > 0 {
       let step = plan.sequences[index]
-      // The last block is written to, so it is a worker's; those before it may lie below.
-      let last = Int(step.firstBlock + step.blockCount) - 1
-      let owner = step.blockCount > 0 ? workers.owner(of: plan.blocks[last]) : -1
-      owners.append(Int32(owner))
-      guard step.rowCount > 0, owner >= 0 else { continue }
-      let local = counts[owner]
-      counts[owner] += step.rowCount
-      if let last = runs.indices.last, runs[last].worker == Int32(owner),
-        runs[last].firstRow + runs[last].rowCount == step.firstRow
+      var turn = 0
+      while let stretch = plan.stretch(
+        turn, of: step, bankBlocks: workers.bankBlocks, blockTokens: blockTokens, hasPlaces: workers.hasPlaces)
       {
-        runs[last].rowCount += step.rowCount
-      } else {
-        runs.append(Run(worker: Int32(owner), firstRow: step.firstRow, rowCount: step.rowCount, localRow: local))
+        holders.append((Int32(index), Int32(stretch.bank)))
+        turn += 1
       }
     }
   }
 
-  func places(layer: Int, rows: Int) -> AttentionRows? {
-    isWhole ? workers.links[active[0]]?.places(shape) : nil
+  /// Tells the workers of a part. Whether any sequence of it has another turn.
+  private func begin(_ plan: borrowing StepPlan, part: Int, turn: Int, firstRow: Int) -> Bool {
+    parts[part].active.removeAll(keepingCapacity: true)
+    for index in workers.links.indices {
+      if workers.links[index]?.begin(plan, part: part, turn: turn) == true { parts[part].active.append(index) }
+    }
+    return parts[part].list(
+      plan, turn: turn, firstRow: firstRow, bankBlocks: workers.bankBlocks, blockTokens: blockTokens,
+      hasPlaces: workers.hasPlaces)
+  }
+
+  func end(_ handle: StepHandle) -> ResidencyChanges {
+    var changes = ResidencyChanges()
+    for link in workers.links { link?.giveBack() }
+    for holder in holders where workers.links[Int(holder.worker)]?.state != .ready {
+      if changes.incomplete.last != holder.sequence { changes.incomplete.append(holder.sequence) }
+    }
+    if microBatchCount == 1 {
+      rule.measured(rows: parts[0].rowCount, nanoseconds: TransferClock.now - begunAt, waited: waited)
+    }
+    return changes
+  }
+
+  // MARK: Layers
+
+  func places(layer: Int, microbatch: Int, rows: Int) -> AttentionRows? {
+    parts[microbatch].isWhole
+      ? workers.links[parts[microbatch].active[0]]?.places(shape, part: microbatch)?.rows : nil
   }
 
   func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) {
-    for worker in active {
+    let rows = AttentionRows(q: q, k: k, v: v)
+    submitted[microbatch] = rows
+    post(layer: layer, part: microbatch, rows)
+    submittedAt[microbatch] = TransferClock.now
+  }
+
+  /// Sends a part's rows to the workers that have them.
+  func post(layer: Int, part: Int, _ rows: AttentionRows) {
+    for worker in parts[part].active {
       guard let link = workers.links[worker] else { continue }
-      if isWhole {
-        // The worker was lost since the rows were written elsewhere: its own memory is not theirs.
-        if let places = link.places(shape), places.q.pointer != q.pointer { copy(q, k, v, to: places, of: worker) }
-      } else if let places = link.places(shape) {
-        copy(q, k, v, to: places, of: worker)
+      let bytes = turnCount == 1 ? 0 : parts[part].stateRows(of: worker) { $0.continues } * rowStateBytes
+      if let places = link.places(shape, part: part, states: bytes) {
+        // Where it is whole the rows are there, unless the worker was lost since they were written elsewhere.
+        if places.rows.q.pointer != rows.q.pointer { copy(rows, to: places.rows, part: part, worker: worker) }
+        if bytes > 0 { copyStates(to: places.states, part: part, worker: worker) }
       }
-      link.post(layer: layer)
+      link.post(layer: layer, part: part)
     }
-    if workers.sharesCores { device.pool.rest() }
   }
 
-  private func copy(_ q: Tensor, _ k: Tensor, _ v: Tensor, to places: AttentionRows, of worker: Int) {
-    copy(q, to: places.q, of: worker)
-    copy(k, to: places.k, of: worker)
-    copy(v, to: places.v, of: worker)
+  private func copy(_ rows: AttentionRows, to places: AttentionRows, part: Int, worker: Int) {
+    copy(rows.q, to: places.q, part: part, worker: worker)
+    copy(rows.k, to: places.k, part: part, worker: worker)
+    copy(rows.v, to: places.v, part: part, worker: worker)
   }
 
-  private func copy(_ from: Tensor, to: Tensor, of worker: Int) {
+  private func copy(_ from: Tensor, to: Tensor, part: Int, worker: Int) {
     let bytes = from.columns * from.type.byteCount
-    for run in runs where run.worker == Int32(worker) {
+    for run in parts[part].runs where run.worker == Int32(worker) {
       for row in 0..<Int(run.rowCount) {
         (to.pointer + (Int(run.localRow) + row) * bytes).copyMemory(
           from: from.pointer + (Int(run.firstRow) + row) * from.rowBytes, byteCount: bytes)
@@ -118,35 +184,46 @@ final class FanoutAttention: AttentionPort {
   }
 
   func result(layer: Int, microbatch: Int) -> Tensor {
-    if isWhole {
-      guard let link = workers.links[active[0]] else { return output.first(rowCount) }
-      // What was read in the last layer has been used.
+    let asked = TransferClock.now
+    // Kernel threads leave their cores to those that are waited for.
+    if workers.sharesCores { device.pool.rest() }
+    let found = collect(layer: layer, part: microbatch)
+    for turn in 1..<max(turnCount, 1) { takeTurn(turn, layer: layer) }
+    let now = TransferClock.now
+    waited += now - asked
+    workers.steps.note(waited: now - asked, of: now - min(submittedAt[microbatch], asked))
+    return found
+  }
+
+  /// The output of a part's rows, in place where one worker has all of them.
+  @discardableResult
+  func collect(layer: Int, part: Int) -> Tensor {
+    let rows = parts[part].firstRow..<parts[part].firstRow + parts[part].rowCount
+    if parts[part].isWhole {
+      guard let link = workers.links[parts[part].active[0]] else { return output.rows(rows) }
+      // What was read before has been used.
       link.giveBack()
-      return link.output(layer: layer, shape) ?? output.first(rowCount)
+      return link.output(layer: layer, part: part, shape)?.rows ?? output.rows(rows)
     }
-    for worker in active {
-      guard let link = workers.links[worker], let rows = link.output(layer: layer, shape) else { continue }
+    for worker in parts[part].active {
+      guard let link = workers.links[worker] else { continue }
+      link.giveBack()
+      let bytes = turnCount == 1 ? 0 : parts[part].stateRows(of: worker) { $0.goesOn } * rowStateBytes
+      guard let answer = link.output(layer: layer, part: part, shape, states: bytes) else { continue }
       let begin = TransferClock.now
-      let bytes = output.rowBytes
-      for run in runs where run.worker == Int32(worker) {
-        (output.pointer + Int(run.firstRow) * bytes).copyMemory(
-          from: rows.pointer + Int(run.localRow) * bytes, byteCount: Int(run.rowCount) * bytes)
-      }
+      takeOutput(answer.rows, part: part, worker: worker)
+      if bytes > 0 { takeStates(from: answer.states, part: part, worker: worker) }
       link.giveBack()
       link.noteDone(since: begin)
     }
-    return output.first(rowCount)
+    return output.rows(rows)
   }
 
-  func end(_ handle: StepHandle) -> ResidencyChanges {
-    var changes = ResidencyChanges()
-    for worker in active {
-      guard let link = workers.links[worker] else { continue }
-      link.giveBack()
-      if link.state == .ready { continue }
-      for index in owners.indices where owners[index] == Int32(worker) { changes.incomplete.append(Int32(index)) }
+  private func takeOutput(_ rows: Tensor, part: Int, worker: Int) {
+    let bytes = output.rowBytes
+    for run in parts[part].runs where run.worker == Int32(worker) && !run.goesOn {
+      (output.pointer + (parts[part].firstRow + Int(run.firstRow)) * bytes).copyMemory(
+        from: rows.pointer + Int(run.localRow) * bytes, byteCount: Int(run.rowCount) * bytes)
     }
-    if active.count > 1 && !changes.incomplete.isEmpty { changes.incomplete.sort() }
-    return changes
   }
 }

@@ -22,6 +22,12 @@ struct LayerTimes {
     self.work = work
   }
 
+  /// A further part of the step.
+  mutating func add(rows: Int, work: Double) {
+    self.rows += rows
+    self.work += work
+  }
+
   mutating func post(at now: UInt64) {
     if lastAnswer > 0 && posted == answered { between += now - lastAnswer }
     posts[posted % Self.capacity] = now

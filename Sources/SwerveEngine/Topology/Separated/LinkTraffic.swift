@@ -8,7 +8,7 @@ struct LinkTraffic {
   /// Between the parameter worker's question and the answer.
   private(set) var waitNanoseconds: UInt64 = 0
   var doneNanoseconds: UInt64 = 0
-  /// Of the waiting, what the data worker computed.
+  /// What the data worker computed between question and answer, waited for or not.
   private(set) var busyNanoseconds: UInt64 = 0
   private(set) var exchanges = 0
   var refusals = 0
@@ -20,11 +20,12 @@ struct LinkTraffic {
     postNanoseconds += TransferClock.now - begin
   }
 
-  mutating func wait(bytes: Int, busy: UInt64, since begin: UInt64) {
-    let waited = TransferClock.now - begin
+  mutating func wait(bytes: Int, busy: UInt64, since begin: UInt64, posted: UInt64) {
+    let now = TransferClock.now
+    let waited = now - begin
     receivedBytes += bytes
     waitNanoseconds += waited
-    busyNanoseconds += min(busy, waited)
+    busyNanoseconds += min(busy, now - posted)
     exchanges += 1
     let micros = Double(waited - min(busy, waited)) / 1000
     var bucket = 0
