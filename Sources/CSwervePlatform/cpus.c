@@ -50,11 +50,13 @@ int swerve_quota_cpus(void) {
   return cpus > 1 << 16 ? 1 << 16 : (int)cpus;
 }
 
-bool swerve_thread_pin(int cpu) {
-  if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+bool swerve_thread_confine(const int *cpus, int count) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
+  for (int i = 0; i < count; i++) {
+    if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE) return false;
+    CPU_SET(cpus[i], &set);
+  }
   return sched_setaffinity(0, sizeof set, &set) == 0;
 }
 
@@ -79,8 +81,9 @@ int swerve_allowed_cpus(int *cpus, int capacity) {
 }
 
 int swerve_quota_cpus(void) { return 0; }
-bool swerve_thread_pin(int cpu) {
-  (void)cpu;
+bool swerve_thread_confine(const int *cpus, int count) {
+  (void)cpus;
+  (void)count;
   return false;
 }
 bool swerve_machine_is_shared(int ours) { return ours > sysconf(_SC_NPROCESSORS_ONLN); }

@@ -153,7 +153,7 @@ static void *work(void *argument) {
   char name[16];
   snprintf(name, sizeof name, "kernel-%d", worker);
   swerve_thread_set_name(name);
-  if (p->cpus) swerve_thread_pin(p->cpus[worker]);
+  if (p->cpus) swerve_thread_confine(&p->cpus[worker], 1);
   uint32_t seen = 0;
   for (;;) {
     seen = wait_for_run(p, seen);

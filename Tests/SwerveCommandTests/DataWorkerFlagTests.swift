@@ -20,6 +20,14 @@ import Testing
     #expect(more.engine.dataWorkers.maximum == 7 && more.engine.dataWorkers.deadline == 2.5)
   }
 
+  @Test func `a device may name its CPUs`() throws {
+    let engine = try parse([
+      "--parameter-devices", "cpu:0-3", "--data-devices", "cpu:4-5+8,cpu",
+    ]).settings.engine
+    #expect(engine.parameterCPUs == [0, 1, 2, 3])
+    #expect(engine.dataWorkers.cpus == [[4, 5, 8], nil] && engine.dataWorkers.count == 2)
+  }
+
   @Test func `what does not fit together is refused`() {
     for (arguments, word) in [
       (["--placement", "unified", "--data-workers", "2"], "--placement separated"),
@@ -27,6 +35,13 @@ import Testing
       (["--data-workers", "0"], "--data-workers must be between"),
       (["--data-devices", "cuda:0"], "there is no device"),
       (["--parameter-devices", "cpu,cpu"], "weights have one device"),
+      (["--parameter-devices", "cpu:"], "cpu:0-7"),
+      (["--parameter-devices", "cpu:3-1"], "cpu:0-7"),
+      (["--parameter-devices", "cpu:0-1", "--threads", "3"], "--threads 3 is more than the 2 CPUs"),
+      (["--parameter-devices", "cpu:0-1", "--numa-bind"], "--numa-bind-cpus"),
+      (["--parameter-devices", "cpu:0-1", "-tp", "2"], "is for one rank"),
+      (["--data-devices", "cpu:0", "--data-workers-at", "a:1"], "taskset"),
+      (["--data-devices", "cpu:0", "--placement", "pipeline-pd", "-pp", "2"], "with pipeline-pd use cpu"),
       (["--data-workers-at", "a:1", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
       (["--data-workers", "3", "--max-data-workers", "2"], "--max-data-workers"),
     ] {

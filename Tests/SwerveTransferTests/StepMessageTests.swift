@@ -266,6 +266,7 @@ import Testing
     var greeting = Self.greeting()
     greeting.regionBytes = 7 << 30
     greeting.limits.placeCount = 9
+    greeting.cpus = [4, 5, 70]
     let answer = WorkerAnswer(greeting, version: "1.0", kvBytes: 1 << 40, scratchBytes: 5, device: "cpu:0-1")
     for message in [
       ControlMessage.greet(greeting), .stop, .ready(answer), .refused("why not: \"ünsauber\""),

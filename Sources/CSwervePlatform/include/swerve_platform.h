@@ -27,8 +27,8 @@ int swerve_allowed_cpus(int *cpus, int capacity);
 /* CPUs that the control group's quota pays for, rounded up; 0 where there is no quota. Reads a file. */
 int swerve_quota_cpus(void);
 
-/* Binds the calling thread to one CPU. False where the system refuses. */
-bool swerve_thread_pin(int cpu);
+/* Lets the calling thread, and those it starts later, run on these CPUs only. False where the system refuses. */
+bool swerve_thread_confine(const int *cpus, int count);
 
 /* Threads of the whole machine that can run now, of which `ours` may be spinning; false where unknown. */
 bool swerve_machine_is_shared(int ours);

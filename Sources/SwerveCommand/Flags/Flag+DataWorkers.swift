@@ -1,4 +1,5 @@
 import SwerveCore
+import SwerveHardware
 
 extension Flag {
   /// Workers for keys and values: any of the first two means `--placement separated`.
@@ -18,14 +19,16 @@ extension Flag {
       "data-worker-connect-timeout", .parallelism, \.engine.dataWorkers.connectSeconds, default: 10,
       "seconds in which a data worker of another host must be reached"),
     .custom(
-      "data-devices", .string, .parallelism, default: "null", "devices of keys and values, one a data worker: cpu,cpu"
-    ) { settings, value in settings.placement.dataDevices = try devices(value)?.count },
+      "data-devices", .string, .parallelism, default: "null",
+      "devices of keys and values, one a data worker: cpu,cpu, or with their CPUs cpu:8-15,cpu:16-19+24-27"
+    ) { settings, value in settings.placement.dataDevices = try devices(value) },
     .custom(
       "parameter-devices", .string, .parallelism, default: "null", aliases: ["param-devices"],
-      "devices of the weights: cpu"
-    ) { _, value in
+      "devices of the weights: cpu, or with its CPUs cpu:0-7"
+    ) { settings, value in
       guard let devices = try devices(value) else { return }
       if devices.count > 1 { throw FlagError("must be cpu: weights have one device, not \(devices.count)") }
+      settings.engine.parameterCPUs = devices[0]
     },
     .custom(
       "max-data-workers", .int(words: ["auto": 0]), .parallelism, default: "auto",
@@ -39,14 +42,21 @@ extension Flag {
       "seconds that a data worker may take for a layer before it is replaced"),
   ]
 
-  /// A list of devices; nil for null.
-  private static func devices(_ value: FlagValue) throws -> [String]? {
+  /// A list of devices, each with its CPUs where they are named; nil for null.
+  private static func devices(_ value: FlagValue) throws -> [[Int]?]? {
     if value.text.lowercased() == "null" { return nil }
-    let names = value.text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
-    if let other = names.first(where: { $0 != "cpu" }) {
-      throw FlagError("must be cpu, or cpu,cpu for several data workers; there is no device \(other.debugDescription)")
+    return try value.text.split(separator: ",", omittingEmptySubsequences: false).map { name in
+      if name == "cpu" { return nil }
+      guard name.hasPrefix("cpu:") else {
+        throw FlagError(
+          "must be cpu, or cpu,cpu for several data workers; there is no device \(String(name).debugDescription)")
+      }
+      let ranges = name.dropFirst(4).replacing("+", with: ",")
+      guard let cpus = CPUList.parse(ranges), !cpus.isEmpty else {
+        throw FlagError("must name CPUs as cpu:0-7 or cpu:0-3+8-11, not \(String(name).debugDescription)")
+      }
+      return cpus
     }
-    return names
   }
 }
 
@@ -63,12 +73,13 @@ extension Settings {
     guard ["separated", "pipeline-pd"].contains(placement.name) else { return }
     if placement.name == "separated" { engine.placement = .separated }
     if let devices = placement.dataDevices {
-      if given.contains("data-workers") && devices != engine.dataWorkers.count {
+      if given.contains("data-workers") && devices.count != engine.dataWorkers.count {
         problems.append(
-          "--data-devices names \(devices) devices and --data-workers asks for \(engine.dataWorkers.count) workers; give as "
+          "--data-devices names \(devices.count) devices and --data-workers asks for \(engine.dataWorkers.count) workers; give as "
             + "many of each.")
       }
-      engine.dataWorkers.count = devices
+      engine.dataWorkers.count = devices.count
+      engine.dataWorkers.cpus = devices
     }
     let elsewhere = engine.dataWorkers.addresses.count
     if elsewhere > 0, !given.contains("data-workers"), placement.dataDevices == nil {

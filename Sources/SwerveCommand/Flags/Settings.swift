@@ -43,8 +43,8 @@ package struct PlacementSettings: Sendable {
   package var machine: String?
   package var inputLength = 512
   package var outputLength = 128
-  /// Devices of data workers; nil: not said.
-  package var dataDevices: Int?
+  /// Devices of data workers, each with its CPUs where they were named; nil: not said.
+  package var dataDevices: [[Int]?]?
 }
 
 /// `--hf-token`, `--download-dir`, `--offline`; environment and defaults are added by `HubSettings.configuration`.

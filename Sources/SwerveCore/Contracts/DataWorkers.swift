@@ -60,6 +60,9 @@ public struct DataWorkerConfiguration: Sendable {
   public var deadline = 30.0
   /// How links to other hosts are protected.
   public var links = LinkConfiguration()
+  /// CPUs of each worker of this host, by its number; nil and those missing: whatever is left. Workers attached later take
+  /// these in turn.
+  public var cpus: [[Int]?] = []
   /// The program's version: a worker of another one is refused.
   public var version = ""
 
@@ -117,6 +120,9 @@ extension EngineConfiguration {
           + "with data workers; leave one of the two out.")
     }
     if gathering != nil { found.append("weights cannot be gathered with --placement pipeline-pd; use one of the two.") }
+    if dataWorkers.cpus.contains(where: { $0 != nil }) {
+      found.append("--data-devices with numbers of CPUs is for --placement separated; with pipeline-pd use cpu.")
+    }
     return found
   }
 
@@ -131,6 +137,11 @@ extension EngineConfiguration {
     }
     if let overflow, overflow.storeBlocks > 0 && overflow.makeStore != nil {
       found.append("data workers read blocks of running sequences in memory only; leave the overflow store out.")
+    }
+    if dataWorkers.cpus.contains(where: { $0 != nil }), !dataWorkers.addresses.isEmpty {
+      found.append(
+        "--data-devices with numbers of CPUs is for data workers of this host; those of --data-workers-at are told on "
+          + "theirs, with taskset.")
     }
     if overflow != nil, !dataWorkers.addresses.isEmpty {
       found.append("data workers of other hosts cannot read this host's memory; leave places below the device out.")

@@ -13,11 +13,14 @@ extension EngineThreads {
   }
 
   /// - Throws: `.device` when a worker does not start, or is not the one it has to be; nothing was accepted then.
-  func makeSeparation(_ device: CPUDevice) throws(EngineStartError) -> Separation? {
-    guard plan.configuration.placement == .separated else { return nil }
-    let endpoints = try endpoints(plan.configuration.dataWorkers)
+  func makeSeparation(_ device: CPUDevice, _ cpus: WorkerCPUs?) throws(EngineStartError) -> Separation? {
+    guard plan.configuration.placement == .separated, let cpus else { return nil }
+    var configuration = plan.configuration.dataWorkers
+    configuration.cpus = cpus.data
+    let endpoints = try endpoints(configuration)
     let workers = DataSet(
-      try greeting(device, endpoints), plan.configuration.dataWorkers, endpoints, plan.links, pools: try pools(device),
+      try greeting(device, endpoints, sharesCores: cpus.isShared), configuration, endpoints, plan.links,
+      pools: try pools(device),
       blockBytes: plan.memoryPlan.blockBytes,
       parameterBytes: { device.memoryInUseBytes }, onNotice: { [board] in board.record(notice: $0) })
     try workers.start()
@@ -30,6 +33,19 @@ extension EngineThreads {
     } catch {
       throw .memory("\(error)")
     }
+  }
+
+  /// Who computes where on this host, as the calling thread may; nil: nobody is told where.
+  func workerCPUs() throws(EngineStartError) -> WorkerCPUs? {
+    let configuration = plan.configuration
+    let workers = configuration.dataWorkers
+    if configuration.placement != .separated && configuration.parameterCPUs == nil { return nil }
+    let isSeparated = configuration.placement == .separated
+    let elsewhere = try endpoints(workers).count { !$0.isLoopback }
+    return try WorkerCPUs(
+      parameter: configuration.parameterCPUs, data: isSeparated ? workers.cpus : [], threads: configuration.threads,
+      count: isSeparated ? workers.count : 0, local: isSeparated ? workers.count - elsewhere : 0,
+      reachable: KernelPool.reachableCPUs.map(Int.init), allowed: KernelPool.allowedCPUs.map(Int.init))
   }
 
   /// Rows of a micro-batch at least, where this side chooses: measured, while nothing else runs.
@@ -95,7 +111,9 @@ extension EngineThreads {
   }
 
   /// What each data worker has to be.
-  private func greeting(_ device: CPUDevice, _ endpoints: [Endpoint]) throws(EngineStartError) -> WorkerGreeting {
+  private func greeting(
+    _ device: CPUDevice, _ endpoints: [Endpoint], sharesCores: Bool
+  ) throws(EngineStartError) -> WorkerGreeting {
     let configuration = plan.configuration
     let limits = plan.runner.limits
     let fingerprint: Digest
@@ -109,8 +127,6 @@ extension EngineThreads {
     bytes.withUnsafeMutableBytes { fingerprint.write(to: $0, at: 0) }
     let shape = AttentionShape(plan.model)
     let elsewhere = endpoints.count { !$0.isLoopback }
-    let threads = device.threadCount * (1 + configuration.dataWorkers.count - elsewhere)
-    let sharesCores = threads > KernelPool.allowedCPUs.count
     var steps = StepMessage.Limits(
       rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens + limits.drafts,
       blockTokens: limits.blockTokens, blockCount: plan.sizing.blockCount / configuration.dataWorkers.count)

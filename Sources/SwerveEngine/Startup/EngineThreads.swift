@@ -91,8 +91,9 @@ package struct EngineThreads: Sendable {
     _ loaded: inout Loaded, onProgress: @escaping @Sendable (Double) -> Void
   ) throws -> EngineLoop {
     let begin = clock.now()
-    let device = try makeDevice()
-    let separation = try makeSeparation(device)
+    let cpus = try workerCPUs()
+    let device = try makeDevice(cpus?.parameter ?? plan.configuration.parameterCPUs)
+    let separation = try makeSeparation(device, cpus)
     let lower = separation == nil ? try makeLowerPlaces(device) : LowerPlaces()
     let handover = try makeHandover()
     let (runner, local) = try makeExecutor(
@@ -185,14 +186,18 @@ package struct EngineThreads: Sendable {
     return Digest(of: words + Array("ranks \(plan.layout.tensorSize)".utf8))
   }
 
-  private func makeDevice() throws(EngineStartError) -> CPUDevice {
+  /// - Parameter cpus: that this thread and its kernel threads keep to; nil: all that the process may use.
+  private func makeDevice(_ cpus: [Int]?) throws(EngineStartError) -> CPUDevice {
     var own = try deviceConfiguration()
+    own.cpus = cpus
     if plan.layout.computingCount > 1 {
       let launcher = plan.configuration.executor == .mpi ? plan.configuration.launcher : nil
       own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.computingCount)
     }
     do {
-      return try CPUDevice(configuration: own)
+      let device = try CPUDevice(configuration: own)
+      if cpus != nil { device.confineCallingThread() }
+      return device
     } catch {
       throw .device("\(error)")
     }

@@ -78,8 +78,8 @@ package final class CPUDevice: Sendable {
 
   /// The device and the CPUs its threads are meant for: `cpu:0-3`.
   package var name: String {
-    let cpus = pool.plan?.cpus.sorted() ?? KernelPool.allowedCPUs.prefix(threadCount).map(Int.init)
-    return "cpu:" + CPUList.text(cpus)
+    let cpus = pool.cpus ?? KernelPool.allowedCPUs.prefix(threadCount).map(Int.init)
+    return "cpu:" + CPUList.text(cpus.prefix(threadCount).sorted())
   }
 
   /// Matrices whose memory the system would not bind to the nodes that read them (some containers forbid it).
@@ -93,11 +93,11 @@ package final class CPUDevice: Sendable {
     try DeviceBuffer(byteCount: byteCount, ledger: memory)
   }
 
-  /// Binds the calling thread, worker 0, to its CPU: the plan's, or the first allowed one. For the engine thread, once;
-  /// threads that it starts later inherit the binding.
-  package func pinCallingThread() {
-    guard let first = pool.plan?.cpus.first.map(Int32.init) ?? KernelPool.allowedCPUs.first else { return }
-    _ = swerve_thread_pin(first)
+  /// Keeps the calling thread, worker 0, and those that it starts later on the CPUs that the device was given; nothing
+  /// happens where it was given none. For the thread that computes, once.
+  package func confineCallingThread() {
+    guard let cpus = pool.cpus?.map(Int32.init) else { return }
+    _ = swerve_thread_confine(cpus, Int32(cpus.count))
   }
 }
 

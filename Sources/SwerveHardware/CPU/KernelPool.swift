@@ -12,6 +12,8 @@ package final class KernelPool: @unchecked Sendable {
   package let threadCount: Int
   /// Where the workers are; nil = unbound to memory nodes.
   package let plan: WorkerPlan?
+  /// The CPUs meant for the workers, bound to them or not, where somebody said which.
+  let cpus: [Int]?
 
   /// CPUs that the process may run on: its affinity.
   package static var reachableCPUs: [Int32] {
@@ -43,7 +45,8 @@ package final class KernelPool: @unchecked Sendable {
     let cpus = given?.map(Int32.init) ?? Self.allowedCPUs
     let count = threadCount ?? cpus.count
     try self.init(
-      count, cpus: pinned && count <= cpus.count ? cpus : nil, plan: nil, spinMicroseconds: spinMicroseconds)
+      count, cpus: pinned && count <= cpus.count ? cpus : nil, plan: nil, given: given,
+      spinMicroseconds: spinMicroseconds)
   }
 
   /// Workers bound to CPUs and memory nodes as a plan says.
@@ -53,10 +56,13 @@ package final class KernelPool: @unchecked Sendable {
     plan: WorkerPlan, pinned: Bool = true, spinMicroseconds: Int
   ) throws(HardwareError) {
     try self.init(
-      plan.cpus.count, cpus: pinned ? plan.cpus.map(Int32.init) : nil, plan: plan, spinMicroseconds: spinMicroseconds)
+      plan.cpus.count, cpus: pinned ? plan.cpus.map(Int32.init) : nil, plan: plan, given: plan.cpus,
+      spinMicroseconds: spinMicroseconds)
   }
 
-  private init(_ count: Int, cpus: [Int32]?, plan: WorkerPlan?, spinMicroseconds: Int) throws(HardwareError) {
+  private init(
+    _ count: Int, cpus: [Int32]?, plan: WorkerPlan?, given: [Int]?, spinMicroseconds: Int
+  ) throws(HardwareError) {
     guard (1...4096).contains(count) else { throw .threadsUnavailable(requested: count) }
     let spin = UInt64(max(0, spinMicroseconds)) * 1000
     // The C pool copies both lists.
@@ -69,6 +75,7 @@ package final class KernelPool: @unchecked Sendable {
     self.pool = made
     self.threadCount = count
     self.plan = plan
+    self.cpus = given
   }
 
   deinit { swerve_pool_destroy(pool) }

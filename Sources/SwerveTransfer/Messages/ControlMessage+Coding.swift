@@ -74,6 +74,8 @@ extension WorkerGreeting {
     for value in [parts, rowStateBytes] { writer.put(value) }
     writer.put(regionBytes)
     writer.put(UInt64(limits.placeCount))
+    writer.put(UInt32(cpus.count))
+    for cpu in cpus { writer.put(cpu) }
   }
 
   init(_ reader: inout FieldReader) throws(TransferError) {
@@ -128,12 +130,19 @@ extension WorkerGreeting {
     let places = try reader.u64()
     guard places <= 1 << 30 else { throw .malformed("a greeting's \(places) places are beyond any host's") }
     limits.placeCount = Int(places)
+    let cpuCount = try reader.u32()
+    guard cpuCount <= 4096, cpuCount == 0 || cpuCount >= threads else {
+      throw .malformed("a greeting gives \(cpuCount) CPUs to \(threads) threads")
+    }
+    var cpus: [UInt32] = []
+    for _ in 0..<cpuCount { cpus.append(try reader.u32()) }
     self.init(
       version: version, fingerprint: fingerprint, worker: Int(worker), epoch: epoch, type: type, kvType: kvType,
       kernels: kernels, threads: Int(threads), sharesCores: shares != 0, headCount: Int(heads),
       keyValueHeadCount: Int(keyHeads), headDim: Int(dim), windows: windows, limits: limits, deadline: deadline,
       parts: Int(parts), rowStateBytes: Int(rowStateBytes))
     self.regionBytes = regionBytes
+    self.cpus = cpus
   }
 }
 

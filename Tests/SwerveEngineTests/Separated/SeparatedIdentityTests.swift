@@ -1,6 +1,8 @@
 import CAllocationCounter
+import Foundation
 import SwerveCore
 import SwerveEngine
+import SwerveHardware
 import SwerveScheduling
 import Testing
 
@@ -65,6 +67,35 @@ import Testing
     #expect(tiny.statistics.preemptions > 0)
     await tiny.stop()
     expectWorked(tiny, kind.workers)
+  }
+
+  /// Each worker keeps to the CPUs that were named for it, says so, and gives the same bits; a thread and a process alike.
+  @Test(.enabled(if: KernelPool.reachableCPUs.count >= 2), arguments: [true, false])
+  func workersKeepToTheirCPUs(isProcess: Bool) async throws {
+    let requests = separationRequests(6)
+    let alone = try await unifiedAnswers(requests) { _ in }
+    let cpus = KernelPool.reachableCPUs.map(Int.init)
+    let launch = isProcess ? try workerProcess() : .thread
+    let engine = try await Engine.start(
+      storyConfiguration {
+        $0.separate(1, launch)
+        $0.threads = nil
+        $0.parameterCPUs = [cpus[0]]
+        $0.dataWorkers.cpus = [[cpus[1]]]
+      })
+    #expect(try await engine.answers(requests).map(\.choices) == alone)
+    let worker = try #require(engine.statistics.data.workers.first)
+    #expect(worker.device == "cpu:\(cpus[1])" && engine.statistics.device == "cpu:\(cpus[0])")
+    if isProcess {
+      // What the system knows of its threads.
+      let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(worker.process)/task")
+      for task in tasks {
+        let status = try String(contentsOfFile: "/proc/\(worker.process)/task/\(task)/status", encoding: .utf8)
+        #expect(status.contains("Cpus_allowed_list:\t\(cpus[1])\n"))
+      }
+    }
+    await engine.stop()
+    expectWorked(engine, 1)
   }
 
   @Test(arguments: [1, 2]) func beamsArePutTogetherFromTheSameBits(workers: Int) async throws {

@@ -79,7 +79,7 @@ package final class DataSet {
     speedWatch = SlowWorkerWatch(workers: banks)
     speeds = (0..<banks).map { _ in nil }
     launched = LaunchedWorkers(
-      launch: configuration.launch, sharesPools: pools != nil, places: pools?.places?.memory)
+      launch: configuration.launch, sharesPools: pools != nil, places: pools?.places?.memory, cpus: configuration.cpus)
     let (group, patience) = (UInt64.random(in: 1...UInt64.max), configuration.connectSeconds)
     self.protection = protection
     remote = { RemoteWorkers(endpoint: $0, protection: protection, group: group, patience: patience) }
@@ -129,7 +129,8 @@ package final class DataSet {
   /// A worker has its pool in a region that this process was started with.
   func keep(inherited index: Int, byteCount: Int) throws(TransferError) {
     sources[index] = LaunchedWorkers(
-      launch: launched.launch, region: try RegionFile(inherited: index, byteCount: byteCount), byteCount: byteCount)
+      launch: launched.launch, cpus: launched.cpus, region: try RegionFile(inherited: index, byteCount: byteCount),
+      byteCount: byteCount)
   }
 
   /// The bank has no worker and shall have none: its memory goes back to the system.

@@ -85,7 +85,11 @@ package final class DataWorker {
         "this CPU has no \(greeting.kernels) kernels, with which the parameter worker computes; set SWERVE_CPU_KERNELS to "
           + "one of " + KernelSet.available.map(\.rawValue).joined(separator: ", "))
     }
-    device = try CPUDevice(configuration: CPUConfiguration(threadCount: Int(greeting.threads), kernels: kernels))
+    let cpus = greeting.cpus.isEmpty ? nil : greeting.cpus.map(Int.init)
+    device = try CPUDevice(
+      configuration: CPUConfiguration(threadCount: Int(greeting.threads), kernels: kernels, cpus: cpus))
+    // Memory that this thread touches first is to be near those that read it.
+    device.confineCallingThread()
     let limits = greeting.limits
     let layout = try shape.layout(type: greeting.kvType, blockTokens: limits.blockTokens)
     if let kvBytes, layout.blockBytes > kvBytes / limits.blockCount {

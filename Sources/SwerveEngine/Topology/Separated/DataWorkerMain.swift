@@ -68,7 +68,10 @@ package enum DataWorkerMain {
           "the parameter worker is version \(greeting.version) and this data worker \(version); start both from the same "
             + "program")
       }
-      if let threads = limits.threads { greeting.threads = UInt32(threads) }
+      if let threads = limits.threads {
+        greeting.threads = UInt32(threads)
+        greeting.cpus = []
+      }
       let (incoming, outgoing) = try channels(greeting)
       let worker = try DataWorker(
         greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes, shared: shared)

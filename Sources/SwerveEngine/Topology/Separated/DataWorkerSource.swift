@@ -49,21 +49,27 @@ struct LaunchedWorkers: DataWorkerSource {
   let sharesPools: Bool
   /// Places below all pools; nil: none.
   let places: SharedMemory?
+  /// CPUs of each worker, by its number; nil: its own choice. Those of later numbers take them in turn.
+  let cpus: [[Int]?]
   /// A process's pool and its size; nil for threads, of which a lost one may still write.
   private var region: (file: RegionFile, byteCount: Int)?
   private var poolBytes = 0
   /// The region as this process sees it.
   private var pool: SharedMemory?
 
-  init(launch: DataWorkerConfiguration.Launch, sharesPools: Bool = false, places: SharedMemory? = nil) {
+  init(
+    launch: DataWorkerConfiguration.Launch, sharesPools: Bool = false, places: SharedMemory? = nil,
+    cpus: [[Int]?] = []
+  ) {
     self.launch = launch
+    self.cpus = cpus
     self.sharesPools = sharesPools
     self.places = places
   }
 
   /// - Parameter region: what the worker finds, and keeps `byteCount` bytes in.
-  init(launch: DataWorkerConfiguration.Launch, region: RegionFile, byteCount: Int) {
-    self.init(launch: launch)
+  init(launch: DataWorkerConfiguration.Launch, cpus: [[Int]?], region: RegionFile, byteCount: Int) {
+    self.init(launch: launch, cpus: cpus)
     self.region = (region, byteCount)
   }
 
@@ -83,6 +89,10 @@ struct LaunchedWorkers: DataWorkerSource {
   func begin(_ common: WorkerGreeting) throws -> any DataWorkerArrival {
     var greeting = common
     greeting.regionBytes = UInt64(region?.byteCount ?? 0)
+    if !cpus.isEmpty, let own = cpus[Int(greeting.worker) % cpus.count] {
+      greeting.cpus = own.map(UInt32.init)
+      greeting.threads = UInt32(own.count)
+    }
     let (own, other) = try ControlSocket.pair()
     let memory: SharedMemory
     var process: WorkerProcess?
