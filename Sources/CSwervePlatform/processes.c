@@ -93,6 +93,10 @@ int swerve_process_start(
   if (places < 0) posix_spawn_file_actions_addopen(&actions, PLACES, "/dev/null", O_RDONLY, 0);
   else posix_spawn_file_actions_adddup2(&actions, places_copy, PLACES);
   for (int i = 0; i < copied; i++) posix_spawn_file_actions_adddup2(&actions, further_copies[i], FURTHER + i);
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 34)
+  /* Nothing else is meant for it. Not closed by the process itself: its runtime has opened files of its own by then. */
+  posix_spawn_file_actions_addclosefrom_np(&actions, FURTHER + copied);
+#endif
   /* A group of its own, so that an interrupt from the terminal reaches only who decides what then happens. */
   posix_spawnattr_setflags(
     &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -132,16 +136,12 @@ bool swerve_process_enter(int parent) {
   fcntl(CONTROL, F_SETFD, FD_CLOEXEC);
   fcntl(REGION, F_SETFD, FD_CLOEXEC);
   fcntl(PLACES, F_SETFD, FD_CLOEXEC);
-  /* Regions for workers of its own follow: files of memory that nobody can resize. Everything else was not meant for it. */
-  int next = FURTHER;
+  /* Regions for workers of its own follow: files of memory that nobody can resize. */
   const int wanted = F_SEAL_SHRINK | F_SEAL_GROW;
-  for (int seals; next < FURTHER + MOST_FURTHER; next++) {
+  for (int next = FURTHER, seals; next < FURTHER + MOST_FURTHER; next++) {
     if ((seals = fcntl(next, F_GET_SEALS)) < 0 || (seals & wanted) != wanted) break;
     fcntl(next, F_SETFD, FD_CLOEXEC);
   }
-#ifdef SYS_close_range
-  syscall(SYS_close_range, next, ~0u, 0);
-#endif
   return true;
 #else
   (void)parent;

@@ -149,7 +149,10 @@ extension Scheduler {
   /// Makes blocks that are now full findable.
   private mutating func sealBlocks(_ slot: SlotID) {
     let index = Int(slot.rawValue)
-    var full = running[index].computedTokens / Int32(configuration.blockSize)
+    let size = Int32(configuration.blockSize)
+    // Most steps fill no block.
+    if running[index].computedTokens < (running[index].sealedBlocks + 1) * size { return }
+    var full = running[index].computedTokens / size
     // A block is found through the one before it, so those behind a block below the device stay unknown.
     if running[index].lowerBegin < running[index].lowerEnd { full = min(full, running[index].lowerBegin) }
     if configuration.spansBanks { full = min(full, groups[running[index].group].stretch) }

@@ -35,7 +35,6 @@ import Testing
     }
     let set = getenv("SWERVE_CPU_KERNELS").flatMap { KernelSet(rawValue: String(cString: $0)) }
     let device = try CPUDevice(configuration: .init(kernels: set))
-    device.pinCallingThread()
     let report = try KernelBenchmark(device: device, options: options).run()
     print(report.text.joined(separator: "\n"))
     #expect(!report.lines.isEmpty)

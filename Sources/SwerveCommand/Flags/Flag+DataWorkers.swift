@@ -45,18 +45,21 @@ extension Flag {
   /// A list of devices, each with its CPUs where they are named; nil for null.
   private static func devices(_ value: FlagValue) throws -> [[Int]?]? {
     if value.text.lowercased() == "null" { return nil }
-    return try value.text.split(separator: ",", omittingEmptySubsequences: false).map { name in
-      if name == "cpu" { return nil }
+    var devices: [[Int]?] = []
+    for name in value.text.split(separator: ",", omittingEmptySubsequences: false).map(String.init) {
+      if name == "cpu" {
+        devices.append(nil)
+        continue
+      }
       guard name.hasPrefix("cpu:") else {
-        throw FlagError(
-          "must be cpu, or cpu,cpu for several data workers; there is no device \(String(name).debugDescription)")
+        throw FlagError("must be cpu, or cpu,cpu for several data workers; there is no device \(name.debugDescription)")
       }
-      let ranges = name.dropFirst(4).replacing("+", with: ",")
-      guard let cpus = CPUList.parse(ranges), !cpus.isEmpty else {
-        throw FlagError("must name CPUs as cpu:0-7 or cpu:0-3+8-11, not \(String(name).debugDescription)")
+      guard let cpus = CPUList.parse(String(name.dropFirst(4)).replacing("+", with: ",")), !cpus.isEmpty else {
+        throw FlagError("must name CPUs as cpu:0-7 or cpu:0-3+8-11, not \(name.debugDescription)")
       }
-      return cpus
+      devices.append(cpus)
     }
+    return devices
   }
 }
 

@@ -29,21 +29,20 @@ package struct WorkerCPUs: Sendable, Equatable {
     }
     if !problems.isEmpty { throw .configuration(problems) }
     let width = threads ?? allowed.count
-    parameter = given
-    data = named
+    var parts = (parameter: given, data: named)
     // A single thread is best left to the system.
     let isFree = given == nil && named.allSatisfy { $0 == nil }
     if isFree && width > 1 && width * (1 + local) <= allowed.count {
       func part(_ index: Int) -> [Int] { Array(allowed[(index * width)..<((index + 1) * width)]) }
-      parameter = part(0)
-      data = (0..<count).map { $0 < count - local ? nil : part(1 + $0 - (count - local)) }
+      let first = count - local
+      parts = (part(0), (0..<count).map { $0 < first ? nil : part(1 + $0 - first) })
     }
-    let all = [parameter] + (count - local..<count).map { $0 < data.count ? data[$0] : nil }
-    let bound = all.compactMap { $0 }
-    let loose = all.count - bound.count
+    let all = [parts.parameter] + (count - local..<count).map { $0 < parts.data.count ? parts.data[$0] : nil }
+    let bound = all.compactMap { $0 }.joined()
+    let loose = all.count { $0 == nil }
+    let taken = Set(bound).count
     // Those without CPUs of their own may be on any, and find room where there is some.
-    isShared =
-      Set(bound.joined()).count < bound.joined().count
-      || Set(bound.joined()).count + loose * width > allowed.count
+    isShared = taken < bound.count || taken + loose * width > allowed.count
+    (parameter, data) = parts
   }
 }
