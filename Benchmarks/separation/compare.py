@@ -4,8 +4,13 @@
     swift build -c release --product swerve
     python3 Benchmarks/separation/compare.py --swerve .build/release/swerve --model DIR [--rounds 5] [--workers 1]
 
-Each round runs both placements, the first one alternating. Without --model the embedded one is used; --dummy-config DIR
-gives random weights in the shapes of DIR/config.json. Prints one JSON object.
+Each round runs both placements, the first one alternating. Without --model the embedded one is used; --dummy gives random weights in
+the shapes of its config.json. --busy N keeps N other processes computing meanwhile. Another placement is compared by --other, and
+by --launch what starts it:
+
+    … --no-exchange --other='-tp 2' --launch='mpirun -np 2 --oversubscribe --bind-to none --mca mpi_yield_when_idle 1'
+
+Prints one JSON object.
 """
 import argparse
 import json
@@ -15,6 +20,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -29,8 +35,8 @@ def requests_file(folder, batch, prompt, output, vocabulary):
     return path
 
 
-def replay(arguments, path, extra):
-    words = [arguments.swerve, "bench", "replay", "--requests", path] + model_words(arguments) + extra
+def replay(arguments, path, extra, launch=()):
+    words = [*launch, arguments.swerve, "bench", "replay", "--requests", path] + model_words(arguments) + extra
     result = subprocess.run(words, capture_output=True, text=True, timeout=1800)
     if result.returncode != 0:
         raise SystemExit(f"{' '.join(words)}\n{result.stderr}")
@@ -128,9 +134,22 @@ def main():
     parser.add_argument("--vocabulary", type=int, default=4000)
     parser.add_argument("--kv", default="256MiB")
     parser.add_argument("--no-exchange", action="store_true")
+    parser.add_argument("--busy", type=int, default=0)
+    parser.add_argument("--other", default="", help="flags of the other side, as one word; default: data workers")
+    parser.add_argument("--launch", default="", help="words in front of the other side's command, as one word")
     arguments = parser.parse_args()
-    separated = ["--data-workers", str(arguments.workers)]
-    report = {"rounds": arguments.rounds, "workers": arguments.workers, "throughput": [], "exchange": []}
+    separated = arguments.other.split() or ["--data-workers", str(arguments.workers)]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(arguments.busy)]
+    try:
+        compare(arguments, separated)
+    finally:
+        for process in busy:
+            process.kill()
+
+
+def compare(arguments, separated):
+    report = {
+        "rounds": arguments.rounds, "other": separated, "busy": arguments.busy, "throughput": [], "exchange": []}
     with tempfile.TemporaryDirectory() as folder:
         for batch in map(int, arguments.batches.split(",")):
             path = requests_file(folder, batch, arguments.prompt, arguments.output, arguments.vocabulary)
@@ -138,7 +157,8 @@ def main():
             for index in range(arguments.rounds):
                 order = [("unified", []), ("separated", separated)]
                 for name, extra in order if index % 2 == 0 else order[::-1]:
-                    rates[name].append(decode_rate(replay(arguments, path, extra)))
+                    launch = arguments.launch.split() if name == "separated" else []
+                    rates[name].append(decode_rate(replay(arguments, path, extra, launch)))
             medians = {name: statistics.median(values) for name, values in rates.items()}
             report["throughput"].append({
                 "batch": batch, "unified_tokens_per_s": medians["unified"],
