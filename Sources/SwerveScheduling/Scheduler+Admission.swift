@@ -78,6 +78,12 @@ extension Scheduler {
     guard chooseFurther(entry, known: known, reserve: reserve) else { return false }
     // What can never be on the device as a whole takes blocks as it is computed.
     let isStreamed = exceedsDevice(known)
+    // One as large as the prompt that gives way would take the very blocks that this one is to go on with, step by step.
+    if isPassing && isStreamed
+      && order.contains(where: { running[Int($0.rawValue)].isStreamed && self.bank(of: $0) == bank })
+    {
+      return false
+    }
     while !isStreamed && pool.freeCount(in: bank) - taken < reserve {
       // What never fits the device makes room for what does.
       guard moveOne(from: bank, ofLargeOnly: true, in: &plan) else { return false }

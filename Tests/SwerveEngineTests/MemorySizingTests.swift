@@ -52,6 +52,33 @@ import Testing
     #expect { try decide { $0.kvCacheBytes = 100_000 } } throws: { ($0 as? EngineStartError)?.exitCode == 4 }
   }
 
+  /// With data workers a sequence may lie with all of them, whole partitions of 256 tokens with each; with tiers below them
+  /// it lies with one.
+  @Test func dataWorkersHoldLongSequencesTogether() throws {
+    let long = MemorySizing.Needs(
+      weightBytes: 1000, scratchBytes: 200, blockBytes: 10, maxSequences: 4, modelContext: 4096)
+    func decide(_ length: Int, workers: Int = 2, hasTiers: Bool = false) throws -> MemorySizing {
+      var configuration = EngineConfiguration()
+      configuration.placement = .separated
+      configuration.dataWorkers.count = workers
+      // 40 blocks of 16 tokens a worker: 640 tokens, of which 512 are whole partitions.
+      configuration.kvBlocks = 40 * workers
+      configuration.maxModelLength = length
+      return try MemorySizing.decide(
+        configuration, long, memory: SystemMemory(totalBytes: 100_000, availableBytes: 80_000), hasTiers: hasTiers)
+    }
+    #expect(try decide(640).spansBanks == false, "fits one")
+    #expect(try decide(1024).spansBanks && decide(-1).maxModelLength == 1024)
+    #expect(try decide(-1, workers: 3).maxModelLength == 1536)
+    #expect(try decide(-1, hasTiers: true).maxModelLength == 640)
+    #expect(try decide(640, hasTiers: true).spansBanks == false)
+    for (length, hasTiers, most) in [(1025, false, "--max-model-len 1024"), (641, true, "--max-model-len 640")] {
+      #expect {
+        try decide(length, hasTiers: hasTiers)
+      } throws: { ($0 as? EngineStartError)?.description.contains(most) == true }
+    }
+  }
+
   @Test func sizesBeyondAllMemoryAreRefusedAndNotComputedWith() throws {
     let vast = MemorySizing.Needs(
       weightBytes: 1000, scratchBytes: 200, blockBytes: 1 << 49, maxSequences: 1 << 20, modelContext: 1 << 30)

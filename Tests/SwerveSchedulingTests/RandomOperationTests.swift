@@ -65,8 +65,9 @@ import Testing
     #expect(totals.interrupted + totals.suspended > 0)
   }
 
-  /// Who had made room already was to make room once more.
-  @Test(arguments: [16_419_038_181_095_400_764, 9_038_375_381_784_965_370] as [UInt64])
+  /// Who had made room already was to make room once more; and two choices took each other's only block for ever.
+  @Test(
+    arguments: [16_419_038_181_095_400_764, 9_038_375_381_784_965_370, 17_146_584_966_528_668_361] as [UInt64])
   func `what failed once with places below the device`(episode: UInt64) throws {
     var totals = Totals()
     try Episode(seed: episode).run(operations: 600, totals: &totals)

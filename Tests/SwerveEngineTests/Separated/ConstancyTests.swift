@@ -124,7 +124,8 @@ import Testing
     let pools = try #require(seen.poolsFull, "the pools were never full: \(seen)")
     let host = try #require(seen.hostFull, "host memory was never full: \(seen)")
     let files = try #require(seen.filesBeyondHost, "files never had more than the host: \(seen)")
-    #expect(pools <= host && host <= files, "device, then host, then files: \(seen)")
+    // Of several workers the first to be full spills while another still has room.
+    #expect((pools <= host || kind.workers > 1) && max(pools, host) <= files, "device, then host, then files: \(seen)")
 
     // None.
     try await idle(engine)

@@ -184,6 +184,18 @@ import Testing
     #expect(engine.statistics.lossySequences > 0)
   }
 
+  @Test func microBatchesAndTiersAreRefusedTogether() async throws {
+    let kind = Kind(workers: 1, type: .auto, isProcess: false)
+    for count in [2, 3] {
+      let error = await #expect(throws: EngineStartError.self) {
+        _ = try await start(kind, blocks: 34, "host=64MiB") { $0.microBatches = count }
+      }
+      #expect(error?.description.contains("--micro-batches \(count) cannot be combined with tiers") == true)
+    }
+    let one = try await start(kind, blocks: 34, "host=64MiB") { $0.microBatches = 1 }
+    await one.stop()
+  }
+
   // MARK: Loss
 
   private func process(_ engine: Engine, besides dead: Set<Int32>) async throws -> Int32 {
