@@ -79,6 +79,11 @@ extension StartPlan.Memory {
       throw .model("\(error)")
     }
     try self.tiers?.check(machine, beside: plan.fixedBytes)
+    if tiers != nil {
+      try self.tiers?.check(
+        blockBytes: plan.blockBytes, layout: try StartPlan.layout(runner),
+        stepTokens: configuration.resolvedMaxBatchedTokens)
+    }
     var sized = configuration
     let device = try TierPlan.specification(configuration).device
     if case .bytes(let bytes) = device { sized.kvCacheBytes = bytes }
@@ -88,9 +93,6 @@ extension StartPlan.Memory {
         weightBytes: plan.weightBytes, scratchBytes: plan.fixedBytes - plan.weightBytes,
         blockBytes: plan.blockBytes, maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens
       ),
-      memory: machine.without(tiers?.hostBytes ?? 0), hasTiers: tiers != nil)
-    if tiers != nil {
-      try self.tiers?.check(blockBytes: plan.blockBytes, layout: try StartPlan.layout(runner))
-    }
+      memory: machine.without(self.tiers?.hostBytes ?? 0), hasTiers: tiers != nil)
   }
 }

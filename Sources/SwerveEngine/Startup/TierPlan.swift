@@ -19,7 +19,7 @@ package struct TierPlan: Sendable {
   package var fileSystem: any BlockFileSystem = PosixFileSystem()
   package var lane = TransferLane.Configuration()
 
-  /// Blocks of host memory where only files were asked for.
+  /// Blocks of host memory where only files were asked for, at least.
   private static let passageBlocks = 64
 
   /// nil where nothing is kept below the device. Every flag that cannot work is one sentence.
@@ -87,8 +87,14 @@ package struct TierPlan: Sendable {
   }
 
   /// Checks sizes against a block.
-  mutating func check(blockBytes: Int, layout: KVLayout) throws(EngineStartError) {
-    if hostIsPassage { hostBytes = Self.passageBlocks * ((blockBytes + 4095) & ~4095) }
+  ///
+  /// - Parameter stepTokens: tokens of a step at most. What two steps fill finds room on its way to files: a prompt's
+  ///   blocks come a step's worth at once.
+  mutating func check(blockBytes: Int, layout: KVLayout, stepTokens: Int) throws(EngineStartError) {
+    if hostIsPassage {
+      let blocks = max(Self.passageBlocks, 2 * (stepTokens / layout.blockTokens + 1))
+      hostBytes = blocks * ((blockBytes + 4095) & ~4095)
+    }
     let hostBlock = try conversion(layout, hostPrecision, tier: "host")?.byteCount ?? blockBytes
     if hostBytes < (hostBlock + 4095) & ~4095 {
       throw .configuration([

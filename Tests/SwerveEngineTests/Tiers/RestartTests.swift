@@ -67,6 +67,40 @@ import Testing
     #expect(Double(found.tiers?.hitTokens[1] ?? 0) >= 0.95 * Double(prompts))
   }
 
+  /// Where only files were asked for, memory carries blocks there: as many as a step fills, or the chain behind the first
+  /// one without room would be lost.
+  @Test func whatAStepFillsReachesFilesWhole() async throws {
+    let folder = try TestFolder()
+    func life() async throws -> EngineStatistics {
+      let engine = try await Engine.start(
+        configuration(folder, key: 7) {
+          $0.kvTiers = "nvme=1GiB:\(folder.blocks)"
+          $0.maxModelLength = 1024
+          $0.maxBatchedTokens = 2048
+          $0.kvCacheBytes = 256 << 20
+        })
+      for number in 0..<3 {
+        // 62 blocks each, two at a time.
+        let requests = (0..<2).map { half in
+          var request = longRequest(number) {
+            $0.maxTokens = 1
+            $0.logprobs = nil
+          }
+          request.prompt = .tokens((0..<1000).map { TokenID(3 + (7 * $0 + 31 * (2 * number + half) + $0 * $0 % 89) % 900) })
+          request.id = "whole-\(number)-\(half)"
+          return request
+        }
+        _ = try await engine.answers(requests)
+      }
+      await engine.stop()
+      return engine.statistics
+    }
+    let before = try await life()
+    #expect(before.tiers?.allocationFailures == 0 && before.tiers?.spillsDropped == 0)
+    let after = try await life()
+    #expect(after.tiers?.hitTokens[TierStatistics.Source.files.rawValue] == 6 * 62 * 16)
+  }
+
   @Test func filesTellNoPrompt() async throws {
     let folder = try TestFolder()
     let engine = try await Engine.start(configuration(folder, key: 7))

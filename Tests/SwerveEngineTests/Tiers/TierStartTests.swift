@@ -65,7 +65,9 @@ import TierTestSupport
     try FileManager.default.removeItem(atPath: folder.blocks)
     let first = try await Engine.start(storyConfiguration { $0.kvTiers = "nvme=1GiB:\(folder.blocks)" })
     #expect(first.report.warnings.contains { $0.contains("--kv-key-file") })
-    #expect(first.report.logLines.contains { $0.hasPrefix("KV tiers below the device: host 64 blocks") })
+    // What two steps fill, in blocks of 16.
+    let passage = max(64, 2 * (storyConfiguration().resolvedMaxBatchedTokens / 16 + 1))
+    #expect(first.report.logLines.contains { $0.hasPrefix("KV tiers below the device: host \(passage) blocks") })
     do {
       _ = try await Engine.start(storyConfiguration { $0.kvTiers = "nvme=1GiB:\(folder.blocks)" })
       Issue.record("two processes write one folder")
