@@ -86,7 +86,8 @@ import Testing
             $0.maxTokens = 1
             $0.logprobs = nil
           }
-          request.prompt = .tokens((0..<1000).map { TokenID(3 + (7 * $0 + 31 * (2 * number + half) + $0 * $0 % 89) % 900) })
+          request.prompt = .tokens(
+            (0..<1000).map { TokenID(3 + (7 * $0 + 31 * (2 * number + half) + $0 * $0 % 89) % 900) })
           request.id = "whole-\(number)-\(half)"
           return request
         }
