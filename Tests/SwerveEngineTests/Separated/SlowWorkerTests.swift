@@ -20,7 +20,8 @@ import Testing
     var all: [String] { sentences.withLock { $0 } }
   }
 
-  /// A worker's program of which the first one that starts is slow from its n-th step on.
+  /// A worker's program of which the first one that starts is slow from its n-th step on: once a step, and by so much
+  /// that a busy machine is not taken for it.
   private func firstIsSlow(_ milliseconds: Int, from step: Int) throws -> DataWorkerConfiguration.Launch {
     guard case .process(let path, let arguments) = try workerProcess() else {
       throw TestFailure(description: "no worker's program")
@@ -34,7 +35,7 @@ import Testing
 
   /// Answers the requests until a worker was replaced.
   private func answers(
-    _ engine: Engine, _ requests: [GenerationRequest], _ alone: [[Outcome]], rounds: Int = 20
+    _ engine: Engine, _ requests: [GenerationRequest], _ alone: [[Outcome]], rounds: Int = 6
   ) async throws {
     var round = 0
     repeat {
@@ -47,7 +48,7 @@ import Testing
   func aSlowProcessIsReplacedAndNothingIsComputedAgain(type: EngineConfiguration.DType) async throws {
     let requests = requests()
     let alone = try await unifiedAnswers(requests) { $0.dtype = type }
-    let launch = try firstIsSlow(25, from: 5)
+    let launch = try firstIsSlow(150, from: 5)
     let notices = Notices()
     let engine = try await Engine.start(
       storyConfiguration {
@@ -67,7 +68,7 @@ import Testing
   @Test func aWorkerAloneIsComparedWithItsPast() async throws {
     let requests = requests(8, tokens: 120)
     let alone = try await unifiedAnswers(requests) { _ in }
-    let launch = try firstIsSlow(60, from: 160)
+    let launch = try firstIsSlow(360, from: 160)
     let engine = try await Engine.start(storyConfiguration { $0.separate(1, launch) })
     try await answers(engine, requests, alone)
     await engine.stop()
@@ -100,7 +101,7 @@ import Testing
     let alone = try await unifiedAnswers(requests) { _ in }
     guard case .process(let path, let arguments) = try workerProcess() else { return }
     let engine = try await Engine.start(
-      storyConfiguration { $0.separate(2, .process(path: path, arguments: arguments + ["slows10", "5"])) })
+      storyConfiguration { $0.separate(2, .process(path: path, arguments: arguments + ["slows60", "5"])) })
     #expect(try await engine.answers(requests).map(\.choices) == alone)
     await engine.stop()
     #expect(engine.statistics.steps > 75 && engine.statistics.data.recoveries.isEmpty)

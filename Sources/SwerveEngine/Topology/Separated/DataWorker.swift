@@ -49,7 +49,7 @@ package final class DataWorker {
     case cutsMessage(step: Int)
     /// It ends in the middle of the layer.
     case ends(step: Int)
-    /// From that step on every layer takes so much longer.
+    /// From that step on its first layer takes so much longer.
     case slows(step: Int, milliseconds: UInt32)
 
     var step: Int {
@@ -230,7 +230,7 @@ package final class DataWorker {
         pointer: output + MessageHeader.byteCount, type: greeting.type, rows: rows, columns: shape.queryWidth),
       taking: attention.incomingStateBytes > 0 ? start + places.states : nil,
       giving: attention.outgoingStateBytes > 0 ? output + place.states : nil)
-    if case .slows(let first, let milliseconds) = fault, stepCount >= first {
+    if case .slows(let first, let milliseconds) = fault, stepCount >= first, header.layer == 0 {
       TransferClock.nap(microseconds: milliseconds * 1000)
     }
     parts[index].nextLayer = Int(header.layer) + 1
