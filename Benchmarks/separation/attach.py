@@ -11,15 +11,13 @@ the median gap before it.
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from recovery import Stream, free_port, wait_for  # noqa: E402
+from recovery import serving, streams_under_way  # noqa: E402
 
 
 def command(arguments, port, *words):
@@ -42,26 +40,13 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flags", default="", help="for the server, as one word: --flags='--dtype bfloat16'")
     arguments = parser.parse_args()
-    port = free_port()
     words = [arguments.swerve, "serve"] + ([arguments.model] if arguments.model else []) + [
-        "--port", str(port), "--served-model-name", "m", "--data-workers", "1", "--max-data-workers", "2",
-        "--admin-api-key", "admin"] + arguments.flags.split()
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    log = []
-    threading.Thread(target=lambda: log.extend(server.stdout), daemon=True).start()
-    try:
-        wait_for(port, server, log)
+        "--data-workers", "1", "--max-data-workers", "2", "--admin-api-key", "admin"] + arguments.flags.split()
+    with serving(words) as (_, port, log):
         rounds = []
         for index in range(arguments.rounds):
-            prompts = [[(7 * place + 13 * stream + index) % 200 + 3 for place in range(arguments.prompt)]
-                       for stream in range(arguments.streams)]
-            streams = [Stream(port, prompt, arguments.output) for prompt in prompts]
-            for stream in streams:
-                stream.start()
-            while not all(stream.count > 20 or stream.error for stream in streams):
-                time.sleep(0.01)
+            streams = streams_under_way(arguments, port, index, 20)
             begin, end = command(arguments, port, "add")
-            time.sleep(1)
             for stream in streams:
                 stream.join()
             if any(stream.error for stream in streams):
@@ -75,12 +60,6 @@ def main():
         print(json.dumps({"streams": arguments.streams, "median_seconds": median,
                           "longest_over_usual": [round(r["longest_gap"] / r["usual_gap"], 2) for r in rounds],
                           "rounds": rounds}, indent=1))
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ ranks it is also the time the group takes to come back. Prints one JSON object. 
 asked for, are errors.
 """
 import argparse
+import contextlib
 import http.client
 import json
 import os
@@ -76,24 +77,44 @@ class Stream(threading.Thread):
             self.error = str(error)
 
 
-def measure(arguments, flags, name):
+@contextlib.contextmanager
+def serving(words):
+    """A server that answers: its process, port and lines so far. It is ended with the block, by force after a while."""
     port = free_port()
-    words = [arguments.swerve, "serve"] + ([arguments.model] if arguments.model else []) + [
-        "--port", str(port), "--served-model-name", "m", "--max-num-seqs", str(arguments.streams)] + flags
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    server = subprocess.Popen(
+        words + ["--port", str(port), "--served-model-name", "m"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = []
     threading.Thread(target=lambda: log.extend(server.stdout), daemon=True).start()
     try:
         wait_for(port, server, log)
+        yield server, port, log
+    finally:
+        server.send_signal(signal.SIGTERM)
+        try:
+            server.wait(120)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def streams_under_way(arguments, port, salt, tokens):
+    """--streams streams over prompts of --prompt tokens that share nothing, each with more than so many tokens."""
+    prompts = [[(7 * place + 13 * index + salt) % 200 + 3 for place in range(arguments.prompt)]
+               for index in range(arguments.streams)]
+    streams = [Stream(port, prompt, arguments.output) for prompt in prompts]
+    for stream in streams:
+        stream.start()
+    while not all(stream.count > tokens or stream.error for stream in streams):
+        time.sleep(0.01)
+    return streams
+
+
+def measure(arguments, flags, name):
+    words = [arguments.swerve, "serve"] + ([arguments.model] if arguments.model else []) + [
+        "--max-num-seqs", str(arguments.streams)] + flags
+    with serving(words) as (server, port, log):
         rounds = []
         for kill in range(arguments.kills):
-            prompts = [[(7 * place + 13 * index + kill) % 200 + 3 for place in range(arguments.prompt)]
-                       for index in range(arguments.streams)]
-            streams = [Stream(port, prompt, arguments.output) for prompt in prompts]
-            for stream in streams:
-                stream.start()
-            while not all(stream.count > 4 or stream.error for stream in streams):
-                time.sleep(0.01)
+            streams = streams_under_way(arguments, port, kill, 4)
             killed = time.monotonic()
             os.kill(children(server.pid, name)[0], signal.SIGKILL)
             for stream in streams:
@@ -112,12 +133,6 @@ def measure(arguments, flags, name):
         median = {key: statistics.median(r[key] for r in rounds if r[key] is not None) for key in rounds[0]}
         return {"median_seconds": median, "rounds": rounds,
                 "said": [line.strip() for line in log if " back " in line or "are back" in line][-3:]}
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 def wait_for(port, server, log):

@@ -11,16 +11,13 @@ import argparse
 import http.client
 import json
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../separation"))
-from recovery import free_port, wait_for  # noqa: E402
+from recovery import serving  # noqa: E402
 
 
 def first_token(port, prompt):
@@ -36,24 +33,13 @@ def first_token(port, prompt):
 
 
 def serve(arguments, folder, prompts):
-    port = free_port()
     tiers = (f"host={arguments.host}," if arguments.host != "0" else "") + f"nvme=16GiB:{folder}/kv"
-    words = [arguments.swerve, "serve", arguments.model, "--port", str(port), "--served-model-name", "m",
-             "--max-model-len", str(arguments.length + 16), "--kv-cache-memory-bytes", arguments.pool, "--kv-tiers", tiers,
-             "--kv-key-file", f"{folder}/key", "--enable-prompt-tokens-details"] + arguments.flags.split()
-    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    log = []
-    threading.Thread(target=lambda: log.extend(server.stdout), daemon=True).start()
-    try:
-        wait_for(port, server, log)
+    words = [arguments.swerve, "serve", arguments.model, "--max-model-len", str(arguments.length + 16),
+             "--kv-cache-memory-bytes", arguments.pool, "--kv-tiers", tiers, "--kv-key-file", f"{folder}/key",
+             "--enable-prompt-tokens-details"] + arguments.flags.split()
+    with serving(words) as (_, port, _):
         first_token(port, [5] * 64)
         return [first_token(port, prompt) for prompt in prompts]
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(120)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 def main():
