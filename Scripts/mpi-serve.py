@@ -73,17 +73,18 @@ def check_sizes(binary):
     alone = Server([binary, "serve", "--port", str(port), *FLAGS], port)
     expected = alone.answers()
     alone.stop()
-    for tensor, stages in [(2, 1), (1, 2), (2, 2)]:
+    for tensor, stages, data in [(2, 1, []), (1, 2, []), (2, 2, []), (2, 1, ["--data-workers", "1"])]:
         port = free_port()
         # Nothing says mpi: the launcher's variables do.
         job = Server(
             [*LAUNCH, "-np", str(tensor * stages), binary, "serve", "--port", str(port), "-tp", str(tensor), "-pp",
-             str(stages), *FLAGS], port)
+             str(stages), *data, *FLAGS], port)
         found = job.answers()
         job.stop()
         if found != expected:
-            sys.exit(f"-tp {tensor} -pp {stages} answers {found} where one process answers {expected}")
-        print(f"mpirun -np {tensor * stages} swerve serve -tp {tensor} -pp {stages}: {len(found)} answers are the same")
+            sys.exit(f"-tp {tensor} -pp {stages} {data} answers {found} where one process answers {expected}")
+        words = " ".join(["-tp", str(tensor), "-pp", str(stages), *data])
+        print(f"mpirun -np {tensor * stages} swerve serve {words}: {len(found)} answers are the same")
 
 
 def check_other_weights(binary):

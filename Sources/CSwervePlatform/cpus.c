@@ -17,7 +17,26 @@ bool swerve_read_text(const char *path, char *text, size_t capacity) {
 }
 
 #ifdef __linux__
-#include <sched.h>
+#include "affinity.h"
+
+/* What the process might use when it began: threads that are confined later do not hand that on to processes. */
+static cpu_set_t first_cpus;
+static bool knows_first_cpus;
+
+__attribute__((constructor)) static void keep_first_cpus(void) {
+  knows_first_cpus = sched_getaffinity(0, sizeof first_cpus, &first_cpus) == 0;
+}
+
+void swerve_thread_release(cpu_set_t *before) {
+  if (sched_getaffinity(0, sizeof *before, before) != 0) *before = first_cpus;
+  /* Where the system has taken some of them away since, it gives what is left. */
+  if (knows_first_cpus) sched_setaffinity(0, sizeof first_cpus, &first_cpus);
+}
+
+void swerve_thread_unconfine(void) {
+  cpu_set_t before;
+  swerve_thread_release(&before);
+}
 
 int swerve_allowed_cpus(int *cpus, int capacity) {
   cpu_set_t set;
@@ -86,6 +105,7 @@ bool swerve_thread_confine(const int *cpus, int count) {
   (void)count;
   return false;
 }
+void swerve_thread_unconfine(void) {}
 bool swerve_machine_is_shared(int ours) { return ours > sysconf(_SC_NPROCESSORS_ONLN); }
 
 #endif

@@ -1,6 +1,7 @@
 /* Worker processes and the socket between them and who started them. */
 #define _GNU_SOURCE
 #include "swerve_platform.h"
+#include "affinity.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +16,6 @@
 
 #ifdef __linux__
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #endif
 
 enum { MEMORY = 3, CONTROL = 4, REGION = 5, PLACES = 6, FURTHER = 7, MOST_FURTHER = 257 };
@@ -110,7 +110,12 @@ int swerve_process_start(
   const bool is_short = memory_copy < 0 || control_copy < 0 || (region >= 0 && region_copy < 0)
     || (places >= 0 && places_copy < 0) || copied < further_count;
   int code = is_short ? EMFILE : 0;
-  if (code == 0) code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
+  if (code == 0) {
+    cpu_set_t before;
+    swerve_thread_release(&before);
+    code = posix_spawn(&process, path, &actions, &attributes, arguments, environ);
+    sched_setaffinity(0, sizeof before, &before);
+  }
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (memory_copy >= 0) close(memory_copy);

@@ -27,6 +27,7 @@ if arguments.count == 3, let step = Int(arguments[2]) {
   switch arguments[1] {
   case "reuses": fault = .reusesBlocks(step: step)
   case "flips": fault = .flipsBit(step: step)
+  case "flips-row": fault = .flipsRow(step: step)
   case "cuts": fault = .cutsMessage(step: step)
   case let slows where slows.hasPrefix("slows"):
     fault = .slows(step: step, milliseconds: UInt32(slows.dropFirst(5)) ?? 1)

@@ -24,8 +24,24 @@ import Testing
     let engine = try parse([
       "--parameter-devices", "cpu:0-3", "--data-devices", "cpu:4-5+8,cpu",
     ]).settings.engine
-    #expect(engine.parameterCPUs == [0, 1, 2, 3])
+    #expect(engine.parameterDevices == [[0, 1, 2, 3]])
     #expect(engine.dataWorkers.cpus == [[4, 5, 8], nil] && engine.dataWorkers.count == 2)
+  }
+
+  @Test func `parameters may be shared among ranks, or gathered`() throws {
+    for arguments in [["-tp", "2"], ["--placement", "tensor", "-tp", "2"], ["--placement", "auto", "-tp", "2"]] {
+      let engine = try parse(arguments + ["--data-workers", "2"]).settings.engine
+      #expect(engine.placement == .separated && engine.dataWorkers.count == 2 && engine.tensorParallelSize == 2)
+    }
+    let devices = try parse([
+      "-tp", "2", "--parameter-devices", "cpu:0,cpu:1", "--data-devices", "cpu:2-3,cpu:4-6,cpu:7",
+    ]).settings.engine
+    #expect(devices.parameterDevices == [[0], [1]] && devices.dataWorkers.count == 3)
+    #expect(devices.dataWorkers.cpus(of: 1, among: 2) == [[3], [5, 6], [7]])
+    let gathered = try parse(["--placement", "gathered", "--data-devices", "cpu"]).settings.engine
+    #expect(gathered.placement == .separated && gathered.gathering?.source == .nvme)
+    let stages = try parse(["--placement", "separated", "-pp", "2"]).settings.engine
+    #expect(stages.placement == .separated && stages.pipelineParallelSize == 2)
   }
 
   @Test func `what does not fit together is refused`() {
@@ -34,15 +50,22 @@ import Testing
       (["--data-workers", "2", "--data-devices", "cpu"], "as many of each"),
       (["--data-workers", "0"], "--data-workers must be between"),
       (["--data-devices", "cuda:0"], "there is no device"),
-      (["--parameter-devices", "cpu,cpu"], "weights have one device"),
+      (["--parameter-devices", "cpu,cpu"], "names 2 devices and the weights are with 1 rank;"),
       (["--parameter-devices", "cpu:"], "cpu:0-7"),
       (["--parameter-devices", "cpu:3-1"], "cpu:0-7"),
       (["--parameter-devices", "cpu:0-1", "--threads", "3"], "--threads 3 is more than the 2 CPUs"),
       (["--parameter-devices", "cpu:0-1", "--numa-bind"], "--numa-bind-cpus"),
-      (["--parameter-devices", "cpu:0-1", "-tp", "2"], "is for one rank"),
+      (["--parameter-devices", "cpu:0-1", "-tp", "2"], "names 1 devices and the weights are with 2 ranks"),
+      (["--parameter-devices", "cpu:0-1,cpu", "-tp", "2"], "of all ranks"),
+      (["--parameter-devices", "cpu:0,cpu:1", "-tp", "2", "--threads", "2"], "on each of its CPUs"),
       (["--data-devices", "cpu:0", "--data-workers-at", "a:1"], "taskset"),
       (["--data-devices", "cpu:0", "--placement", "pipeline-pd", "-pp", "2"], "with pipeline-pd use cpu"),
       (["--data-workers-at", "a:1", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
+      (["--data-workers-at", "a:1", "-tp", "2"], "use --data-workers, not --data-workers-at"),
+      (["--data-workers", "1", "-tp", "2", "--kv-tiers", "host=1GiB"], "leave one of the two out"),
+      (["--data-workers", "1", "-tp", "2", "--max-data-workers", "3"], "leave --max-data-workers out"),
+      (["--data-devices", "cpu:0", "-pp", "2"], "or of none"),
+      (["--data-workers", "1", "--placement", "gathered", "--micro-batches", "2"], "more than once a step"),
       (["--data-workers", "3", "--max-data-workers", "2"], "--max-data-workers"),
     ] {
       #expect(problems(arguments).contains { $0.contains(word) }, "\(arguments): \(problems(arguments))")

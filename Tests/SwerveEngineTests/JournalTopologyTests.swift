@@ -141,6 +141,10 @@ import Testing
     case .quota: #expect(now.ranks?.ranks.count == 2, name)
     case .ring(let peers):
       #expect((now.gather?.readBytes ?? 0) > 0 && (now.gather?.fetchedBytes ?? 0 > 0) == (peers > 0), name)
+    case .rankDataWorkers(let count, let tensor, let stages):
+      #expect(now.ranks?.ranks.count == tensor * stages && now.data.workers.count == count, name)
+    case .ringDataWorkers(let count, _):
+      #expect((now.gather?.readBytes ?? 0) > 0 && now.data.workers.count == count, name)
     case .none, .job: Issue.record("a topology of one process")
     }
   }

@@ -15,12 +15,14 @@ struct ChannelPair {
     self.capacity = capacity
   }
 
-  func make(_ end: SharedChannel.End, deadline: Double = 10, watch: (any PeerWatch)? = nil) -> SharedChannel {
+  func make(
+    _ end: SharedChannel.End, deadline: Double = 10, watch: (any PeerWatch)? = nil, checks: Bool = false
+  ) -> SharedChannel {
     SharedChannel(
       memory, at: 0, capacity: capacity, end: end,
       .init(
         peer: end == .sender ? "the reader" : "the writer", deadline: deadline, spin: SpinBudget(threads: 1),
-        watch: watch))
+        watch: watch, checksContent: checks))
   }
 }
 
@@ -185,10 +187,30 @@ func sent(_ channel: SharedChannel, _ bytes: [UInt8]) throws {
     #expect(throws: TransferError.self) { try SharedMemory(mapping: Descriptor(dup(number)), byteCount: 8192) }
   }
 
-  @Test func anExchangeAllocatesNothing() throws {
+  @Test(arguments: [0, 1, 63, 64, 4000]) func anyBitThatChangesOnItsWayIsNoticed(count: Int) throws {
+    for bit in Set([0, 5, count * 4, count * 8 - 1]) where bit >= 0 && bit < count * 8 {
+      let pair = try ChannelPair(capacity: 4096)
+      let (sender, receiver) = (pair.make(.sender, checks: true), pair.make(.receiver, checks: true))
+      for isDamaged in [false, true] {
+        let message = try sender.reserve(count)
+        for index in 0..<count { message[index] = UInt8(truncatingIfNeeded: index &* 7) }
+        if isDamaged { sender.damage = { $0[bit / 8] ^= 1 << UInt8(bit % 8) } }
+        try sender.send(count)
+        if isDamaged {
+          let error = #expect(throws: ChannelError.self) { _ = try receiver.receive() }
+          #expect(error.map { "\($0)".contains("have changed on their way") } == true)
+        } else {
+          #expect(try receiver.receive().enumerated().allSatisfy { $1 == UInt8(truncatingIfNeeded: $0 &* 7) })
+          try receiver.release()
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [false, true]) func anExchangeAllocatesNothing(checks: Bool) throws {
     let pair = try ChannelPair(capacity: 4096)
-    let sender = pair.make(.sender)
-    let receiver = pair.make(.receiver)
+    let sender = pair.make(.sender, checks: checks)
+    let receiver = pair.make(.receiver, checks: checks)
     func exchange() throws {
       for _ in 0..<100 {
         _ = try sender.reserve(4000)

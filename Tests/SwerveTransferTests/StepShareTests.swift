@@ -47,10 +47,11 @@ import Testing
 
   @Test func eachWorkerHasItsTurn() throws {
     let step = plan(rows: 10, context: 570)
-    #expect(step.stretch(0, of: step.sequences[0], bankBlocks: 40, blockTokens: 16)?.bank == 1)
-    #expect(step.stretch(1, of: step.sequences[0], bankBlocks: 40, blockTokens: 16)?.positions == 32..<37)
-    #expect(step.stretch(2, of: step.sequences[0], bankBlocks: 40, blockTokens: 16) == nil)
-    #expect(step.stretch(1, of: step.sequences[1], bankBlocks: 40, blockTokens: 16) == nil)
+    let banks = StepPlan.Banks(blocks: 40, blockTokens: 16)
+    #expect(step.stretch(0, of: step.sequences[0], in: banks)?.bank == 1)
+    #expect(step.stretch(1, of: step.sequences[0], in: banks)?.positions == 32..<37)
+    #expect(step.stretch(2, of: step.sequences[0], in: banks) == nil)
+    #expect(step.stretch(1, of: step.sequences[1], in: banks) == nil)
 
     let plan = plan()
     var first = StepEncoder(limits: Self.limits, firstBlock: 0)

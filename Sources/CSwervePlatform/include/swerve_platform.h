@@ -30,6 +30,9 @@ int swerve_quota_cpus(void);
 /* Lets the calling thread, and those it starts later, run on these CPUs only. False where the system refuses. */
 bool swerve_thread_confine(const int *cpus, int count);
 
+/* Lets the calling thread run wherever the process might when it began. */
+void swerve_thread_unconfine(void);
+
 /* Threads of the whole machine that can run now, of which `ours` may be spinning; false where unknown. */
 bool swerve_machine_is_shared(int ours);
 

@@ -24,12 +24,8 @@ extension Flag {
     ) { settings, value in settings.placement.dataDevices = try devices(value) },
     .custom(
       "parameter-devices", .string, .parallelism, default: "null", aliases: ["param-devices"],
-      "devices of the weights: cpu, or with its CPUs cpu:0-7"
-    ) { settings, value in
-      guard let devices = try devices(value) else { return }
-      if devices.count > 1 { throw FlagError("must be cpu: weights have one device, not \(devices.count)") }
-      settings.engine.parameterCPUs = devices[0]
-    },
+      "devices of the weights, one a rank: cpu, or with their CPUs cpu:0-7,cpu:8-15"
+    ) { settings, value in settings.engine.parameterDevices = try devices(value) ?? [] },
     .custom(
       "max-data-workers", .int(words: ["auto": 0]), .parallelism, default: "auto",
       "data workers at a time, those attached later included"
@@ -37,6 +33,9 @@ extension Flag {
       guard case .int(let count) = value else { return }
       settings.engine.dataWorkers.maximum = value.text == "auto" || count == 0 ? nil : count
     },
+    .bool(
+      "link-checksums", .parallelism, \.engine.dataWorkers.links.checksContent, default: false,
+      "check all bytes that data workers and ranks of this host exchange"),
     .double(
       "data-worker-timeout", .parallelism, \.engine.dataWorkers.deadline, default: 30,
       "seconds that a data worker may take for a layer before it is replaced"),
@@ -52,7 +51,7 @@ extension Flag {
         continue
       }
       guard name.hasPrefix("cpu:") else {
-        throw FlagError("must be cpu, or cpu,cpu for several data workers; there is no device \(name.debugDescription)")
+        throw FlagError("must be cpu, or cpu,cpu for several workers; there is no device \(name.debugDescription)")
       }
       guard let cpus = CPUList.parse(String(name.dropFirst(4)).replacing("+", with: ",")), !cpus.isEmpty else {
         throw FlagError("must name CPUs as cpu:0-7 or cpu:0-3+8-11, not \(name.debugDescription)")
@@ -69,12 +68,18 @@ extension Settings {
     let asks = ["data-workers", "data-workers-at", "data-devices"].filter(given.contains)
     if let first = asks.first {
       if !given.contains("placement") { placement.name = "separated" }
-      if !["separated", "pipeline-pd"].contains(placement.name) {
-        problems.append("--\(first) is for --placement separated or pipeline-pd, not \(placement.name).")
+      switch placement.name {
+      case "separated", "pipeline-pd": break
+      // How the parameters lie, whose keys and values are with data workers.
+      case "tensor", "pipeline", "gathered": engine.placement = .separated
+      case "auto": placement.name = "separated"
+      default:
+        problems.append(
+          "--\(first) is for --placement separated, pipeline-pd, tensor, pipeline or gathered, not \(placement.name).")
       }
     }
-    guard ["separated", "pipeline-pd"].contains(placement.name) else { return }
     if placement.name == "separated" { engine.placement = .separated }
+    guard engine.placement == .separated || placement.name == "pipeline-pd" else { return }
     if let devices = placement.dataDevices {
       if given.contains("data-workers") && devices.count != engine.dataWorkers.count {
         problems.append(

@@ -21,11 +21,17 @@ public struct LinkConfiguration: Sendable, Hashable {
   public var encryption: String?
   /// File of the key that prompts are handed over under, the same for all servers.
   public var keyFile: String?
+  /// Whether what workers and ranks of one host tell each other in shared memory is checked over all of its bytes.
+  public var checksContent = false
 
   public init() {}
 
   /// Whether anything was said of links.
-  package var isGiven: Bool { self != LinkConfiguration() }
+  package var isGiven: Bool {
+    var own = self
+    own.checksContent = false
+    return own != LinkConfiguration()
+  }
 
   package func problems() -> [String] {
     let files = [("--tls-certificate", certificate), ("--tls-key", key), ("--tls-ca", authority)]
@@ -70,6 +76,18 @@ public struct DataWorkerConfiguration: Sendable {
 
   package var resolvedMaximum: Int { max(maximum.flatMap { $0 > 0 ? $0 : nil } ?? max(2 * count, count + 2), count) }
 
+  /// CPUs of the workers of one of several ranks: its part of each device, or all of one that has fewer CPUs than there are
+  /// ranks.
+  package func cpus(of rank: Int, among ranks: Int) -> [[Int]?] {
+    cpus.map { device in
+      guard let device, device.count >= ranks else { return device }
+      return Array(device[(device.count * rank / ranks)..<(device.count * (rank + 1) / ranks)])
+    }
+  }
+
+  /// Whether a worker keeps to CPUs that somebody named.
+  package var namesCPUs: Bool { cpus.contains { $0 != nil } }
+
   func problems() -> [String] {
     var found = links.problems()
     if !(1...256).contains(count) { found.append("--data-workers must be between 1 and 256, not \(count).") }
@@ -90,6 +108,38 @@ public struct DataWorkerConfiguration: Sendable {
 }
 
 extension EngineConfiguration {
+  /// CPUs of rank 0's kernel threads; nil = of those the process may use.
+  package var parameterCPUs: [Int]? { parameterDevices.first ?? nil }
+
+  /// [ranks] where CPUs are named; else empty.
+  package var namedParameterDevices: [[Int]?] { parameterCPUs == nil ? [] : parameterDevices }
+
+  /// What of the devices of the weights cannot be, one sentence each.
+  func parameterDeviceProblems(_ require: (Bool, String) -> Void) {
+    let named = parameterDevices.compactMap { $0 }
+    if parameterDevices.isEmpty || parameterDevices.count == 1 && named.isEmpty { return }
+    let ranks = tensorParallelSize * pipelineParallelSize
+    require(
+      parameterDevices.count == ranks,
+      "--parameter-devices names \(parameterDevices.count) devices and the weights are with \(ranks) rank"
+        + "\(ranks == 1 ? "" : "s"); name one each, or say with -tp or -pp how they are shared.")
+    require(
+      named.isEmpty || named.count == parameterDevices.count,
+      "--parameter-devices names the CPUs of all ranks, as cpu:0-7,cpu:8-15, or of none.")
+    if named.isEmpty { return }
+    require(
+      !numaBind, "--numa-bind places threads too; use --numa-bind-cpus, or --parameter-devices.")
+    let count = named.reduce(0) { $0 + $1.count }
+    if let threads {
+      require(
+        ranks == 1 && threads <= count,
+        ranks == 1
+          ? "--threads \(threads) is more than the \(count) CPUs that --parameter-devices names."
+          : "--threads is for ranks without CPUs of their own; with --parameter-devices each has a thread on each of "
+            + "its CPUs.")
+    }
+  }
+
   /// Data workers from the start; 0 where there are none.
   package var dataWorkerCount: Int { placement == .separated ? dataWorkers.count : 0 }
 
@@ -120,8 +170,29 @@ extension EngineConfiguration {
           + "with data workers; leave one of the two out.")
     }
     if gathering != nil { found.append("weights cannot be gathered with --placement pipeline-pd; use one of the two.") }
-    if dataWorkers.cpus.contains(where: { $0 != nil }) {
+    if dataWorkers.namesCPUs {
       found.append("--data-devices with numbers of CPUs is for --placement separated; with pipeline-pd use cpu.")
+    }
+    return found
+  }
+
+  /// What several ranks with data workers of their own cannot do, one sentence each.
+  private func separatedRankProblems() -> [String] {
+    var found: [String] = []
+    let ranks = "each of several ranks has data workers of its own"
+    if !dataWorkers.addresses.isEmpty {
+      found.append("\(ranks), on its host: use --data-workers, not --data-workers-at.")
+    }
+    if kvTiers != nil || kvOffloadingBytes != nil {
+      found.append("\(ranks), and --kv-tiers (--kv-offloading-size) keeps blocks of one; leave one of the two out.")
+    }
+    if let maximum = dataWorkers.maximum, maximum > dataWorkers.count {
+      found.append("\(ranks), those of the start: leave --max-data-workers out.")
+    }
+    if dataWorkers.namesCPUs, dataWorkers.cpus.contains(nil) || parameterCPUs == nil {
+      found.append(
+        "\(ranks): name the CPUs of all devices, with --parameter-devices cpu:0-3,cpu:4-7 --data-devices cpu:8-15, or "
+          + "of none.")
     }
     return found
   }
@@ -138,7 +209,7 @@ extension EngineConfiguration {
     if let overflow, overflow.storeBlocks > 0 && overflow.makeStore != nil {
       found.append("data workers read blocks of running sequences in memory only; leave the overflow store out.")
     }
-    if dataWorkers.cpus.contains(where: { $0 != nil }), !dataWorkers.addresses.isEmpty {
+    if dataWorkers.namesCPUs, !dataWorkers.addresses.isEmpty {
       found.append(
         "--data-devices with numbers of CPUs is for data workers of this host; those of --data-workers-at are told on "
           + "theirs, with taskset.")
@@ -146,14 +217,12 @@ extension EngineConfiguration {
     if overflow != nil, !dataWorkers.addresses.isEmpty {
       found.append("data workers of other hosts cannot read this host's memory; leave places below the device out.")
     }
-    if gathering != nil {
-      found.append("weights cannot be gathered with --placement separated yet; use one of the two.")
-    }
-    if tensorParallelSize * pipelineParallelSize > 1 {
+    if gathering != nil, let microBatches, microBatches > 1 {
       found.append(
-        "--tensor-parallel-size and --pipeline-parallel-size spread keys and values over ranks, and with --placement "
-          + "separated they are with data workers; leave one of the two out.")
+        "--micro-batches \(microBatches) would fetch gathered weights more than once a step; use 1 with --placement separated."
+      )
     }
+    if tensorParallelSize * pipelineParallelSize > 1 { found += separatedRankProblems() }
     if numaBind {
       found.append(
         "--numa-bind places all threads and memory of one process; leave it out with --placement separated.")

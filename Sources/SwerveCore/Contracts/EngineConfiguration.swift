@@ -108,8 +108,8 @@ public struct EngineConfiguration: Sendable {
 
   /// Kernel threads; nil = one per allowed CPU.
   public var threads: Int?
-  /// CPUs of the kernel threads, of one process that has all parameters; nil = those the process may use.
-  public var parameterCPUs: [Int]?
+  /// [ranks] CPUs of each one's kernel threads; nil, or an empty list: of those the process may use, shared out among ranks.
+  public var parameterDevices: [[Int]?] = []
   /// Name of the kernel set (`scalar`, `avx512`, `avx512bf16`, `amx`); nil = the best this CPU has.
   public var kernelSet: String?
   /// Bind kernel threads to memory nodes, and weights to the nodes of the threads that read them.
@@ -263,14 +263,7 @@ public struct EngineConfiguration: Sendable {
     }
     require(numaBind || numaNodes == nil, "--numa-bind-nodes needs --numa-bind.")
     require(numaBind || numaCPUs == nil, "--numa-bind-cpus needs --numa-bind.")
-    require(
-      parameterCPUs == nil || !numaBind, "--numa-bind places threads too; use --numa-bind-cpus, or --parameter-devices."
-    )
-    if let parameterCPUs, let threads {
-      require(
-        threads <= parameterCPUs.count,
-        "--threads \(threads) is more than the \(parameterCPUs.count) CPUs that --parameter-devices names.")
-    }
+    parameterDeviceProblems(require)
     rankProblems(require)
     require(maxLogprobs >= -1, "--max-logprobs must be -1 (the vocabulary) or more, not \(maxLogprobs).")
     if let maxModelLength {
@@ -328,9 +321,6 @@ public struct EngineConfiguration: Sendable {
       executor != .inline,
       "--distributed-executor-backend inline runs one rank; leave it out, or use threads for several.")
     require(overflow == nil, "blocks of running sequences cannot leave the device where they are spread over ranks.")
-    require(
-      parameterCPUs == nil,
-      "--parameter-devices with numbers of CPUs is for one rank; with several each has CPUs of its own: use cpu.")
     require(
       !numaBind,
       "--numa-bind binds the threads of one rank; leave it out with several, whose threads have CPUs of their own.")

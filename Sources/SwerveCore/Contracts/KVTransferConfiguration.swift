@@ -90,9 +90,12 @@ extension EngineConfiguration {
     var found = kvTransfer.problems()
     func require(_ holds: Bool, _ sentence: String) { if !holds { found.append("--kv-transfer-config: \(sentence)") } }
     require(
-      placement == .unified,
-      "blocks are handed over by one process or by ranks that have keys and values themselves; leave --placement "
-        + "\(placement.rawValue) out.")
+      placement == .unified || placement == .separated && tensorParallelSize * pipelineParallelSize == 1,
+      "blocks are handed over by one process, by its data workers, or by ranks that have keys and values themselves; leave "
+        + "\(placement == .separated ? "-tp, -pp or --data-workers" : "--placement \(placement.rawValue)") out.")
+    require(
+      dataWorkers.addresses.isEmpty,
+      "blocks are copied from and to data workers of this host; use --data-workers, not --data-workers-at.")
     require(
       !kvTransfer.role.receives || enablePrefixCaching,
       "a \(kvTransfer.role.rawValue) takes blocks into the prefix cache; leave --no-enable-prefix-caching out, or make it "

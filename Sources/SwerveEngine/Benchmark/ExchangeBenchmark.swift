@@ -46,7 +46,7 @@ package struct ExchangeBenchmark: Sendable {
     let greeting = WorkerGreeting(
       version: version, fingerprint: [1], worker: 0, epoch: 0, type: .bfloat16, kvType: .bfloat16,
       kernels: device.kernelSet.rawValue, threads: device.threadCount,
-      sharesCores: device.threadCount * (1 + workers) > KernelPool.allowedCPUs.count, headCount: shape.headCount,
+      sharesCores: WorkerCPUs.isShared(threads: device.threadCount, workers: workers), headCount: shape.headCount,
       keyValueHeadCount: shape.keyValueHeadCount, headDim: shape.headDim, windows: shape.windows,
       limits: StepMessage.Limits(
         rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
@@ -61,6 +61,8 @@ package struct ExchangeBenchmark: Sendable {
       onNotice: { _ in })
     try set.start()
     defer { set.close() }
+    if greeting.sharesCores { device.confineCallingThread(to: 0) }
+    defer { CPUDevice.releaseCallingThread() }
     let attention = try FanoutAttention(
       shape: shape, type: .bfloat16, limits: limits, workers: set, device: device)
     let rows = try device.allocate(byteCount: limits.rows * (shape.queryWidth + 2 * shape.keyValueWidth) * 2)
@@ -69,7 +71,7 @@ package struct ExchangeBenchmark: Sendable {
       var found: [Line] = []
       for _ in 0..<steps {
         number += 1
-        found.append(step(plan(number, batch), attention, set, shape, rows))
+        found.append(try step(plan(number, batch), attention, set, shape, rows))
       }
       found.sort { $0.exchangeSeconds < $1.exchangeSeconds }
       report(found[found.count / 2])
@@ -96,7 +98,7 @@ package struct ExchangeBenchmark: Sendable {
   private func step(
     _ plan: StepPlan, _ attention: FanoutAttention, _ set: DataSet, _ shape: AttentionShape,
     _ memory: borrowing DeviceBuffer
-  ) -> Line {
+  ) throws -> Line {
     let count = plan.tokens.count
     let query = memory.tensor(.bfloat16, rows: count, columns: shape.queryWidth)
     let offset = limits.rows * shape.queryWidth * 2
@@ -111,7 +113,7 @@ package struct ExchangeBenchmark: Sendable {
       let places = attention.places(layer: layer, microbatch: 0, rows: count)
       attention.submit(
         layer: layer, microbatch: 0, q: places?.q ?? query, k: places?.k ?? key, v: places?.v ?? key)
-      _ = attention.result(layer: layer, microbatch: 0)
+      _ = try attention.result(layer: layer, microbatch: 0)
     }
     _ = attention.end(handle)
     let end = TransferClock.now

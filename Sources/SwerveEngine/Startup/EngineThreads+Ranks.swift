@@ -6,7 +6,7 @@ import SwerveInference
 extension EngineThreads {
   /// The runner of this thread and what executes plans over all ranks. With several, all of them load at once.
   ///
-  /// - Parameter attention: another place for keys and values; only with one rank.
+  /// - Parameter attention: another place for the keys and values of this rank.
   func makeExecutor(
     _ device: CPUDevice, lower: LowerPlaces, attention: (any AttentionPort)?, watch: (any LayerWatch)? = nil,
     onProgress: @escaping @Sendable (Double) -> Void
@@ -21,7 +21,8 @@ extension EngineThreads {
       // Ranks that only hold weights are told nothing of steps.
       let coordinator = plan.layout.computingCount > 1 ? ranks.coordinator() : nil
       let runner = try makeRunner(
-        device, lower: lower, links: ranks.links(), coordinator: coordinator, onProgress: onProgress)
+        device, lower: lower, attention: attention, links: ranks.links(), coordinator: coordinator,
+        onProgress: onProgress)
       try ranks.wait()
       return (
         runner,
@@ -37,7 +38,11 @@ extension EngineThreads {
 
   private func startRanks(kernels: KernelSet) throws(EngineStartError) -> any RankHandle {
     let configuration = plan.configuration
-    let excess = configuration.placement == .pipelineData ? RankExcess(configuration.dataWorkers) : nil
+    var data: RankDataWorkers?
+    if configuration.placement != .unified && plan.layout.computingCount > 1 {
+      data = RankDataWorkers(
+        configuration.dataWorkers, hasQuota: configuration.placement == .pipelineData, spans: plan.sizing.spansBanks)
+    }
     do {
       var greeting = RankGreeting(
         rank: 0, layout: plan.layout, folder: configuration.modelFolder, overrides: configuration.configOverrides,
@@ -45,12 +50,15 @@ extension EngineThreads {
         seconds: configuration.distributedTimeoutSeconds,
         fingerprint: try RankGreeting.fingerprint(
           files: plan.files, runner: plan.runner, overrides: configuration.configOverrides, kernels: kernels))
-      greeting.excess = excess
+      greeting.data = data
+      greeting.checksContent = configuration.dataWorkers.links.checksContent
+      greeting.cpus = configuration.namedParameterDevices
       if plan.runsRanksAsThreads {
         var start = ThreadRanks.Start(
           layout: plan.layout, runner: plan.runner, files: plan.files, blockCount: plan.sizing.blockCount,
           device: try deviceConfiguration(), seconds: configuration.distributedTimeoutSeconds)
-        start.excess = excess
+        start.data = data
+        start.cpus = greeting.cpus
         start.fingerprint = greeting.fingerprint
         return ThreadRanks(start) { [end] in end.threadEnded() }
       }
@@ -70,11 +78,7 @@ extension StartPlan {
     for rank in 0..<layout.computingCount {
       var own = runner
       own.shape = layout.shape(rank)
-      do {
-        parts.append(try own.share.layout(type: own.kvType, blockTokens: own.limits.blockTokens).blockBytes)
-      } catch {
-        throw .model("\(error)")
-      }
+      parts.append(try Self.shareLayout(own).blockBytes)
     }
     return parts
   }

@@ -6,30 +6,26 @@ import SwerveTransfer
 
 // What the separated placement builds in place of a pool of its own.
 extension EngineThreads {
-  /// The data workers, started and ready, and the attention that uses them.
-  struct Separation {
-    let workers: DataSet
-    let attention: any AttentionPort
-  }
-
+  /// Attention over the data workers, which are started and ready; nil where keys and values are in this process.
+  ///
   /// - Throws: `.device` when a worker does not start, or is not the one it has to be; nothing was accepted then.
-  func makeSeparation(_ device: CPUDevice, _ cpus: WorkerCPUs?) throws(EngineStartError) -> Separation? {
+  func makeSeparation(_ device: CPUDevice, _ cpus: WorkerCPUs?) throws(EngineStartError) -> FanoutAttention? {
     guard plan.configuration.placement == .separated, let cpus else { return nil }
     var configuration = plan.configuration.dataWorkers
     configuration.cpus = cpus.data
     let endpoints = try endpoints(configuration)
+    let hasRanks = plan.layout.computingCount > 1
     let workers = DataSet(
       try greeting(device, endpoints, sharesCores: cpus.isShared), configuration, endpoints, plan.links,
-      pools: try pools(device),
-      blockBytes: plan.memoryPlan.blockBytes,
+      pools: try pools(device), isFixed: hasRanks, blockBytes: try StartPlan.shareLayout(plan.runner).blockBytes,
       parameterBytes: { device.memoryInUseBytes }, onNotice: { [board] in board.record(notice: $0) })
     try workers.start()
     do {
-      let attention = try FanoutAttention(
-        shape: AttentionShape(plan.model), type: plan.runner.type, limits: plan.runner.limits, workers: workers,
-        device: device, microBatches: plan.configuration.microBatches,
+      // Pieces of several ranks' steps are the stages' to cut.
+      return try FanoutAttention(
+        shape: AttentionShape(plan.runner.share), type: plan.runner.type, limits: plan.runner.limits, workers: workers,
+        device: device, microBatches: hasRanks ? 1 : plan.configuration.microBatches,
         leastRows: try leastRows(of: workers.template, device))
-      return Separation(workers: workers, attention: attention)
     } catch {
       throw .memory("\(error)")
     }
@@ -40,7 +36,17 @@ extension EngineThreads {
     let configuration = plan.configuration
     let workers = configuration.dataWorkers
     if configuration.placement != .separated && configuration.parameterCPUs == nil { return nil }
+    // Each process of a job looks at what its own host has.
+    if configuration.executor != .mpi { try WorkerCPUs.check(configuration.parameterDevices) }
     let isSeparated = configuration.placement == .separated
+    if isSeparated && plan.layout.computingCount > 1 {
+      let launcher = configuration.executor == .mpi ? configuration.launcher : nil
+      let ranks = launcher?.localSize ?? plan.layout.computingCount
+      let threads = max(1, (configuration.threads ?? KernelPool.allowedCPUs.count) / ranks)
+      return try WorkerCPUs(
+        parameter: configuration.parameterCPUs, data: workers.cpus(of: launcher?.localRank ?? 0, among: ranks),
+        threads: threads, count: workers.count, ranks: ranks)
+    }
     let elsewhere = try endpoints(workers).count { !$0.isLoopback }
     return try WorkerCPUs(
       parameter: configuration.parameterCPUs, data: isSeparated ? workers.cpus : [], threads: configuration.threads,
@@ -66,15 +72,16 @@ extension EngineThreads {
   /// some; or the turns of a sequence that lies with several workers.
   private func parts(sharesCores: Bool, remote: Int) -> Int {
     let configuration = plan.configuration
-    if plan.tiers != nil || placeCount > 0 { return configuration.microBatches ?? 1 }
+    if sharesPools { return configuration.microBatches ?? 1 }
     let overlaps = !sharesCores || remote > 0
-    let microBatches = configuration.microBatches ?? (overlaps ? MicroBatches.most : 1)
+    let wanted = plan.layout.computingCount == 1 ? configuration.microBatches : 1
+    let microBatches = wanted ?? (overlaps ? MicroBatches.most : 1)
     return max(microBatches, plan.sizing.spansBanks ? configuration.dataWorkers.count : 1)
   }
 
   /// The workers' pools as this process sees them, where blocks are kept below them; nil: nothing is.
   private func pools(_ device: CPUDevice) throws(EngineStartError) -> DataPools? {
-    guard plan.tiers != nil || placeCount > 0 else { return nil }
+    guard sharesPools else { return nil }
     let layout = try StartPlan.layout(plan.runner)
     let configuration = plan.configuration.dataWorkers
     do throws(TransferError) {
@@ -86,11 +93,14 @@ extension EngineThreads {
       }
       return DataPools(
         layout: layout, bankBlocks: plan.sizing.blockCount / configuration.count,
-        bankCount: configuration.resolvedMaximum, places: places, device: device)
+        bankCount: configuration.resolvedMaximum, places: places, hasTiers: plan.tiers != nil, device: device)
     } catch {
       throw .memory("\(error)")
     }
   }
+
+  /// Whether blocks are copied between the workers' pools and what is below them, or other engines.
+  private var sharesPools: Bool { plan.tiers != nil || placeCount > 0 || plan.configuration.kvTransfer != nil }
 
   /// Places for running sequences' blocks below the pools of all workers.
   private var placeCount: Int { plan.configuration.overflow?.hostBlocks ?? 0 }
@@ -115,7 +125,6 @@ extension EngineThreads {
     _ device: CPUDevice, _ endpoints: [Endpoint], sharesCores: Bool
   ) throws(EngineStartError) -> WorkerGreeting {
     let configuration = plan.configuration
-    let limits = plan.runner.limits
     let fingerprint: Digest
     do {
       fingerprint = try ModelFingerprint.digest(
@@ -125,20 +134,11 @@ extension EngineThreads {
     }
     var bytes = [UInt8](repeating: 0, count: Digest.byteCount)
     bytes.withUnsafeMutableBytes { fingerprint.write(to: $0, at: 0) }
-    let shape = AttentionShape(plan.model)
-    let elsewhere = endpoints.count { !$0.isLoopback }
-    var steps = StepMessage.Limits(
-      rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens + limits.drafts,
-      blockTokens: limits.blockTokens, blockCount: plan.sizing.blockCount / configuration.dataWorkers.count)
-    steps.placeCount = placeCount
+    let workers = configuration.dataWorkers
     return WorkerGreeting(
-      version: configuration.dataWorkers.version, fingerprint: bytes, worker: 0, epoch: 0, type: plan.runner.type,
-      kvType: plan.runner.kvType, kernels: device.kernelSet.rawValue, threads: device.threadCount,
-      sharesCores: sharesCores, headCount: shape.headCount,
-      keyValueHeadCount: shape.keyValueHeadCount, headDim: shape.headDim, windows: shape.windows,
-      limits: steps, deadline: configuration.dataWorkers.deadline,
-      parts: parts(sharesCores: sharesCores, remote: elsewhere),
-      rowStateBytes: plan.sizing.spansBanks
-        ? AttentionBatch.stateBytes(rows: 1, queryHeads: shape.headCount, headDim: shape.headDim) : 0)
+      plan.runner, bankBlocks: plan.sizing.blockCount / workers.count, placeCount: placeCount, fingerprint: bytes,
+      workers: workers, device: device, sharesCores: sharesCores,
+      parts: parts(sharesCores: sharesCores, remote: endpoints.count { !$0.isLoopback }),
+      spans: plan.sizing.spansBanks)
   }
 }

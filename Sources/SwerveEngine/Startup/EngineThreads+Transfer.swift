@@ -13,7 +13,7 @@ extension EngineThreads {
     let layout = try StartPlan.layout(plan.runner)
     return BlockHandover(
       blockTokens: layout.blockTokens, layerCount: layout.layerCount, layerBytes: layout.blockLayerBytes,
-      packsBlocks: plan.layout.computingCount > 1)
+      packsBlocks: plan.layout.computingCount > 1 || plan.configuration.placement == .separated)
   }
 
   /// The door for blocks, open. nil where none are handed over.

@@ -97,7 +97,7 @@ package struct EngineThreads: Sendable {
     let lower = separation == nil ? try makeLowerPlaces(device) : LowerPlaces()
     let handover = try makeHandover()
     let (runner, local) = try makeExecutor(
-      device, lower: lower, attention: separation?.attention, watch: handover?.packsBlocks == true ? nil : handover,
+      device, lower: lower, attention: separation, watch: handover?.packsBlocks == true ? nil : handover,
       onProgress: onProgress)
     var totals = EngineStatistics()
     totals.weightBytes = plan.memoryPlan.weightBytes
@@ -131,7 +131,11 @@ package struct EngineThreads: Sendable {
     let tiers = try openTiers(runner, kernels: device.kernelSet, &loaded)
     loaded.exchange = try openExchange(kernels: device.kernelSet)
     let executor: any StepExecutor =
-      if let separation { SeparatedExecutor(runner: runner, workers: separation.workers) } else { local }
+      if let separation { SeparatedExecutor(local, attention: separation) } else { local }
+    // Last, for threads that were started before are to run anywhere. Many engines of one process are left to the system.
+    if let cpus, cpus.isShared, cpus.parameter == nil, case .process = plan.configuration.dataWorkers.launch {
+      device.confineCallingThread(to: 0)
+    }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
       executor: executor, overflow: lower.store,
@@ -192,7 +196,7 @@ package struct EngineThreads: Sendable {
     own.cpus = cpus
     if plan.layout.computingCount > 1 {
       let launcher = plan.configuration.executor == .mpi ? plan.configuration.launcher : nil
-      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.computingCount)
+      own = own.share(launcher?.localRank ?? 0, of: launcher?.localSize ?? plan.layout.computingCount).keeping(to: cpus)
     }
     do {
       let device = try CPUDevice(configuration: own)

@@ -63,7 +63,7 @@ package struct MemorySizing: Sendable, Equatable {
         "The KV cache would need \(bytes(pool)) beside \(bytes(beside)) of weights and working memory "
           + "and the machine has \(bytes(memory.totalBytes)); lower --kv-cache-memory-bytes.")
     }
-    // With tiers below data workers a sequence lies with one of them.
+    // Where blocks are copied from data workers' pools, a sequence lies with one of them.
     // The last output token is never computed: n blocks serve n × blockSize + 1 tokens.
     let spread = hasTiers ? 0 : spreadBlocks(configuration, blocks / workers)
     let most = max(blocks / workers + lowerBlocks(configuration), spread)

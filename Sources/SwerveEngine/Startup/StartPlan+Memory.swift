@@ -30,9 +30,11 @@ extension StartPlan.Memory {
           + "use one rank."
       ])
     }
-    if tiers != nil, asked.placement == .separated, let count = asked.microBatches, count > 1 {
+    let sharesPools = tiers != nil || asked.kvTransfer != nil
+    if sharesPools, asked.placement == .separated, let count = asked.microBatches, count > 1 {
       throw .configuration([
-        "--micro-batches \(count) cannot be combined with tiers below data workers; use 1, or start without --kv-tiers."
+        "--micro-batches \(count) cannot be combined with tiers below data workers, nor with handing their blocks over; use 1, "
+          + "or start without --kv-tiers and --kv-transfer-config."
       ])
     }
     if asked.overflow == nil, asked.enableChunkedPrefill, ranks.computingCount == 1, let tiers {
@@ -93,6 +95,6 @@ extension StartPlan.Memory {
         weightBytes: plan.weightBytes, scratchBytes: plan.fixedBytes - plan.weightBytes,
         blockBytes: plan.blockBytes, maxSequences: configuration.resolvedMaxSequences, modelContext: model.contextTokens
       ),
-      memory: machine.without(self.tiers?.hostBytes ?? 0), hasTiers: tiers != nil)
+      memory: machine.without(self.tiers?.hostBytes ?? 0), hasTiers: tiers != nil || configuration.kvTransfer != nil)
   }
 }

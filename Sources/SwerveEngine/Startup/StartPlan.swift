@@ -45,7 +45,10 @@ package struct StartPlan: Sendable {
     layout = try Self.layout(configuration, model)
     try Self.checkLogprobs(configuration, model, rows: configuration.mostRows)
     let memory = try Memory(configuration, files: files, model: model, layout: layout)
-    self.configuration = memory.configuration
+    var decided = memory.configuration
+    // Ranks have the workers of the start.
+    if layout.computingCount > 1 { decided.dataWorkers.maximum = decided.dataWorkers.count }
+    self.configuration = decided
     runner = memory.runner
     memoryPlan = memory.plan
     sizing = memory.sizing
@@ -88,9 +91,21 @@ package struct StartPlan: Sendable {
     }
   }
 
+  /// Keys and values of the whole model.
   static func layout(_ runner: RunnerConfiguration) throws(EngineStartError) -> KVLayout {
+    try layout(runner.model, runner)
+  }
+
+  /// Those of the runner's layers and heads.
+  static func shareLayout(_ runner: RunnerConfiguration) throws(EngineStartError) -> KVLayout {
+    try layout(runner.share, runner)
+  }
+
+  private static func layout(
+    _ model: ModelConfiguration, _ runner: RunnerConfiguration
+  ) throws(EngineStartError) -> KVLayout {
     do {
-      return try runner.model.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens)
+      return try model.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens)
     } catch {
       throw .model("\(error)")
     }

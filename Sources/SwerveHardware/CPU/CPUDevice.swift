@@ -101,6 +101,22 @@ package final class CPUDevice: Sendable {
   }
 }
 
+extension CPUDevice {
+  /// Lets the calling thread run wherever the process might when it began, whoever started it.
+  package static func releaseCallingThread() { swerve_thread_unconfine() }
+
+  /// Keeps the calling thread, worker 0, on one of the device's CPUs. Two processes that take turns on the same CPUs, neither
+  /// computing while the other does, hand over in a third of the time where both hand over on the same CPU: none has
+  /// to be woken from its idle sleep.
+  ///
+  /// - Parameter place: of the CPU among the device's, counted round.
+  package func confineCallingThread(to place: Int) {
+    let cpus = pool.cpus?.map(Int32.init) ?? KernelPool.allowedCPUs
+    if cpus.isEmpty { return }
+    _ = swerve_thread_confine([cpus[place % cpus.count]], 1)
+  }
+}
+
 extension ElementType {
   /// The type's number in C.
   var kernelType: Int32 {

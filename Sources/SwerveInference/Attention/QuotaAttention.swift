@@ -3,7 +3,7 @@ package import SwerveHardware
 
 /// Another place for the keys and values of blocks beyond a rank's own.
 package struct ExcessAttention {
-  /// Blocks that the rank itself has: those with lower numbers.
+  /// Blocks that the rank itself has: those with lower numbers. 0: it has none.
   package var quota: Int
   /// Attention over the others, numbered from 0. Executes steps in order of their numbers, each of them new.
   package var port: any AttentionPort

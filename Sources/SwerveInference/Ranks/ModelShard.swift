@@ -11,6 +11,7 @@ package final class ModelShard {
   let blockCount: Int
   /// Attention over the first blocks here and over the others with data workers; nil where there is one place.
   private let quota: QuotaAttention?
+  private let excess: ExcessAttention?
   /// Of the pool, where its memory is not the device's.
   private let regionBytes: Int
   /// Sentences worth showing at start: unexpected tensors.
@@ -27,7 +28,7 @@ package final class ModelShard {
   ///   - files: not read for random weights.
   ///   - region: memory of the pool of keys and values, with what it holds; nil: the device's.
   ///   - attention: another place for keys and values and what reads them; then this process has neither pool nor places.
-  ///   - excess: with both, this process has a pool of `excess.quota` of the blocks, and that place has the others.
+  ///   - excess: this process has a pool of `excess.quota` of the blocks, and that place has the others.
   ///   - links: to the other ranks, as the configuration's shape has them.
   ///   - watch: hears of each layer's keys and values, where those are in this process.
   ///   - progress: told the share of weights loaded, 0…1, on the calling thread.
@@ -50,9 +51,9 @@ package final class ModelShard {
     // Memory that is small and may be refused comes first, so that a refusal does not cost the loading time.
     let attention: any AttentionPort
     var quota: QuotaAttention?
-    if let remote {
+    if let elsewhere = remote ?? (excess?.quota == 0 ? excess?.port : nil) {
       ownStore = nil
-      attention = remote
+      attention = elsewhere
     } else {
       let layout = try model.layout(type: configuration.kvType, blockTokens: limits.blockTokens)
       let own = min(blockCount, excess?.quota ?? blockCount)
@@ -69,6 +70,7 @@ package final class ModelShard {
     }
     self.blockCount = blockCount
     self.quota = quota
+    self.excess = excess
     regionBytes = region?.byteCount ?? 0
     let activations = try Activations(
       model, type: type, rows: limits.rows, roundsRows: policy.roundsRows, device: device)
@@ -124,9 +126,9 @@ package final class ModelShard {
     rank.kvBytes = ownStore?.cache.byteCount ?? 0
     rank.tensorBytes = forward.tensorBytes
     rank.stageBytes = forward.stageBytes
-    if let excess = quota?.far.traffic() {
-      rank.dataBytes = excess.bytes
-      rank.exchanges = excess.exchanges
+    if let data = excess?.traffic() {
+      rank.dataBytes = data.bytes
+      rank.exchanges = data.exchanges
     }
     return rank
   }

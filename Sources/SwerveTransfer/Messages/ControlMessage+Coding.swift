@@ -74,6 +74,7 @@ extension WorkerGreeting {
     for value in [parts, rowStateBytes] { writer.put(value) }
     writer.put(regionBytes)
     writer.put(UInt64(limits.placeCount))
+    writer.put(UInt32(checksContent ? 1 : 0))
     writer.put(UInt32(cpus.count))
     for cpu in cpus { writer.put(cpu) }
   }
@@ -130,6 +131,7 @@ extension WorkerGreeting {
     let places = try reader.u64()
     guard places <= 1 << 30 else { throw .malformed("a greeting's \(places) places are beyond any host's") }
     limits.placeCount = Int(places)
+    let checks = try reader.u32()
     let cpuCount = try reader.u32()
     guard cpuCount <= 4096, cpuCount == 0 || cpuCount >= threads else {
       throw .malformed("a greeting gives \(cpuCount) CPUs to \(threads) threads")
@@ -142,6 +144,7 @@ extension WorkerGreeting {
       keyValueHeadCount: Int(keyHeads), headDim: Int(dim), windows: windows, limits: limits, deadline: deadline,
       parts: Int(parts), rowStateBytes: Int(rowStateBytes))
     self.regionBytes = regionBytes
+    self.checksContent = checks != 0
     self.cpus = cpus
   }
 }

@@ -4,7 +4,7 @@ package import SwerveCore
 /// before all workers are ready.
 package struct WorkerGreeting: Sendable, Hashable {
   /// Raised whenever messages or arithmetic change.
-  package static let protocolVersion: UInt32 = 5
+  package static let protocolVersion: UInt32 = 6
 
   /// The program's version.
   package var version: String
@@ -37,6 +37,8 @@ package struct WorkerGreeting: Sendable, Hashable {
   /// Bytes of the pool of keys and values in the region that the worker finds with what its predecessor left there; 0:
   /// there is none, and the pool is the worker's own.
   package var regionBytes: UInt64 = 0
+  /// Whether rows and answers in shared memory are checked over all of their bytes.
+  package var checksContent = false
   /// CPUs of its threads, as many as those at least; empty: the worker's own choice.
   package var cpus: [UInt32] = []
 

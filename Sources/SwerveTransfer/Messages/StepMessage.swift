@@ -50,6 +50,7 @@ package struct StepEncoder: Sendable {
   /// The worker's first block among all, and the first place below all pools.
   private let firstBlock: Int32
   private let firstPlace: Int32
+  private let banks: StepPlan.Banks
   /// The worker's place among those that share all blocks.
   private var bank: Int { Int(firstBlock) / limits.blockCount }
   package private(set) var generations: BlockGenerations
@@ -58,6 +59,8 @@ package struct StepEncoder: Sendable {
     self.limits = limits
     self.firstBlock = Int32(firstBlock)
     self.firstPlace = firstPlace.map { Int32($0) } ?? .max
+    banks = StepPlan.Banks(
+      blocks: limits.blockCount, blockTokens: limits.blockTokens, hasPlaces: firstPlace != nil)
     generations = BlockGenerations(blockCount: limits.blockCount)
   }
 
@@ -68,8 +71,7 @@ package struct StepEncoder: Sendable {
   /// 0 is everybody's whose blocks lie with one worker, be some of them below it.
   private func share(of step: SequenceStep, _ plan: borrowing StepPlan, turn: Int) -> Range<Int>? {
     guard step.rowCount > 0,
-      let stretch = plan.stretch(
-        turn, of: step, bankBlocks: limits.blockCount, blockTokens: limits.blockTokens, hasPlaces: firstPlace != .max),
+      let stretch = plan.stretch(turn, of: step, in: banks),
       stretch.bank == bank
     else { return nil }
     return stretch.positions
@@ -108,9 +110,11 @@ package struct StepEncoder: Sendable {
 
   /// Writes a turn of the step; `bytes` are as long as `measure` said. Answers its hash. No allocation.
   ///
-  /// - Parameter part: of the step, its parts in order.
+  /// - Parameters:
+  ///   - number: of the step, greater than those before; nil: the plan's.
+  ///   - part: of the step, its parts in order.
   package mutating func encode(
-    _ plan: borrowing StepPlan, epoch: UInt32, part: Int = 0, turn: Int = 0,
+    _ plan: borrowing StepPlan, number: UInt64? = nil, epoch: UInt32, part: Int = 0, turn: Int = 0,
     into bytes: UnsafeMutableRawBufferPointer
   ) -> UInt64 {
     var (rows, sequences, blocks, copies) = (0, 0, 0, 0)
@@ -163,7 +167,7 @@ package struct StepEncoder: Sendable {
     }
     at = MessageHeader.byteCount
     for count in [sequences, blocks, copies, rows] { put(Int32(count)) }
-    var header = MessageHeader(.step, plan: plan.id, epoch: epoch)
+    var header = MessageHeader(.step, plan: number ?? plan.id, epoch: epoch)
     header.rows = UInt32(rows)
     header.part = UInt32(part)
     header.hash = StepMessage.hash(UnsafeRawBufferPointer(rebasing: bytes[MessageHeader.byteCount...]))

@@ -69,6 +69,8 @@ struct Ring {
     var byteCount: UInt64
     /// Counts messages and skips.
     var number: UInt64
+    /// Check of the message's bytes; 0: there is none.
+    var content: UInt64 = 0
 
     static let message: UInt32 = 0x5357_0001
     static let skip: UInt32 = 0x5357_0002
@@ -78,6 +80,7 @@ struct Ring {
       var value = (UInt64(kind) &+ 1) &* 0x9E37_79B9_7F4A_7C15
       value = (value ^ (value >> 29) ^ byteCount) &* 0xBF58_476D_1CE4_E5B9
       value = (value ^ (value >> 32) ^ number) &* 0x94D0_49BB_1331_11EB
+      value = (value ^ (value >> 30) ^ content) &* 0xD6E8_FEB8_6659_FD93
       return UInt32(truncatingIfNeeded: value >> 32)
     }
   }
@@ -88,6 +91,7 @@ struct Ring {
     at.storeBytes(of: header.check, toByteOffset: 4, as: UInt32.self)
     at.storeBytes(of: header.byteCount, toByteOffset: 8, as: UInt64.self)
     at.storeBytes(of: header.number, toByteOffset: 16, as: UInt64.self)
+    at.storeBytes(of: header.content, toByteOffset: 24, as: UInt64.self)
   }
 
   /// The header there, each of its words read once; nil for one that nobody wrote.
@@ -95,7 +99,7 @@ struct Ring {
     let at = bytes(at: position)
     let header = Header(
       kind: at.load(as: UInt32.self), byteCount: at.load(fromByteOffset: 8, as: UInt64.self),
-      number: at.load(fromByteOffset: 16, as: UInt64.self))
+      number: at.load(fromByteOffset: 16, as: UInt64.self), content: at.load(fromByteOffset: 24, as: UInt64.self))
     let check = at.load(fromByteOffset: 4, as: UInt32.self)
     guard check == header.check, header.kind == Header.message || header.kind == Header.skip else { return nil }
     return header

@@ -22,12 +22,18 @@ package final class SharedChannel: Channel {
     package var spin: SpinBudget
     /// Tells of a peer that ended without closing; nil: only the deadline does.
     package var watch: (any PeerWatch)?
+    /// Whether a message's bytes are checked at the other end, over all of them: twice the time of reading them. Both ends
+    /// say the same. Without, headers are.
+    package var checksContent: Bool
 
-    package init(peer: String, deadline: Double, spin: SpinBudget, watch: (any PeerWatch)? = nil) {
+    package init(
+      peer: String, deadline: Double, spin: SpinBudget, watch: (any PeerWatch)? = nil, checksContent: Bool = false
+    ) {
       self.peer = peer
       self.deadline = deadline
       self.spin = spin
       self.watch = watch
+      self.checksContent = checksContent
     }
   }
 
@@ -45,6 +51,9 @@ package final class SharedChannel: Channel {
   private let ring: Ring
   private var spin: SpinBudget
   private let watch: (any PeerWatch)?
+  private let checksContent: Bool
+  /// For tests: changes a message after its check was made.
+  package var damage: ((UnsafeMutableRawBufferPointer) -> Void)?
   /// Where this end is.
   private var position: UInt64 = 0
   /// Messages and skips so far.
@@ -65,6 +74,7 @@ package final class SharedChannel: Channel {
     deadline = settings.deadline
     spin = settings.spin
     watch = settings.watch
+    checksContent = settings.checksContent
     ring = Ring(memory.part(at: offset, Self.byteCount(capacity: capacity)), capacity: capacity)
   }
 
@@ -112,8 +122,12 @@ package final class SharedChannel: Channel {
     }
     if let failure { throw failure }
     open = nil
+    let content = ring.bytes(at: reserved.at) + Ring.line
     ring.write(
-      Ring.Header(kind: Ring.Header.message, byteCount: UInt64(byteCount), number: number), at: reserved.at)
+      Ring.Header(
+        kind: Ring.Header.message, byteCount: UInt64(byteCount), number: number,
+        content: checksContent ? Self.check(content, byteCount) : 0), at: reserved.at)
+    damage?(UnsafeMutableRawBufferPointer(start: content, count: byteCount))
     number += 1
     self.byteCount += byteCount
     position = reserved.at + UInt64(Ring.needed(byteCount))
@@ -149,10 +163,18 @@ package final class SharedChannel: Channel {
         position % circle + UInt64(Ring.needed(Int(header.byteCount))) <= circle
       else { throw malformed("a message of \(header.byteCount) bytes is cut short, or too long") }
       let count = Int(header.byteCount)
+      if checksContent && header.content != Self.check(ring.bytes(at: position) + Ring.line, count) {
+        throw malformed("a message's bytes have changed on their way")
+      }
       open = (position, count)
       byteCount += count
       return UnsafeRawBufferPointer(start: ring.bytes(at: position) + Ring.line, count: count)
     }
+  }
+
+  /// Never 0.
+  private static func check(_ bytes: UnsafeRawPointer, _ count: Int) -> UInt64 {
+    max(1, swerve_memory_check(bytes, count))
   }
 
   package func release() throws(ChannelError) {

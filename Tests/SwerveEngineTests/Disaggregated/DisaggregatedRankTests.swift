@@ -7,16 +7,19 @@ import Testing
 
 /// Prompts handed over between engines of any numbers of ranks: blocks go over as one rank has them.
 @Suite(.serialized) struct DisaggregatedRankTests {
-  /// An engine's ranks.
+  /// An engine's ranks, or data workers.
   struct Side: Sendable, CustomTestStringConvertible {
+    var workers = 0
     var tensor = 1
     var stages = 1
     var executor = EngineConfiguration.Executor.threads
     var testDescription: String {
-      tensor * stages == 1 ? "one" : "tp \(tensor), pp \(stages), \(executor.rawValue)"
+      workers > 0
+        ? "\(workers) data workers" : tensor * stages == 1 ? "one" : "tp \(tensor), pp \(stages), \(executor.rawValue)"
     }
 
     func change(_ configuration: inout EngineConfiguration) {
+      if workers > 0 { configuration.separate(workers, workers == 1 ? (try? workerProcess()) ?? .thread : .thread) }
       if tensor * stages == 1 { return }
       configuration.tensorParallelSize = tensor
       configuration.pipelineParallelSize = stages
@@ -44,6 +47,10 @@ import Testing
     Pair(producer: Side(tensor: 2, stages: 2), consumer: Side(stages: 2), type: .float32, way: .pull),
     Pair(producer: Side(tensor: 2, executor: .shm), consumer: Side(stages: 2), type: .bfloat16, kv: .int8),
     Pair(producer: Side(stages: 2), consumer: Side(tensor: 2), type: .bfloat16, way: .pull, kv: .fp8E4M3),
+    Pair(producer: Side(workers: 2), consumer: Side(), type: .bfloat16),
+    Pair(producer: Side(), consumer: Side(workers: 2), type: .float32, way: .pull),
+    Pair(producer: Side(workers: 1), consumer: Side(workers: 2), type: .bfloat16, kv: .int8),
+    Pair(producer: Side(tensor: 2), consumer: Side(workers: 1), type: .bfloat16),
   ]
 
   @Test(arguments: pairs.indices) func promptsAreHandedOverBetweenRanks(_ place: Int) async throws {
@@ -84,8 +91,11 @@ import Testing
     #expect(received.receiveBlocksUsed == 0 && producer.transfers.sendBytesHeld == 0)
     await producer.stop()
     await consumer.stop()
-    for (engine, side) in [(producer, pair.producer), (consumer, pair.consumer)] where side.tensor * side.stages > 1 {
-      #expect(engine.statistics.ranks?.ranks.count == side.tensor * side.stages)
+    for (engine, side) in [(producer, pair.producer), (consumer, pair.consumer)] {
+      let ranks = side.tensor * side.stages
+      #expect(engine.statistics.ranks?.ranks.count == (ranks > 1 ? ranks : nil))
+      #expect(engine.statistics.data.workers.count == side.workers)
+      #expect(side.workers == 0 || engine.statistics.data.workers.contains { $0.exchanges > 0 })
     }
   }
 

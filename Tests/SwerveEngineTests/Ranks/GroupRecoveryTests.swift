@@ -8,10 +8,10 @@ import Testing
 /// computed again.
 @Suite(.serialized) struct GroupRecoveryTests {
   /// `SWERVE_LONG=1`: as many kills as a release is checked with.
-  private static let kills = isLong ? 100 : 5
+  static let kills = isLong ? 100 : 5
 
   /// One choice each, so that nothing is copied between sequences.
-  private func requests(_ tokens: Int = 60) -> [GenerationRequest] {
+  func requests(_ tokens: Int = 60) -> [GenerationRequest] {
     (0..<12).map { index in
       textRequest("Once upon a time there was number \(index), who lived", id: "g\(index)") {
         $0.temperature = index % 2 == 0 ? 0 : 0.9
@@ -24,7 +24,7 @@ import Testing
     }
   }
 
-  private func alone(
+  func alone(
     _ requests: [GenerationRequest], _ type: EngineConfiguration.DType = .auto
   ) async throws -> [[Outcome]] {
     let engine = try await Engine.start(storyConfiguration { $0.dtype = type })
@@ -33,7 +33,7 @@ import Testing
     return answers
   }
 
-  private func compare(_ answers: [[Outcome]], _ alone: [[Outcome]], _ when: Comment) {
+  func compare(_ answers: [[Outcome]], _ alone: [[Outcome]], _ when: Comment) {
     #expect(answers.count == alone.count, when)
     for (index, (answer, expected)) in zip(answers, alone).enumerated() where answer != expected {
       let (got, due) = (answer.flatMap(\.tokens), expected.flatMap(\.tokens))
@@ -45,7 +45,7 @@ import Testing
   // MARK: Processes
 
   /// Those that live, as (number, parent, words).
-  private static func processes() -> [(id: Int32, parent: Int32, words: Data)] {
+  static func processes() -> [(id: Int32, parent: Int32, words: Data)] {
     let all = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return all.compactMap { Int32($0) }.compactMap { id in
       let stat = String(decoding: FileManager.default.contents(atPath: "/proc/\(id)/stat") ?? Data(), as: UTF8.self)
@@ -57,14 +57,14 @@ import Testing
   }
 
   /// This process's children with a word of their own, and theirs.
-  private static func group(_ tag: String) -> (ranks: [Int32], workers: [Int32]) {
+  static func group(_ tag: String) -> (ranks: [Int32], workers: [Int32]) {
     let all = processes()
     let ranks = all.filter { $0.parent == getpid() && $0.words.range(of: Data(tag.utf8)) != nil }.map(\.id)
     return (ranks, all.filter { ranks.contains($0.parent) }.map(\.id))
   }
 
   /// Kills a process of the group now and then, and compares everything that is answered meanwhile.
-  private func kill(
+  func kill(
     _ times: Int, _ engine: Engine, _ requests: [GenerationRequest], _ alone: [[Outcome]],
     _ victims: @escaping @Sendable () -> [Int32]
   ) async throws {

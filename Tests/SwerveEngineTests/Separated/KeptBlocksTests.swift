@@ -88,13 +88,20 @@ import Testing
   }
 
   /// What goes wrong in a worker, how it is counted, and whether its blocks are believed afterwards.
-  @Test(arguments: [("reuses", "generation", false), ("flips", "message", true), ("cuts", "message", true)])
+  @Test(arguments: [
+    ("reuses", "generation", false), ("flips", "message", true), ("cuts", "message", true),
+    ("flips-row", "message", true),
+  ])
   func whatDoesNotAgreeIsNeverUsed(fault: String, reason: String, keeps: Bool) async throws {
     let requests = requests(8, tokens: 40)
     let alone = try await unifiedAnswers(requests) { _ in }
     guard case .process(let path, let arguments) = try workerProcess() else { return }
     let engine = try await Engine.start(
-      storyConfiguration { $0.separate(1, .process(path: path, arguments: arguments + [fault, "12"])) })
+      storyConfiguration {
+        $0.separate(1, .process(path: path, arguments: arguments + [fault, "12"]))
+        // Numbers of rows say nothing of themselves.
+        $0.dataWorkers.links.checksContent = fault == "flips-row"
+      })
     #expect(try await engine.answers(requests).map(\.choices) == alone)
     await engine.stop()
     let data = engine.statistics.data

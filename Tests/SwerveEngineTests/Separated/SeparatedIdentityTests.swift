@@ -80,7 +80,7 @@ import Testing
       storyConfiguration {
         $0.separate(1, launch)
         $0.threads = nil
-        $0.parameterCPUs = [cpus[0]]
+        $0.parameterDevices = [[cpus[0]]]
         $0.dataWorkers.cpus = [[cpus[1]]]
       })
     #expect(try await engine.answers(requests).map(\.choices) == alone)

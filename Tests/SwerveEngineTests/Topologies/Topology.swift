@@ -13,6 +13,10 @@ struct Topology: Sendable, CustomTestStringConvertible {
     case dataWorkers(Int, microBatches: Int = 1)
     /// So many, with pools too small for the requests and host memory below them.
     case tieredDataWorkers(Int)
+    /// So many with each of several ranks.
+    case rankDataWorkers(Int, tensor: Int, stages: Int)
+    /// Weights through a ring, from so many other ranks, and so many data workers.
+    case ringDataWorkers(Int, peers: Int)
     /// A parameter rank whose quota is not enough, and so many data workers.
     case quota(workers: Int)
     /// Weights through a ring, from so many other ranks.
@@ -90,6 +94,41 @@ struct Topology: Sendable, CustomTestStringConvertible {
     }
   }
 
+  /// Ranks without keys and values.
+  ///
+  /// - Parameter launch: nil: processes.
+  private static func separatedRanks(
+    _ name: String, workers: Int, tensor: Int = 1, stages: Int = 1, _ executor: EngineConfiguration.Executor,
+    _ launch: DataWorkerConfiguration.Launch?
+  ) -> Topology {
+    Topology(
+      name: name, mechanism: .rankDataWorkers(workers, tensor: tensor, stages: stages), tensor: tensor
+    ) {
+      $0.separate(workers, try launch ?? workerProcess(version: ""))
+      // Of the programs that stand for the command where a rank starts its workers.
+      $0.dataWorkers.version = ""
+      $0.tensorParallelSize = tensor
+      $0.pipelineParallelSize = stages
+      if stages > 1 { $0.microBatches = 2 }
+      $0.executor = executor
+      $0.rankProgram = RankProcessTests.program
+      $0.distributedTimeoutSeconds = 120
+    }
+  }
+
+  /// Gathered weights, and keys and values with data workers.
+  private static func separatedRing(
+    _ name: String, workers: Int, _ source: GatherConfiguration.Source, peers: Int = 1
+  ) -> Topology {
+    Topology(name: name, mechanism: .ringDataWorkers(workers, peers: peers - 1), isPacked: true) {
+      $0.separate(workers)
+      var gathering = GatheredTests.gathering(source, depth: 1)
+      if peers > 1 { gathering.peers = peers }
+      $0.gathering = gathering
+      if peers > 1 { $0.executor = .threads }
+    }
+  }
+
   /// Everything that this build has.
   static let all: [Topology] = [
     Topology(name: "unified, chunked", mechanism: .none) { $0.maxBatchedTokens = 16 },
@@ -113,6 +152,13 @@ struct Topology: Sendable, CustomTestStringConvertible {
     },
     tiered("separated, 1 worker, tiers", workers: 1, .thread),
     tiered("separated, 2 workers, tiers", workers: 2, nil),
+    separatedRanks("separated, 2 workers, threads, tensor 2", workers: 2, tensor: 2, .threads, .thread),
+    separatedRanks("separated, 1 worker, shm, tensor 2", workers: 1, tensor: 2, .shm, nil),
+    separatedRanks("separated, 2 workers, threads, 2 stages", workers: 2, stages: 2, .threads, .thread),
+    separatedRanks(
+      "separated, 1 worker, threads, tensor 2, 2 stages", workers: 1, tensor: 2, stages: 2, .threads, .thread),
+    separatedRing("separated, 2 workers, gathered from the disk", workers: 2, .nvme),
+    separatedRing("separated, 1 worker, gathered from a thread", workers: 1, .peers, peers: 2),
     quota("pipeline-pd, threads, 1 worker", workers: 1, .threads),
     quota("pipeline-pd, shm, 2 workers", workers: 2, .shm),
     gathered("gathered from the disk", .nvme),

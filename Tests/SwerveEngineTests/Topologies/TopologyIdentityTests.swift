@@ -72,28 +72,43 @@ import Testing
       #expect(ranks[1].dataBytes > 0 && ranks[1].exchanges > 0 && ranks[1].kvBytes > 0, name)
       let share = Double(now.kvBytes - ranks[0].kvBytes) / Double(1 + workers)
       #expect(abs(Double(ranks[1].kvBytes) / share - 1) < 0.25, "\(pair.testDescription): \(ranks), \(share)")
-    case .ring(let peers):
-      guard let gather = now.gather else {
-        Issue.record("\(pair.testDescription): nothing was gathered")
-        return
-      }
-      #expect(gather.readBytes > 0 && gather.failedItems == 0, name)
-      // Each rank has the same share of every layer.
-      let share = Double(gather.fetchedBytes) / Double(gather.readBytes)
-      let due = Double(peers) / Double(peers + 1)
-      #expect(abs(share - due) < 0.15 && (share == 0) == (peers == 0), "\(pair.testDescription): \(gather)")
+    case .rankDataWorkers(let count, let tensor, let stages):
+      check(now, tensor: tensor, stages: stages, holdsKeys: false, name)
+      #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
+      #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
+      // Rank 0 has its workers beside it, the others tell of theirs.
+      for rank in now.ranks?.ranks.dropFirst() ?? [] { #expect(rank.dataBytes > 0 && rank.exchanges > 0, name) }
+    case .ringDataWorkers(let count, let peers):
+      check(now, peers: peers, name)
+      #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
+      #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
+    case .ring(let peers): check(now, peers: peers, name)
     case .job: Issue.record("jobs are processes of their own")
     }
   }
 
-  private func check(_ now: EngineStatistics, tensor: Int, stages: Int, _ name: Comment) {
+  private func check(_ now: EngineStatistics, peers: Int, _ name: Comment) {
+    guard let gather = now.gather else {
+      Issue.record("\(name): nothing was gathered")
+      return
+    }
+    #expect(gather.readBytes > 0 && gather.failedItems == 0, name)
+    // Each rank has the same share of every layer.
+    let share = Double(gather.fetchedBytes) / Double(gather.readBytes)
+    let due = Double(peers) / Double(peers + 1)
+    #expect(abs(share - due) < 0.15 && (share == 0) == (peers == 0), "\(name): \(gather)")
+  }
+
+  private func check(
+    _ now: EngineStatistics, tensor: Int, stages: Int, holdsKeys: Bool = true, _ name: Comment
+  ) {
     guard let traffic = now.ranks else {
       Issue.record("no other rank")
       return
     }
     #expect(traffic.plans >= now.steps && traffic.ranks.count == tensor * stages, name)
     for (index, rank) in traffic.ranks.enumerated() {
-      #expect(rank.memoryBytes > rank.kvBytes && rank.kvBytes > 0, name)
+      #expect(rank.memoryBytes > rank.kvBytes && (rank.kvBytes > 0) == holdsKeys, name)
       #expect((rank.tensorBytes > 0) == (tensor > 1), name)
       // Ranks count down the stages: the last `tensor` of them have the first one.
       #expect((rank.stageBytes > 0) == (index < tensor * (stages - 1)), name)

@@ -39,9 +39,11 @@ package final class ProcessRanks: RankHandle {
     shared = SharedRanks(greeting)
     regions = try (1..<greeting.layout.rankCount).map { rank in
       let own = greeting.of(rank)
-      let bytes = max(1, try own.poolBytes())
+      let bytes = max(1, try own.bankBytes())
       return try (0...own.workerCount).map {
-        try RegionFile(name: "swerve-kv-rank\(rank)" + ($0 == 0 ? "" : "-d\($0 - 1)"), byteCount: bytes)
+        let isUsed = $0 > 0 || own.ownBlocks > 0
+        return try RegionFile(
+          name: "swerve-kv-rank\(rank)" + ($0 == 0 ? "" : "-d\($0 - 1)"), byteCount: isUsed ? bytes : 1)
       }
     }
     life = try Self.start(greeting, shared, regions, program: program, arguments: arguments)
@@ -57,7 +59,7 @@ package final class ProcessRanks: RankHandle {
     for rank in 1..<greeting.layout.rankCount {
       let (ours, theirs) = try ControlSocket.pair()
       var own = greeting.of(rank)
-      own.regionBytes = try own.poolBytes()
+      own.regionBytes = try own.bankBytes()
       try ours.send(Array(own.json.text.utf8))
       processes.append(
         try WorkerProcess(

@@ -7,7 +7,7 @@ import SwerveTiers
 /// not, before any request is accepted.
 package struct RankGreeting: Sendable {
   /// Raised whenever what ranks say to each other changes.
-  static let protocolVersion = 3
+  static let protocolVersion = 4
 
   package var rank: Int
   package var layout: RankLayout
@@ -20,18 +20,34 @@ package struct RankGreeting: Sendable {
   /// Threads of all ranks on this machine together; nil = as many as there are CPUs.
   package var threads: Int?
   package var kernels: KernelSet
+  /// [ranks] CPUs that each keeps to; empty: nobody named some.
+  package var cpus: [[Int]?] = []
   /// `ThreadRanks.Start.seconds`
   package var seconds: Double
   /// Of weights, configuration, types and kernels.
   package var fingerprint: String
-  /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
-  package var excess: RankExcess?
-  /// Bytes of the pool of keys and values in the region that the process finds with what was left there; 0: it has its own.
+  /// Data workers of ranks; nil: every rank has all keys and values of its layers.
+  package var data: RankDataWorkers?
+  /// Whether what ranks tell each other in shared memory is checked over all of its bytes.
+  package var checksContent = false
+  /// Bytes of each region of keys and values that the process finds with what was left there: its own, where it has some,
+  /// and one for each of its data workers; 0: there are none.
   package var regionBytes = 0
 
   package var files: ModelFiles { folder.map { ModelFiles(folder: $0) } ?? StoryModel.files }
 
-  package var device: CPUConfiguration { CPUConfiguration(threadCount: threads, kernels: kernels) }
+  /// What this rank computes on.
+  ///
+  /// - Parameters:
+  ///   - place: its number among the ranks that compute on this host.
+  ///   - ranks: of them; nil: all ranks are on this host.
+  package func device(_ place: Int, of ranks: Int? = nil) -> CPUConfiguration {
+    let all = CPUConfiguration(threadCount: threads, kernels: kernels)
+    return (ranks.map { all.share(place, of: $0) } ?? all.share(place, of: layout)).keeping(to: ownCPUs)
+  }
+
+  /// CPUs that this rank keeps to; nil: nobody named some.
+  var ownCPUs: [Int]? { cpus.indices.contains(rank) ? cpus[rank] : nil }
 
   /// The greeting of another rank.
   func of(_ rank: Int) -> RankGreeting {
@@ -41,17 +57,18 @@ package struct RankGreeting: Sendable {
   }
 
   /// Data workers that the rank starts.
-  var workerCount: Int {
-    if layout.isHolder(rank) || !own.shape.isFirstStage { return 0 }
-    return excess?.workers.count ?? 0
+  var workerCount: Int { layout.isHolder(rank) ? 0 : data?.count(of: own.shape) ?? 0 }
+
+  /// Blocks with the rank itself.
+  var ownBlocks: Int {
+    layout.isHolder(rank) ? 0 : data?.quota(of: own.shape, blockCount) ?? blockCount
   }
 
-  /// Bytes of the rank's keys and values, and of those with each of its data workers.
-  func poolBytes() throws -> Int {
+  /// Bytes of the keys and values with the rank, where it has some, and with each of its data workers.
+  func bankBytes() throws -> Int {
     if layout.isHolder(rank) { return 0 }
-    var blockCount = blockCount
-    if let excess, own.shape.isFirstStage { blockCount = excess.quota(of: blockCount) }
-    return try own.share.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens).blockBytes * blockCount
+    let blocks = data?.bankBlocks(of: own.shape, blockCount) ?? blockCount
+    return try own.share.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens).blockBytes * blocks
   }
 
   /// This rank's part.
@@ -95,13 +112,15 @@ package struct RankGreeting: Sendable {
     }
     object["stages"] = JSON.array(layout.stages.map { JSON.int($0.count) })
     object["exact"] = JSON.bool(layout.isExact)
+    object["checks"] = JSON.bool(checksContent)
     object["overrides"] = JSON.object(overrides)
     object["seconds"] = JSON.double(seconds)
     if let gathering = runner.gathering, layout.holderCount > 0 {
       object["holders"] = JSON.int(layout.holderCount)
       object["depth"] = JSON.int(gathering.plan.depth)
     }
-    if let excess { object["excess"] = excess.json }
+    if !cpus.isEmpty { object["cpus"] = JSON.array(cpus.map { CPUList.json($0) }) }
+    if let data { object["data"] = data.json }
     return JSON.object(object)
   }
 
@@ -166,10 +185,13 @@ package struct RankGreeting: Sendable {
       throw fail("no usable deadline")
     }
     self.seconds = seconds
+    guard let checks = json["checks"]?.bool else { throw fail("no word about checks") }
+    checksContent = checks
+    cpus = json["cpus"]?.array?.map { CPUList.numbers($0) } ?? []
     fingerprint = json["fingerprint"]?.string ?? ""
-    if let words = json["excess"] {
-      excess = RankExcess(words)
-      if excess == nil { throw fail("no usable data workers") }
+    if let words = json["data"] {
+      data = RankDataWorkers(words)
+      if data == nil { throw fail("no usable data workers") }
     }
   }
 

@@ -24,7 +24,8 @@ package enum RankProcess {
         shared.end($0, sends: $1, in: memory, watch: control)
       }
       let worker = try load(
-        greeting, links, device: greeting.device.share(greeting.rank, of: greeting.layout))
+        greeting, links, device: greeting.device(greeting.rank), place: greeting.rank,
+        ranks: greeting.layout.computingCount)
       (worker as? RankWorker)?.alter = alter
       try control.send(ready(greeting))
       try worker.run(mostMessages: nil)
@@ -60,7 +61,9 @@ package enum RankProcess {
       try channel.release()
       let channels = MPIRankChannels(greeting, job)
       let links = RankLinks(greeting.rank, of: greeting.layout) { channels.end($0, sends: $1) }
-      worker = try load(greeting, links, device: greeting.device.share(localRank, of: max(1, localSize)))
+      worker = try load(
+        greeting, links, device: greeting.device(localRank, of: max(1, localSize)), place: localRank,
+        ranks: max(1, localSize))
       try tell(ready(greeting))
     } catch {
       onFailure("\(error)")
@@ -89,7 +92,7 @@ package enum RankProcess {
   }
 
   private static func load(
-    _ greeting: RankGreeting, _ links: RankLinks, device: CPUConfiguration
+    _ greeting: RankGreeting, _ links: RankLinks, device: CPUConfiguration, place: Int, ranks: Int
   ) throws -> any RankTask {
     let fingerprint = try RankGreeting.fingerprint(
       files: greeting.files, runner: greeting.runner, overrides: greeting.overrides, kernels: greeting.kernels)
@@ -104,12 +107,13 @@ package enum RankProcess {
         device: try CPUDevice(configuration: device))
     }
     let own = greeting.own
+    try WorkerCPUs.check([greeting.ownCPUs])
     let device = try CPUDevice(configuration: device)
-    let excess =
-      own.shape.isFirstStage
-      ? try greeting.excess?.start(
-        own, blockCount: greeting.blockCount, fingerprint: greeting.fingerprint, device: device,
-        findsRegions: greeting.regionBytes > 0) : nil
+    if greeting.ownCPUs != nil { device.confineCallingThread() }
+    let excess = try greeting.data?.start(
+      own, blockCount: greeting.blockCount, fingerprint: greeting.fingerprint, device: device,
+      parameter: greeting.ownCPUs, rank: place, ranks: ranks,
+      findsRegions: greeting.regionBytes > 0)
     let shard = try ModelShard(
       own, files: greeting.files, device: device, blockCount: greeting.blockCount, region: try region(greeting),
       excess: excess, links: links)
@@ -119,12 +123,13 @@ package enum RankProcess {
   /// Keys and values that outlive this process, where rank 0 keeps them.
   private static func region(_ greeting: RankGreeting) throws -> MemoryRegion? {
     if greeting.regionBytes == 0 { return nil }
-    guard greeting.regionBytes == (try greeting.poolBytes()) else {
+    guard greeting.regionBytes == (try greeting.bankBytes()) else {
       throw RankRefusal(
         reason:
-          "rank 0 keeps \(greeting.regionBytes) bytes of keys and values for it, which has \(try greeting.poolBytes()); "
+          "rank 0 keeps \(greeting.regionBytes) bytes of keys and values for it, which has \(try greeting.bankBytes()); "
           + "start all ranks from the same program")
     }
+    if greeting.ownBlocks == 0 { return nil }
     let memory = try RegionFile.inherited(byteCount: greeting.regionBytes)
     return MemoryRegion(firstByte: memory.start, byteCount: greeting.regionBytes, owner: memory)
   }

@@ -9,12 +9,14 @@ struct SharedRanks {
   private let capacity: Int
   private let seconds: Double
   private let spin: SpinBudget
+  private let checksContent: Bool
   private let places: [RankWay: Int]
   let byteCount: Int
 
   init(_ greeting: RankGreeting) {
     layout = greeting.layout
     seconds = greeting.seconds
+    checksContent = greeting.checksContent
     capacity = RankLinks.messageBytes(hiddenSize: greeting.runner.model.hiddenSize)
     let threads = max(greeting.layout.rankCount, greeting.threads ?? KernelPool.allowedCPUs.count)
     spin = SpinBudget(threads: threads)
@@ -34,7 +36,7 @@ struct SharedRanks {
       memory, at: place, capacity: capacity, end: sends ? .sender : .receiver,
       SharedChannel.Settings(
         peer: layout.name(sends ? way.to : way.from), deadline: seconds * (sends ? 4 : patience ?? 4), spin: spin,
-        watch: watch))
+        watch: watch, checksContent: checksContent))
     return patience == nil && !sends ? IdleChannel(channel) : channel
   }
 }

@@ -17,8 +17,10 @@ package final class ThreadRanks: RankHandle, Sendable {
     package var device: CPUConfiguration
     /// The shortest wait of one rank for another that fails; those further down the stages wait longer.
     package var seconds: Double
-    /// Data workers of the first stage; nil: every rank has all keys and values of its layers.
-    package var excess: RankExcess?
+    /// Data workers of ranks; nil: every rank has all keys and values of its layers.
+    package var data: RankDataWorkers?
+    /// [ranks] CPUs that each keeps to; empty: nobody named some.
+    package var cpus: [[Int]?] = []
     /// Of weights, configuration, types and kernels: what those workers are told.
     package var fingerprint = ""
     /// For tests: what goes wrong in which rank.
@@ -148,18 +150,20 @@ package final class ThreadRanks: RankHandle, Sendable {
 
   private func load(_ rank: Int) throws -> any RankTask {
     let links = links(rank)
+    let cpus = start.cpus.indices.contains(rank) ? start.cpus[rank] : nil
     guard let coordinator = links.coordinator else { preconditionFailure("rank 0 is not a thread of its own") }
-    let device = try CPUDevice(configuration: start.device.share(rank, of: start.layout))
+    let device = try CPUDevice(
+      configuration: start.device.share(rank, of: start.layout).keeping(to: cpus))
     if start.layout.isHolder(rank), let gathering = start.runner.gathering {
       return try ShareHolder(
         gathering.plan, rank: rank, of: gathering.rankCount, path: gathering.path, coordinator: coordinator,
         device: device)
     }
+    if cpus != nil { device.confineCallingThread() }
     let own = start.runner(rank)
-    let excess =
-      own.shape.isFirstStage
-      ? try start.excess?.start(
-        own, blockCount: start.blockCount, fingerprint: start.fingerprint, device: device) : nil
+    let excess = try start.data?.start(
+      own, blockCount: start.blockCount, fingerprint: start.fingerprint, device: device, parameter: cpus,
+      rank: rank, ranks: start.layout.computingCount)
     let shard = try ModelShard(
       own, files: start.files, device: device, blockCount: start.blockCount, excess: excess, links: links)
     return RankWorker(shard, coordinator: coordinator)
@@ -174,6 +178,16 @@ extension CPUConfiguration {
     own.threadCount = 1
     own.cpus = nil
     own.isPinned = false
+    return own
+  }
+
+  /// With a thread on each of these CPUs; nil: as it is.
+  func keeping(to cpus: [Int]?) -> CPUConfiguration {
+    guard let cpus else { return self }
+    var own = self
+    own.cpus = cpus
+    own.threadCount = cpus.count
+    own.isPinned = true
     return own
   }
 

@@ -155,8 +155,10 @@ final class DataLink {
 
   /// Tells the worker its share of a step's part, if it has one. Whether it has rows in it.
   ///
-  /// - Parameter turn: of sequences that lie with several workers.
-  func begin(_ plan: borrowing StepPlan, part: Int = 0, turn: Int = 0) -> Bool {
+  /// - Parameters:
+  ///   - number: of the step, greater than those before.
+  ///   - turn: of sequences that lie with several workers.
+  func begin(_ plan: borrowing StepPlan, number: UInt64, part: Int = 0, turn: Int = 0) -> Bool {
     let (rows, byteCount) = encoder.measure(plan, turn: turn)
     parts[part].rows = rows
     // A worker that only copies answers nothing, and nobody would know when its pool may be touched here.
@@ -168,9 +170,10 @@ final class DataLink {
     let begin = TransferClock.now
     do {
       let message = try outgoing.reserve(byteCount)
-      parts[part].hash = encoder.encode(plan, epoch: greeting.epoch, part: part, turn: turn, into: message)
+      parts[part].hash = encoder.encode(
+        plan, number: number, epoch: greeting.epoch, part: part, turn: turn, into: message)
       try outgoing.send(byteCount)
-      self.plan = plan.id
+      self.plan = number
       traffic.post(bytes: byteCount, since: begin)
     } catch {
       lose("\(error)")

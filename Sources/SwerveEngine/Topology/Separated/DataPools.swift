@@ -3,7 +3,7 @@ import SwerveHardware
 import SwerveTransfer
 
 /// The pools of data workers of this host as this process sees them, and the places below all of them: blocks are copied
-/// in, out and down between steps, by the bytes that the workers compute with. Worked with on the engine thread alone.
+/// in, out and down between steps, to tiers or to other engines, by the bytes that the workers compute with. Worked with on the engine thread alone.
 ///
 /// A worker writes to its pool in a step only, and its last answer of the step comes after the last write. So between steps
 /// the bytes are whoever's turn it is to read and write them: this process's. Where a worker was lost in a step, rows of
@@ -13,13 +13,18 @@ struct DataPools {
   let bankBlocks: Int
   let bankCount: Int
   let places: SharedPlaces?
+  /// Whether tiers keep what is copied out.
+  let hasTiers: Bool
   private let device: CPUDevice
   /// [banks] nil: no worker of this host, or none any more.
   private var caches: [KVCache?]
   /// Banks whose workers have gone; their blocks can be read until the step that begins then has moved its blocks.
   private var retired: [Int] = []
 
-  init(layout: KVLayout, bankBlocks: Int, bankCount: Int, places: SharedPlaces?, device: CPUDevice) {
+  init(
+    layout: KVLayout, bankBlocks: Int, bankCount: Int, places: SharedPlaces?, hasTiers: Bool, device: CPUDevice
+  ) {
+    self.hasTiers = hasTiers
     self.layout = layout
     self.bankBlocks = bankBlocks
     self.bankCount = bankCount

@@ -6,13 +6,14 @@ import SwerveTransfer
 extension DataSet {
   /// Attaches one more worker, one that waits somewhere or one of this host; the answer comes when it takes sequences.
   func attach(at endpoint: Endpoint?, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer) {
+    if isFixed { return answer(.failure(.refused(Self.fixed))) }
     if let endpoint, let problem = protection.problem(with: endpoint) { return answer(.failure(.refused(problem))) }
     if endpoint != nil && pools != nil {
       return answer(
         .failure(
           .refused(
-            "blocks are kept below data workers of this host only; attach one without an address, or start without "
-              + "--kv-tiers")))
+            "blocks are copied from and to data workers of this host only; attach one without an address, or start without "
+              + "--kv-tiers and --kv-transfer-config")))
     }
     guard let index = links.indices.first(where: { !isWanted[$0] && links[$0] == nil }) else {
       return answer(
@@ -33,6 +34,7 @@ extension DataSet {
   func drain(
     _ index: Int, within seconds: Double, _ scheduler: inout Scheduler, _ answer: @escaping DataAnswer
   ) {
+    if isFixed { return answer(.failure(.refused(Self.fixed))) }
     guard links.indices.contains(index), let link = links[index], link.state == .ready, draining[index] == nil else {
       return answer(.failure(.refused("there is no data worker d\(index) that could be drained")))
     }
@@ -52,6 +54,10 @@ extension DataSet {
     expectWanted(&scheduler)
   }
 
+  private static var fixed: String {
+    "each of several ranks has data workers of its own, those of the start; start with another --data-workers"
+  }
+
   /// Tells the scheduler how many workers there are to be: no request gets longer than they hold.
   func expectWanted(_ scheduler: inout Scheduler) {
     scheduler.expect(banks: isWanted.count { $0 } - draining.count)
@@ -60,7 +66,7 @@ extension DataSet {
   func finishDraining(_ scheduler: inout Scheduler, _ now: UInt64) {
     for (index, waiting) in draining {
       guard scheduler.sequenceCount(in: index) == 0 || now >= waiting.until, let link = links[index] else { continue }
-      let count = scheduler.close(bank: index, keeping: pools != nil)
+      let count = scheduler.close(bank: index, keeping: hasTiers)
       recoveredSequences += count
       isWanted[index] = false
       link.stop()
@@ -69,7 +75,7 @@ extension DataSet {
       nextReport = 0
       onNotice(
         "\(link.name) is drained; \(count) of its sequences "
-          + (pools == nil ? "are computed again elsewhere" : "go on elsewhere with what tiers keep of them"))
+          + (!hasTiers ? "are computed again elsewhere" : "go on elsewhere with what tiers keep of them"))
       waiting.answer(.success(link.name))
     }
   }

@@ -23,6 +23,10 @@ package final class DataSet {
   private(set) var pools: DataPools?
   /// Whether running sequences may have blocks below the pools.
   let hasPlaces: Bool
+  /// Whether tiers keep blocks of the workers.
+  let hasTiers: Bool
+  /// Whether workers are those of the start, because other ranks have as many each.
+  let isFixed: Bool
   let bankBlocks: Int
   let blockBytes: Int
   private let startSeconds = 60.0
@@ -60,11 +64,12 @@ package final class DataSet {
   ///   - template: a greeting; worker and epoch are filled in.
   ///   - endpoints: where the first workers wait; all others are launched.
   ///   - pools: of as many banks as there may be workers, where blocks are kept below them; then all are of this host.
+  ///   - isFixed: whether none may come or go later.
   ///   - parameterBytes: what the parameter worker's device has handed out.
   ///   - onNotice: hears, in one sentence, of workers that come and go.
   init(
     _ template: WorkerGreeting, _ configuration: DataWorkerConfiguration, _ endpoints: [Endpoint] = [],
-    _ protection: LinkProtection = LinkProtection(), pools: DataPools? = nil, blockBytes: Int,
+    _ protection: LinkProtection = LinkProtection(), pools: DataPools? = nil, isFixed: Bool = false, blockBytes: Int,
     parameterBytes: @escaping () -> Int, onNotice: @escaping (String) -> Void
   ) {
     self.parameterBytes = parameterBytes
@@ -76,6 +81,8 @@ package final class DataSet {
     links = (0..<banks).map { _ in nil }
     self.pools = pools
     hasPlaces = pools?.places != nil
+    hasTiers = pools?.hasTiers == true || hasPlaces
+    self.isFixed = isFixed
     speedWatch = SlowWorkerWatch(workers: banks)
     speeds = (0..<banks).map { _ in nil }
     launched = LaunchedWorkers(
@@ -258,11 +265,11 @@ package final class DataSet {
 
   /// What was kept in a bank is not waited for any longer.
   private func closeBank(_ index: Int, _ scheduler: inout Scheduler) {
-    let count = scheduler.close(bank: index, keeping: pools != nil)
+    let count = scheduler.close(bank: index, keeping: hasTiers)
     recoveredSequences += count
     onNotice(
       "data worker d\(index) does not come back; its \(count) sequences "
-        + (pools == nil ? "are computed again" : "go on with what tiers keep of them"))
+        + (!hasTiers ? "are computed again" : "go on with what tiers keep of them"))
   }
 
   /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not

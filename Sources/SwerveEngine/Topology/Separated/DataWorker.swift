@@ -46,6 +46,8 @@ package final class DataWorker {
     /// Its blocks get another content without a word.
     case reusesBlocks(step: Int)
     case flipsBit(step: Int)
+    /// A bit of its output.
+    case flipsRow(step: Int)
     case cutsMessage(step: Int)
     /// It ends in the middle of the layer.
     case ends(step: Int)
@@ -54,7 +56,7 @@ package final class DataWorker {
 
     var step: Int {
       switch self {
-      case .reusesBlocks(let step), .flipsBit(let step), .cutsMessage(let step), .ends(let step),
+      case .reusesBlocks(let step), .flipsBit(let step), .flipsRow(let step), .cutsMessage(let step), .ends(let step),
         .slows(let step, _):
         step
       }
@@ -140,6 +142,11 @@ package final class DataWorker {
   package var answer: (kvBytes: Int, scratchBytes: Int, device: String) {
     let own = hasOwnPool ? store.cache.byteCount : 0
     return (store.cache.byteCount, device.memoryInUseBytes - own, device.name)
+  }
+
+  /// Where it takes turns with the parameter worker on the same cores, the calling thread hands over on one of them.
+  package func keepToSharedCore() {
+    if greeting.sharesCores && greeting.cpus.isEmpty { device.confineCallingThread(to: Int(greeting.worker)) }
   }
 
   /// Whether a message came within so many seconds.
@@ -248,6 +255,11 @@ package final class DataWorker {
     switch fault {
     case .reusesBlocks: decoder.reuseAll()
     case .flipsBit: answer[9] ^= 0x10
+    case .flipsRow:
+      (outgoing as? SharedChannel)?.damage = { [weak self] bytes in
+        bytes[bytes.count / 2 + MessageHeader.byteCount / 2] ^= 0x40
+        (self?.outgoing as? SharedChannel)?.damage = nil
+      }
     case .cutsMessage: cutBytes = 64
     case .ends: exit(9)
     case .slows, nil: break

@@ -1,4 +1,5 @@
 import SwerveCore
+import SwerveHardware
 package import SwerveTransfer
 
 /// A data worker from its greeting to its end, in a process or a thread of its own.
@@ -42,7 +43,8 @@ package enum DataWorkerMain {
   ) -> (incoming: any LinkChannel, outgoing: any LinkChannel) {
     let settings = SharedChannel.Settings(
       peer: DataWorker.peer, deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch)
+      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch,
+      checksContent: greeting.checksContent)
     let capacity = Int(greeting.capacity)
     return (
       SharedChannel(memory, at: 0, capacity: capacity, end: .receiver, settings),
@@ -72,10 +74,13 @@ package enum DataWorkerMain {
         greeting.threads = UInt32(threads)
         greeting.cpus = []
       }
+      // A thread that a confined one started is not to be confined.
+      CPUDevice.releaseCallingThread()
       let (incoming, outgoing) = try channels(greeting)
       let worker = try DataWorker(
         greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes, shared: shared)
       worker.fault = fault
+      if shared == nil { worker.keepToSharedCore() }
       let facts = worker.answer
       try control.send(
         ControlMessage.ready(

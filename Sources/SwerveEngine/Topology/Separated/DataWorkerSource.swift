@@ -115,7 +115,8 @@ struct LaunchedWorkers: DataWorkerSource {
     }
     let settings = SharedChannel.Settings(
       peer: "data worker d\(greeting.worker)", deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: own)
+      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: own,
+      checksContent: greeting.checksContent)
     let capacity = Int(greeting.capacity)
     return Launched(
       DataWorkerConnection(

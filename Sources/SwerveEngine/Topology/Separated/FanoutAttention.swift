@@ -14,7 +14,8 @@ final class FanoutAttention: AttentionPort {
   let shape: AttentionShape
   let workers: DataSet
   private let device: CPUDevice
-  private let blockTokens: Int
+  private let banks: StepPlan.Banks
+  private let failsSteps: Bool
   /// A [maxRows, Hq × d]: output gathered from several workers, and what stands for rows that none computed.
   private let outputBuffer: DeviceBuffer
   let output: Tensor
@@ -22,6 +23,11 @@ final class FanoutAttention: AttentionPort {
   /// several.
   let states: DeviceBuffer
   let rowStateBytes: Int
+
+  /// Of the step that workers were told last: a plan may come in pieces, each of which is a step to them.
+  private var stepNumber: UInt64 = 0
+  /// Whether a step was begun and has not been ended.
+  private var isUnderWay = false
 
   // Of the step; storage is kept.
   /// Micro-batches, or turns.
@@ -41,14 +47,18 @@ final class FanoutAttention: AttentionPort {
   /// - Parameters:
   ///   - microBatches: of a step; nil: as the steps suggest.
   ///   - leastRows: of a micro-batch, where that is so.
+  ///   - failsSteps: whether a step ends where a worker is lost: what is computed from there on goes to ranks that know
+  ///     nothing of single sequences.
   init(
     shape: AttentionShape, type: ElementType, limits: RunnerLimits, workers: DataSet, device: CPUDevice,
-    microBatches: Int? = 1, leastRows: Int = MicroBatches.leastRows
+    microBatches: Int? = 1, leastRows: Int = MicroBatches.leastRows, failsSteps: Bool = false
   ) throws(HardwareError) {
     self.shape = shape
     self.workers = workers
     self.device = device
-    blockTokens = limits.blockTokens
+    banks = StepPlan.Banks(
+      blocks: workers.bankBlocks, blockTokens: limits.blockTokens, hasPlaces: workers.hasPlaces)
+    self.failsSteps = failsSteps
     outputBuffer = try device.allocate(byteCount: limits.rows * shape.queryWidth * type.byteCount)
     output = outputBuffer.tensor(type, rows: limits.rows, columns: shape.queryWidth)
     let most = Int(workers.template.parts)
@@ -71,7 +81,7 @@ final class FanoutAttention: AttentionPort {
   }
 
   private func isSpread(_ step: SequenceStep, _ plan: borrowing StepPlan) -> Bool {
-    !workers.hasPlaces && step.blockCount > 1
+    !banks.hasPlaces && step.blockCount > 1
       && workers.owner(of: plan.blocks[Int(step.firstBlock)])
         != workers.owner(of: plan.blocks[Int(step.firstBlock + step.blockCount) - 1])
   }
@@ -99,6 +109,8 @@ final class FanoutAttention: AttentionPort {
   }
 
   private func start(_ plan: borrowing StepPlan, pieces: Int) {
+    isUnderWay = true
+    stepNumber += 1
     begunAt = TransferClock.now
     waited = 0
     microBatchCount = pieces
@@ -107,11 +119,22 @@ final class FanoutAttention: AttentionPort {
     for index in plan.sequences.indices where plan.sequences[index].blockCount > 0 {
       let step = plan.sequences[index]
       var turn = 0
-      while let stretch = plan.stretch(
-        turn, of: step, bankBlocks: workers.bankBlocks, blockTokens: blockTokens, hasPlaces: workers.hasPlaces)
-      {
+      while let stretch = plan.stretch(turn, of: step, in: banks) {
         holders.append((Int32(index), Int32(stretch.bank)))
         turn += 1
+      }
+    }
+  }
+
+  /// The step failed between two layers for a reason that was not a worker's: those that still have rows of it would answer
+  /// for them later, and are replaced by ones that find their blocks.
+  func giveUpStep() {
+    guard isUnderWay else { return }
+    isUnderWay = false
+    for part in parts {
+      for worker in part.active {
+        guard let link = workers.links[worker] else { continue }
+        link.lose("\(link.name) was told of a step that was given up half-way")
       }
     }
   }
@@ -120,15 +143,16 @@ final class FanoutAttention: AttentionPort {
   private func begin(_ plan: borrowing StepPlan, part: Int, turn: Int, firstRow: Int) -> Bool {
     parts[part].active.removeAll(keepingCapacity: true)
     for index in workers.links.indices {
-      if workers.links[index]?.begin(plan, part: part, turn: turn) == true { parts[part].active.append(index) }
+      if workers.links[index]?.begin(plan, number: stepNumber, part: part, turn: turn) == true {
+        parts[part].active.append(index)
+      }
     }
-    return parts[part].list(
-      plan, turn: turn, firstRow: firstRow, bankBlocks: workers.bankBlocks, blockTokens: blockTokens,
-      hasPlaces: workers.hasPlaces)
+    return parts[part].list(plan, turn: turn, firstRow: firstRow, in: banks)
   }
 
   func end(_ handle: StepHandle) -> ResidencyChanges {
     var changes = ResidencyChanges()
+    isUnderWay = false
     for link in workers.links { link?.giveBack() }
     for holder in holders where workers.links[Int(holder.worker)]?.state != .ready {
       if changes.incomplete.last != holder.sequence { changes.incomplete.append(holder.sequence) }
@@ -183,12 +207,15 @@ final class FanoutAttention: AttentionPort {
     }
   }
 
-  func result(layer: Int, microbatch: Int) -> Tensor {
+  func result(layer: Int, microbatch: Int) throws -> Tensor {
     let asked = TransferClock.now
     // Kernel threads leave their cores to those that are waited for.
     if workers.sharesCores { device.pool.rest() }
     let found = collect(layer: layer, part: microbatch)
     for turn in 1..<max(turnCount, 1) { takeTurn(turn, layer: layer) }
+    if failsSteps {
+      for link in workers.links { if case .lost(let reason)? = link?.state { throw TransferError.refused(reason) } }
+    }
     let now = TransferClock.now
     waited += now - asked
     workers.steps.note(waited: now - asked, of: now - min(submittedAt[microbatch], asked))

@@ -34,8 +34,7 @@ struct FanoutPart {
 
   /// Lists the rows of a plan in a turn. `active` has been listed. Answers whether a sequence has another turn.
   mutating func list(
-    _ plan: borrowing StepPlan, turn: Int, firstRow: Int, bankBlocks: Int, blockTokens: Int,
-    hasPlaces: Bool
+    _ plan: borrowing StepPlan, turn: Int, firstRow: Int, in banks: StepPlan.Banks
   ) -> Bool {
     runs.removeAll(keepingCapacity: true)
     for index in counts.indices { counts[index] = 0 }
@@ -45,8 +44,7 @@ struct FanoutPart {
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
       guard step.rowCount > 0,
-        let stretch = plan.stretch(
-          turn, of: step, bankBlocks: bankBlocks, blockTokens: blockTokens, hasPlaces: hasPlaces)
+        let stretch = plan.stretch(turn, of: step, in: banks)
       else { continue }
       let goesOn = stretch.positions.upperBound < Int(step.blockCount)
       anyGoesOn = anyGoesOn || goesOn

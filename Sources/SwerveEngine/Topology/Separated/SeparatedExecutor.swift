@@ -1,15 +1,23 @@
 import SwerveCore
 import SwerveInference
 
-/// Runs plans over parameters of this process and keys and values of data workers.
+/// Runs plans over parameters of this process, or of several ranks, and keys and values of data workers.
 final class SeparatedExecutor: StepExecutor {
-  private let runner: ModelRunner
-  private let workers: DataSet
+  /// Of the parameters.
+  private let base: any StepExecutor
+  private let attention: FanoutAttention
+  private var workers: DataSet { attention.workers }
 
-  init(runner: ModelRunner, workers: DataSet) {
-    self.runner = runner
-    self.workers = workers
+  init(_ base: any StepExecutor, attention: FanoutAttention) {
+    self.base = base
+    self.attention = attention
   }
+
+  func isReady() -> Bool { base.isReady() }
+
+  var restarts: Int { base.restarts }
+
+  func rankTraffic(isLast: Bool) -> RankTraffic? { base.rankTraffic(isLast: isLast) }
 
   func move(_ plan: borrowing StepPlan) {
     if plan.moves.isEmpty { return }
@@ -18,7 +26,10 @@ final class SeparatedExecutor: StepExecutor {
   }
 
   func execute(_ plan: borrowing StepPlan, into result: inout StepResult) throws {
-    try runner.execute(plan, into: &result)
+    do { try base.execute(plan, into: &result) } catch {
+      attention.giveUpStep()
+      throw error
+    }
   }
 
   func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws {

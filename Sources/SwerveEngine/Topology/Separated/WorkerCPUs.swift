@@ -21,13 +21,7 @@ package struct WorkerCPUs: Sendable, Equatable {
     parameter given: [Int]?, data named: [[Int]?], threads: Int?, count: Int, local: Int, reachable: [Int],
     allowed: [Int]
   ) throws(EngineStartError) {
-    var problems: [String] = []
-    for (flag, cpus) in [("--parameter-devices", given)] + named.map({ ("--data-devices", $0) }) {
-      guard let missing = cpus?.first(where: { !reachable.contains($0) }) else { continue }
-      problems.append(
-        "\(flag) names CPU \(missing), which this process may not use; it may use \(CPUList.text(reachable)).")
-    }
-    if !problems.isEmpty { throw .configuration(problems) }
+    try Self.check([given], named, reachable)
     let width = threads ?? allowed.count
     var parts = (parameter: given, data: named)
     // A single thread is best left to the system.
@@ -44,5 +38,52 @@ package struct WorkerCPUs: Sendable, Equatable {
     // Those without CPUs of their own may be on any, and find room where there is some.
     isShared = taken < bound.count || taken + loose * width > allowed.count
     (parameter, data) = parts
+  }
+
+  /// Of one of several ranks of this host and its data workers. Where they are not all named, each rank and each worker has
+  /// as many threads.
+  ///
+  /// - Throws: `.configuration` for a CPU that cannot be reached.
+  package init(
+    parameter given: [Int]?, data named: [[Int]?], threads: Int, count: Int, ranks: Int
+  ) throws(EngineStartError) {
+    let reachable = KernelPool.reachableCPUs.map(Int.init)
+    try self.init(
+      parameter: given, data: named, threads: threads, count: count, local: count, reachable: reachable,
+      allowed: reachable)
+    let isNamed = given != nil && named.count == count && !named.contains(nil)
+    if isNamed { return }
+    (parameter, data) = (given, named)
+    isShared = Self.isShared(threads: threads, workers: count, ranks: ranks)
+  }
+
+  /// Whether ranks of this host and their data workers have more threads than there are CPUs, where each has as many.
+  package static func isShared(threads: Int, workers: Int, ranks: Int = 1) -> Bool {
+    ranks * threads * (1 + workers) > KernelPool.allowedCPUs.count
+  }
+
+  /// - Throws: `.configuration` for CPUs of parameters or of data that cannot be reached.
+  package static func check(
+    _ parameters: [[Int]?], _ data: [[Int]?] = [], _ reachable: [Int] = KernelPool.reachableCPUs.map(Int.init)
+  ) throws(EngineStartError) {
+    let all = parameters.map { ("--parameter-devices", $0) } + data.map { ("--data-devices", $0) }
+    var problems: [String] = []
+    for (flag, cpus) in all {
+      guard let missing = cpus?.first(where: { !reachable.contains($0) }) else { continue }
+      problems.append(
+        "\(flag) names CPU \(missing), which this process may not use; it may use \(CPUList.text(reachable)).")
+    }
+    if !problems.isEmpty { throw .configuration(problems) }
+  }
+}
+
+/// Lists of CPUs on their way to other processes.
+extension CPUList {
+  static func json(_ cpus: [Int]?) -> JSON { cpus.map { .string(text($0)) } ?? .null }
+
+  /// nil for anything else.
+  static func numbers(_ json: JSON) -> [Int]? {
+    guard let cpus = json.string.flatMap({ parse($0) }), !cpus.isEmpty else { return nil }
+    return cpus
   }
 }
