@@ -95,9 +95,10 @@ extension StartPlan {
 
   /// Whether the other ranks are threads of this process.
   var runsRanksAsThreads: Bool {
-    // Shares of the weights are in memory of their own where there is a program to start.
-    let usual: EngineConfiguration.Executor =
-      layout.holderCount > 0 && configuration.rankProgram != nil ? .shm : .threads
+    // Where there is a program to start, shares of the weights are in memory of their own, and ranks that depend on data
+    // workers can be started again.
+    let isBetterApart = layout.holderCount > 0 || configuration.placement != .unified
+    let usual: EngineConfiguration.Executor = isBetterApart && configuration.rankProgram != nil ? .shm : .threads
     return layout.rankCount > 1 && (configuration.executor ?? usual) == .threads
   }
 }
