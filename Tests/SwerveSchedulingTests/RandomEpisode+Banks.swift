@@ -1,3 +1,4 @@
+import SwerveCore
 import SwerveScheduling
 
 // Banks come and go as the workers behind them do.

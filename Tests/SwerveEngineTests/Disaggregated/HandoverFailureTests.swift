@@ -222,7 +222,13 @@ import Testing
 
   @Test func whatCannotWorkIsSaidInOneSentence() async throws {
     for (word, change) in [
-      ("--placement", { $0.separate(1) }),
+      (
+        "--data-workers",
+        {
+          $0.separate(1)
+          $0.tensorParallelSize = 2
+        }
+      ),
       ("--no-enable-prefix-caching", { $0.enablePrefixCaching = false }), ("kv_port", { $0.kvTransfer?.port = 70_000 }),
       ("kv_ip", { $0.kvTransfer?.host = "0.0.0.0" }),
       ("kv_buffer_size", { $0.kvTransfer?.bufferBytes = 0 }),

@@ -66,7 +66,7 @@ import Testing
 
   @Test(arguments: [1, 3])
   func aRankThatHangsFailsTheStepWithinTheDeadline(rank: Int) throws {
-    let (start, layout) = try start(0.5, faults: [rank: .hangs(afterMessages: 2)])
+    let (start, layout) = try start(2.5, faults: [rank: .hangs(afterMessages: 2)])
     let (steps, failure) = try run(start)
     #expect(steps >= 2 && steps < 8)
     #expect(failure.contains(layout.name(rank)) && failure.contains("did not answer within"), "\(failure)")
