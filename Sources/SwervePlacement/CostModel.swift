@@ -8,6 +8,8 @@ package struct CostModel: Sendable {
   package let load: Load
   /// Virtual shards of a sum (a tensor group adds them in a tree).
   package static let reductionBytes = 4.0
+  /// Rows of a piece at least, where a step is cut for pipeline stages.
+  static let pieceRows = 128.0
 
   package init(model: ModelShape, machine: MachineDescription, load: Load) {
     self.model = model
@@ -156,7 +158,11 @@ package struct CostModel: Sendable {
       let stages = Double(count)
       let boundary = machine.link.seconds(rows * Double(model.hidden) * model.activationBytes)
       let through = (0..<count).map { whole(device($0)) / stages + boundary }.reduce(0, +)
-      if isShared { return through }
+      if isShared {
+        // Each stage has its part of the cores, and steps of few rows come in one piece: then one stage works at a time.
+        let pieces = max(1, min(3, stages, (rows / Self.pieceRows).rounded(.down)))
+        return whole(first) * (pieces + stages - 1) / pieces + stages * boundary
+      }
       // Rows in as many micro-batches as stages keep all of them busy, where that does not read weights more often.
       let split = (0..<count).map { stage in
         (products(device(stage), rows: rows / stages, headRows: headRows / stages)

@@ -129,7 +129,9 @@ package struct KernelBenchmark {
   /// Seconds of a call, after one that warms up: the fastest quarter's slowest, so that what other processes take for a
   /// while is left out alike of limits and kernels. Of at least `least` and at most `most` calls; between them, of those
   /// that fit the time of the options.
-  func typical(least: Int = 8, most: Int = .max, _ body: () -> Void) -> Double {
+  ///
+  /// - Parameter share: of the calls that are faster than what is answered.
+  func typical(least: Int = 8, most: Int = .max, share: Double = 0.25, _ body: () -> Void) -> Double {
     body()
     var samples: [Double] = []
     let clock = ContinuousClock()
@@ -140,6 +142,6 @@ package struct KernelBenchmark {
       samples.append((clock.now - begin) / .seconds(1))
     } while samples.count < least || samples.count < most && (clock.now - start) / .seconds(1) < options.seconds
     samples.sort()
-    return samples[samples.count / 4]
+    return samples[Int(Double(samples.count) * share)]
   }
 }
