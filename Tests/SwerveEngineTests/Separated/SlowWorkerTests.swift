@@ -69,7 +69,12 @@ import Testing
     let requests = requests(8, tokens: 120)
     let alone = try await unifiedAnswers(requests) { _ in }
     let launch = try firstIsSlow(360, from: 160)
-    let engine = try await Engine.start(storyConfiguration { $0.separate(1, launch) })
+    // On cores that it need not share with the processes of all other tests, for then its past is slow too.
+    let engine = try await Engine.start(
+      storyConfiguration {
+        $0.separate(1, launch)
+        $0.threads = 1
+      })
     try await answers(engine, requests, alone)
     await engine.stop()
     let data = engine.statistics.data

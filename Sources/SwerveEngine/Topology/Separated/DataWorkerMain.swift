@@ -80,8 +80,8 @@ package enum DataWorkerMain {
       let worker = try DataWorker(
         greeting, incoming: incoming, outgoing: outgoing, kvBytes: limits.kvBytes, shared: shared)
       worker.fault = fault
-      if shared == nil { worker.keepToSharedCore() }
       let facts = worker.answer
+      if shared == nil { worker.keepToSharedCore() }
       try control.send(
         ControlMessage.ready(
           WorkerAnswer(
