@@ -5,7 +5,7 @@ package import SwerveHardware
 package struct ExcessAttention {
   /// Blocks that the rank itself has: those with lower numbers. 0: it has none.
   package var quota: Int
-  /// Attention over the others, numbered from 0. Executes steps in order of their numbers, each of them new.
+  /// Attention over the others, numbered from 0.
   package var port: any AttentionPort
   /// Bytes that went to and from there, and layers answered.
   package var traffic: () -> (bytes: Int, exchanges: Int)
@@ -27,8 +27,6 @@ package final class QuotaAttention: AttentionPort {
   /// The step for each place.
   private var nearPlan = StepPlan()
   private var farPlan = StepPlan()
-  /// Steps that the far place has been told.
-  private var farSteps: UInt64 = 0
   /// [sequences of the far plan] their places in the step's.
   private var farSequences: [Int32] = []
   /// [rows] row of each in the step, for either place.
@@ -84,14 +82,7 @@ package final class QuotaAttention: AttentionPort {
       }
     }
     if farPlan.copies.isEmpty { return }
-    let handle = try beginFar()
-    _ = far.port.end(handle)
-  }
-
-  private func beginFar() throws -> StepHandle {
-    farSteps += 1
-    farPlan.id = farSteps
-    return try far.port.begin(farPlan)
+    _ = far.port.end(try far.port.begin(farPlan))
   }
 
   package func begin(_ plan: borrowing StepPlan) throws -> StepHandle {
@@ -101,6 +92,7 @@ package final class QuotaAttention: AttentionPort {
     farRows.removeAll(keepingCapacity: true)
     farSequences.removeAll(keepingCapacity: true)
     nearPlan.id = plan.id
+    farPlan.id = plan.id
     rowCount = plan.tokens.count
     for index in plan.sequences.indices {
       let step = plan.sequences[index]
@@ -114,7 +106,7 @@ package final class QuotaAttention: AttentionPort {
       }
     }
     if !nearRows.isEmpty { nearHandle = near.begin(nearPlan) }
-    if !farRows.isEmpty { farHandle = try beginFar() }
+    if !farRows.isEmpty { farHandle = try far.port.begin(farPlan) }
     return StepHandle(plan: plan.id)
   }
 

@@ -73,6 +73,17 @@ package struct WorkerGreeting: Sendable, Hashable {
   /// Bytes of the memory that both channels lie in: first the one to the worker, then the one from it.
   package var memoryBytes: Int { 2 * channelBytes }
   package var channelBytes: Int { SharedChannel.byteCount(capacity: Int(capacity)) }
+
+  /// How either side uses these channels.
+  ///
+  /// - Parameters:
+  ///   - peer: the other side's name in errors.
+  ///   - watch: tells of one that ended without closing.
+  package func channelSettings(peer: String, watch: any PeerWatch) -> SharedChannel.Settings {
+    SharedChannel.Settings(
+      peer: peer, deadline: deadline, spin: SpinBudget(threads: sharesCores ? .max : Int(threads)), watch: watch,
+      checksContent: checksContent)
+  }
 }
 
 /// Rows of a layer in a message: the header, then queries, keys and values, or outputs, each from a whole line on;

@@ -86,22 +86,28 @@ import Testing
     try await task.value
   }
 
-  // MARK: A quota and data workers
-
-  private func quota(_ tag: String, _ type: EngineConfiguration.DType = .auto) -> EngineConfiguration {
+  /// Ranks as processes with a word of their own, and room for so many blocks.
+  func ranks(_ tag: String, _ type: EngineConfiguration.DType = .auto, blocks: Int) -> EngineConfiguration {
     storyConfiguration {
       $0.dtype = type
-      $0.placement = .pipelineData
-      $0.pipelineParallelSize = 2
-      $0.dataWorkers.count = 2
       $0.executor = .shm
       $0.rankProgram = .init(path: RankProcessTests.program.path, arguments: [tag])
       $0.maxModelLength = 256
-      // What the requests need at once is more than the quota.
       $0.kvCacheBytes = nil
-      $0.kvBlocks = 3 * 24
+      $0.kvBlocks = blocks
       $0.maxSequences = 12
     }
+  }
+
+  // MARK: A quota and data workers
+
+  /// What the requests need at once is more than the quota.
+  private func quota(_ tag: String, _ type: EngineConfiguration.DType = .auto) -> EngineConfiguration {
+    var configuration = ranks(tag, type, blocks: 3 * 24)
+    configuration.placement = .pipelineData
+    configuration.pipelineParallelSize = 2
+    configuration.dataWorkers.count = 2
+    return configuration
   }
 
   @Test func killedRanksAndTheirWorkersComeBack() async throws {

@@ -6,21 +6,13 @@ import Testing
 // Ranks whose keys and values are with data workers, each rank's with its own: what happens when any of them is lost.
 extension GroupRecoveryTests {
   /// Two tensor ranks, one a process, with two data workers each: processes with a word of their own.
-  private func separated(_ tag: String, _ type: EngineConfiguration.DType = .auto) throws -> EngineConfiguration {
-    let launch = try workerProcess(version: "")
-    return storyConfiguration {
-      $0.dtype = type
-      $0.separate(2, launch)
-      // Of the programs that stand for the command where a rank starts its workers.
-      $0.dataWorkers.version = ""
-      $0.tensorParallelSize = 2
-      $0.executor = .shm
-      $0.rankProgram = .init(path: RankProcessTests.program.path, arguments: [tag])
-      $0.maxModelLength = 256
-      $0.kvCacheBytes = nil
-      $0.kvBlocks = 2 * 48
-      $0.maxSequences = 12
-    }
+  private func separated(_ tag: String) throws -> EngineConfiguration {
+    var configuration = ranks(tag, blocks: 2 * 48)
+    configuration.separate(2, try workerProcess(version: ""))
+    // Of the programs that stand for the command where a rank starts its workers.
+    configuration.dataWorkers.version = ""
+    configuration.tensorParallelSize = 2
+    return configuration
   }
 
   /// Workers of rank 0 that live.

@@ -62,8 +62,7 @@ import Testing
           $0.exchanges > 0 && $0.sentBytes > 0 && $0.receivedBytes > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0
         }, name)
     case .tieredDataWorkers(let count):
-      #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
-      #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
+      check(now, workers: count, name)
       #expect((now.tiers?.deviceToHostBytes ?? 0) > 0 && now.overflow.hostBlocks == 0, name)
     case .quota(let workers):
       check(now, tensor: 1, stages: 2, name)
@@ -74,17 +73,20 @@ import Testing
       #expect(abs(Double(ranks[1].kvBytes) / share - 1) < 0.25, "\(pair.testDescription): \(ranks), \(share)")
     case .rankDataWorkers(let count, let tensor, let stages):
       check(now, tensor: tensor, stages: stages, holdsKeys: false, name)
-      #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
-      #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
+      check(now, workers: count, name)
       // Rank 0 has its workers beside it, the others tell of theirs.
       for rank in now.ranks?.ranks.dropFirst() ?? [] { #expect(rank.dataBytes > 0 && rank.exchanges > 0, name) }
     case .ringDataWorkers(let count, let peers):
       check(now, peers: peers, name)
-      #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
-      #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
+      check(now, workers: count, name)
     case .ring(let peers): check(now, peers: peers, name)
     case .job: Issue.record("jobs are processes of their own")
     }
+  }
+
+  private func check(_ now: EngineStatistics, workers count: Int, _ name: Comment) {
+    #expect(now.data.workers.count == count && now.data.recoveries.isEmpty, name)
+    #expect(now.data.workers.allSatisfy { $0.exchanges > 0 && $0.kvBytes > 0 && $0.blocksUsed == 0 }, name)
   }
 
   private func check(_ now: EngineStatistics, peers: Int, _ name: Comment) {

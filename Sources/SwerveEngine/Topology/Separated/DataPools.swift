@@ -3,7 +3,8 @@ import SwerveHardware
 import SwerveTransfer
 
 /// The pools of data workers of this host as this process sees them, and the places below all of them: blocks are copied
-/// in, out and down between steps, to tiers or to other engines, by the bytes that the workers compute with. Worked with on the engine thread alone.
+/// in, out and down between steps, to tiers or to other engines, by the bytes that the workers compute with. Worked with
+/// on the engine thread alone.
 ///
 /// A worker writes to its pool in a step only, and its last answer of the step comes after the last write. So between steps
 /// the bytes are whoever's turn it is to read and write them: this process's. Where a worker was lost in a step, rows of

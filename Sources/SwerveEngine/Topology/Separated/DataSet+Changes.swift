@@ -75,7 +75,7 @@ extension DataSet {
       nextReport = 0
       onNotice(
         "\(link.name) is drained; \(count) of its sequences "
-          + (!hasTiers ? "are computed again elsewhere" : "go on elsewhere with what tiers keep of them"))
+          + (hasTiers ? "go on elsewhere with what tiers keep of them" : "are computed again elsewhere"))
       waiting.answer(.success(link.name))
     }
   }

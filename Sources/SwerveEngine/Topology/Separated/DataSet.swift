@@ -269,7 +269,7 @@ package final class DataSet {
     recoveredSequences += count
     onNotice(
       "data worker d\(index) does not come back; its \(count) sequences "
-        + (!hasTiers ? "are computed again" : "go on with what tiers keep of them"))
+        + (hasTiers ? "go on with what tiers keep of them" : "are computed again"))
   }
 
   /// Whether a lost worker's sequences can go on with another process: it had the pool in memory that is kept, and was not

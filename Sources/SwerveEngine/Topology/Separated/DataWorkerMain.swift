@@ -41,10 +41,7 @@ package enum DataWorkerMain {
   static func ends(
     of memory: SharedMemory, _ greeting: WorkerGreeting, watch: any PeerWatch
   ) -> (incoming: any LinkChannel, outgoing: any LinkChannel) {
-    let settings = SharedChannel.Settings(
-      peer: DataWorker.peer, deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: watch,
-      checksContent: greeting.checksContent)
+    let settings = greeting.channelSettings(peer: DataWorker.peer, watch: watch)
     let capacity = Int(greeting.capacity)
     return (
       SharedChannel(memory, at: 0, capacity: capacity, end: .receiver, settings),

@@ -113,10 +113,7 @@ struct LaunchedWorkers: DataWorkerSource {
         name: "swerve-data", path: path, arguments: arguments, memory: file, control: other, region: region?.file,
         places: places?.file)
     }
-    let settings = SharedChannel.Settings(
-      peer: "data worker d\(greeting.worker)", deadline: greeting.deadline,
-      spin: SpinBudget(threads: greeting.sharesCores ? .max : Int(greeting.threads)), watch: own,
-      checksContent: greeting.checksContent)
+    let settings = greeting.channelSettings(peer: "data worker d\(greeting.worker)", watch: own)
     let capacity = Int(greeting.capacity)
     return Launched(
       DataWorkerConnection(
