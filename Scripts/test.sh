@@ -9,6 +9,20 @@ cd "$(dirname "$0")/.."
 
 say() { printf '\n==> %s\n' "$*"; }
 
+# Runs `swift test` with the arguments; where tests fail, what failed is said again at the end, since thousands of lines
+# of those that passed would follow it.
+tests() {
+  local log status=0
+  log=$(mktemp)
+  swift test -c release --disable-testable-imports --jobs "$jobs" "$@" 2>&1 | tee "$log" || status=$?
+  if [ "$status" -ne 0 ]; then
+    printf '\n==> what failed\n'
+    grep -E '^✘|^↳|^[^ ]+ error: |[Ff]atal error' "$log" || tail -20 "$log"
+  fi
+  rm -f "$log"
+  return "$status"
+}
+
 command -v swift >/dev/null || { echo "Scripts/test.sh: the Swift 6.3 toolchain is not on PATH; install it from swift.org." >&2; exit 2; }
 jobs=${SWERVE_JOBS:-$(nproc 2>/dev/null || echo 2)}
 heavy='SwerveHardwareTests|SwerveInferenceTests|SwerveEngineTests'
@@ -19,10 +33,11 @@ swift format lint --strict --recursive Sources Tests Examples Package.swift
 say "release build"
 swift build -c release --product swerve --jobs "$jobs"
 
-# In two parts: what computes for minutes would take all threads from tests of connections, whose timers run on.
+# In two parts: what computes for minutes would take all threads from tests of connections, whose timers run on. Few of
+# the second part at a time: each starts pools and processes, and one that waits for another's answer would wait for all.
 say "tests"
-swift test -c release --disable-testable-imports --jobs "$jobs" --skip "$heavy"
-swift test -c release --disable-testable-imports --jobs "$jobs" --skip-build --filter "$heavy"
+tests --skip "$heavy"
+tests --skip-build --filter "$heavy" --experimental-maximum-parallelization-width 3
 python3 Tools/story-model/test_recipe.py
 
 say "instructions of the hot paths, against Benchmarks/counts/thresholds.json"
@@ -34,7 +49,7 @@ else
 fi
 
 say "tests without the x86 kernels (what other architectures get)"
-SWERVE_PORTABLE=1 SWERVE_INNER=1 swift test -c release --scratch-path .build/portable --disable-testable-imports --jobs "$jobs" \
+SWERVE_PORTABLE=1 SWERVE_INNER=1 tests --scratch-path .build/portable \
   --filter 'SwerveHardwareTests|SwerveInferenceTests|InvarianceTests'
 
 say "kill -9 while KV blocks are written, and restarts"
