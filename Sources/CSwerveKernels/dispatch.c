@@ -68,6 +68,7 @@ static void fill_x86(void) {
     tables[SWERVE_AMX].panel_many = 16;
     tables[SWERVE_AMX].row_chunk = 256;
     tables[SWERVE_AMX].level_steps = SWERVE_LEVEL_STEPS;
+    tables[SWERVE_AMX].fetched_lines = SWERVE_AMX_FETCHED_LINES;
     available[SWERVE_AMX] = true;
   }
 }

@@ -124,6 +124,8 @@ struct swerve_kernels {
   size_t panel_small, panel, panel_many, row_chunk;
   /* Pairs of inputs whose levels are unpacked at once for `multiply`: at most SWERVE_LEVEL_STEPS, f32 half of it. */
   size_t level_steps;
+  /* Lines of a group of keys or values that are fetched ahead, the first ones; 0: all. */
+  size_t fetched_lines;
   void (*widen[3])(float *out, const void *in, size_t n);
   void (*narrow[3])(void *out, const float *in, size_t n);
   float (*sum_squares)(const float *x, size_t n);
@@ -196,6 +198,9 @@ void swerve_amx_weigh(const swerve_groups *groups);
 void swerve_amx_multiply_levels(const swerve_levels *levels);
 uint64_t swerve_avx512_read(const char *memory, size_t bytes, int streams);
 #endif
+/* A core asks for 16 lines at a time, which is 5 GB/s where memory takes 200 ns. The prefetcher of its second-level cache
+ * asks for three times as many, once the first lines of a page have told it to, and stays behind where all were asked for. */
+enum { SWERVE_AMX_FETCHED_LINES = 16 };
 void swerve_amx_emulated_multiply(const swerve_tile *tile);
 void swerve_amx_emulated_multiply_int8(const swerve_tile *tile);
 void swerve_amx_emulated_score(const swerve_groups *groups);

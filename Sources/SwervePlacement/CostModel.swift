@@ -8,8 +8,6 @@ package struct CostModel: Sendable {
   package let load: Load
   /// Virtual shards of a sum (a tensor group adds them in a tree).
   package static let reductionBytes = 4.0
-  /// Rows of a piece at least, where a step is cut for pipeline stages.
-  static let pieceRows = 128.0
 
   package init(model: ModelShape, machine: MachineDescription, load: Load) {
     self.model = model
@@ -57,13 +55,14 @@ package struct CostModel: Sendable {
     share * (attention.bytes / device.bytesPerSecond + attention.operations / device.attentionOperationsPerSecond)
   }
 
-  /// 2 all-reduces a layer of n ranks: a message each way in every level of the tree.
+  /// 2 all-reduces a layer of n ranks: a message each way in every level of the tree. Ranks of one device add and store
+  /// what they exchanged through the same memory: three ways instead of one.
   package func reductions(rows: Double, ranks: Int) -> Double {
     guard ranks > 1 else { return 0 }
     var levels = 0
     while 1 << levels < ranks { levels += 1 }
     let bytes = rows * Double(model.hidden) * Self.reductionBytes
-    return 2 * Double(model.layers) * Double(levels) * machine.link.seconds(bytes)
+    return 2 * Double(model.layers) * Double(levels) * machine.link.seconds(isShared ? 3 * bytes : bytes)
   }
 
   /// q, k, v out and attention back, in every layer.
@@ -153,14 +152,16 @@ package struct CostModel: Sendable {
       let slowest = (0..<(isShared ? 1 : count)).map { rank in
         products(device(rank), rows: rows, share: share, headRows: headRows) + seconds(attention, device(rank), share)
       }
-      return (slowest.max() ?? 0) + reductions(rows: rows, ranks: count)
+      // Each rank computes the norms of all rows, on one device with its part of the cores.
+      let norms = isShared ? Double(model.layers) * rows * first.normSeconds * Double(count - 1) : 0
+      return (slowest.max() ?? 0) + norms + reductions(rows: rows, ranks: count)
     case .pipeline(let count):
       let stages = Double(count)
       let boundary = machine.link.seconds(rows * Double(model.hidden) * model.activationBytes)
       let through = (0..<count).map { whole(device($0)) / stages + boundary }.reduce(0, +)
       if isShared {
         // Each stage has its part of the cores, and steps of few rows come in one piece: then one stage works at a time.
-        let pieces = max(1, min(3, stages, (rows / Self.pieceRows).rounded(.down)))
+        let pieces = Double(StepPieces.count(rows: Int(rows), stages: count))
         return whole(first) * (pieces + stages - 1) / pieces + stages * boundary
       }
       // Rows in as many micro-batches as stages keep all of them busy, where that does not read weights more often.

@@ -17,6 +17,8 @@ package struct DeviceDescription: Sendable, Hashable {
   /// Seconds a step spends beside products and attention: for each layer, and for each row of each layer.
   package var layerSeconds: Double
   package var rowSeconds: Double
+  /// The part of `rowSeconds` that every tensor rank spends on every row: norms.
+  package var normSeconds: Double
 
   package struct ProductRate: Sendable, Hashable {
     package var rows: Double
@@ -31,7 +33,7 @@ package struct DeviceDescription: Sendable, Hashable {
   package init(
     name: String, memoryBytes: Double, bytesPerSecond: Double, operationsPerSecond: Double,
     products: [ProductRate] = [], attentionOperationsPerSecond: Double? = nil, layerSeconds: Double = 0,
-    rowSeconds: Double = 0
+    rowSeconds: Double = 0, normSeconds: Double = 0
   ) {
     self.name = name
     self.memoryBytes = memoryBytes
@@ -41,6 +43,7 @@ package struct DeviceDescription: Sendable, Hashable {
     self.attentionOperationsPerSecond = attentionOperationsPerSecond ?? operationsPerSecond / 2
     self.layerSeconds = layerSeconds
     self.rowSeconds = rowSeconds
+    self.normSeconds = normSeconds
   }
 
   /// Seconds of a product for each byte of its weights: between measured numbers of rows in a straight line, beyond the

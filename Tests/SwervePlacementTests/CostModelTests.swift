@@ -61,6 +61,23 @@ import Testing
     #expect(Self.cost(4).estimate(.tensor(4)).refusal?.contains("10 heads") == true)
   }
 
+  @Test func `ranks that share a device repeat norms and meet in its memory`() {
+    let link = LinkDescription(latencySeconds: 1e-5, bytesPerSecond: 1e9)
+    var cost = Self.cost(1, link: link)
+    var device = cost.machine.devices[0]
+    (device.rowSeconds, device.normSeconds) = (5e-6, 2e-6)
+    cost = CostModel(
+      model: Self.model,
+      machine: MachineDescription(devices: [device], link: link, hostBytesPerSecond: 5e8), load: cost.load)
+    let whole = cost.step(.unified, decodeRows: 4, promptRows: 0)
+    for (ranks, levels) in [(2, 1.0), (5, 3)] {
+      let norms = 10 * 4 * 2e-6 * Double(ranks - 1)
+      let reductions = 2 * 10 * levels * (1e-5 + 3 * 4 * 100 * 4 / 1e9)
+      let step = cost.step(.tensor(ranks), decodeRows: 4, promptRows: 0)
+      #expect(Self.isClose(step, whole + norms + reductions, 1e-6))
+    }
+  }
+
   @Test func `separated roles go around, or take turns with two batches`() {
     let slow = LinkDescription(latencySeconds: 1e-4, bytesPerSecond: 1e9)
     let cost = Self.cost(3, link: slow)

@@ -8,7 +8,7 @@ enum { LEAD = 4 };
 TILE_FUNCTION void fetch_group(const swerve_groups *t, size_t group, size_t lines) {
   if (t->ahead == 0) return;
   const char *next = t->groups[swerve_min(group + LEAD, t->count + t->ahead - 1)];
-  for (size_t i = 0; i < lines; i++) PREFETCH_LINE(next + i * 64);
+  for (size_t i = 0; i < swerve_min(lines, SWERVE_AMX_FETCHED_LINES); i++) PREFETCH_LINE(next + i * 64);
 }
 
 /* Up to 16 rows against four groups. */

@@ -52,7 +52,9 @@ size_t swerve_attention_find(
 }
 
 void swerve_attention_fetch(const swerve_query_tile *t, const char *group) {
-  for (size_t i = 0; i < t->group_bytes; i += 64) fetch(group + i);
+  const size_t lines = t->job->kernels->fetched_lines;
+  const size_t bytes = lines && !t->coded ? swerve_min(t->group_bytes, lines * 64) : t->group_bytes;
+  for (size_t i = 0; i < bytes; i += 64) fetch(group + i);
 }
 
 static void multiply_keys(const swerve_query_tile *t, const swerve_groups *product) {

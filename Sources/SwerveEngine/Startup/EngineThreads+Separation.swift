@@ -56,7 +56,7 @@ extension EngineThreads {
 
   /// Rows of a micro-batch at least, where this side chooses: measured, while nothing else runs.
   private func leastRows(of greeting: WorkerGreeting, _ device: CPUDevice) throws(HardwareError) -> Int {
-    if plan.configuration.microBatches != nil || greeting.parts == 1 { return MicroBatches.leastRows }
+    if plan.configuration.microBatches != nil || greeting.parts == 1 { return StepPieces.leastRows }
     let model = plan.model
     let probe = MachineProbe(
       device: device,
@@ -75,7 +75,7 @@ extension EngineThreads {
     if sharesPools { return configuration.microBatches ?? 1 }
     let overlaps = !sharesCores || remote > 0
     let wanted = plan.layout.computingCount == 1 ? configuration.microBatches : 1
-    let microBatches = wanted ?? (overlaps ? MicroBatches.most : 1)
+    let microBatches = wanted ?? (overlaps ? StepPieces.most : 1)
     return max(microBatches, plan.sizing.spansBanks ? configuration.dataWorkers.count : 1)
   }
 

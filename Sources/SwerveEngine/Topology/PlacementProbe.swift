@@ -82,7 +82,7 @@ package struct PlacementProbe: Sendable {
       bytesPerSecond: found.bytesPerSecond, operationsPerSecond: found.operationsPerSecond,
       products: found.products.map { .init(rows: Double($0.rows), secondsPerByte: $0.secondsPerByte) },
       attentionOperationsPerSecond: found.attentionOperationsPerSecond, layerSeconds: found.layerSeconds,
-      rowSeconds: found.rowSeconds)
+      rowSeconds: found.rowSeconds, normSeconds: found.normSeconds)
     let disk = packedPath.flatMap { try? DiskSpeed.measure(path: $0, seconds: 0.25) }
     var machine = MachineDescription(
       devices: [device],

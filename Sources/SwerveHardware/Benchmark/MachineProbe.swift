@@ -19,6 +19,8 @@ package struct MachineProbe {
     /// What a layer costs beside products and attention: for itself, and for each row.
     package var layerSeconds = 0.0
     package var rowSeconds = 0.0
+    /// The norms' part of `rowSeconds`.
+    package var normSeconds = 0.0
     /// One way between two threads that sleep.
     package var exchangeSeconds = 0.0
     /// Copied by one thread.
@@ -154,13 +156,16 @@ package struct MachineProbe {
     let angles = try device.allocate(byteCount: rows * s.headDim * 4)
     let query = s.queryHeads * s.headDim
     let kv = s.kvHeads * s.headDim
-    func layer(_ rows: Int) {
+    func norms(_ rows: Int) {
       for _ in 0..<2 {
         device.rmsNorm(
           residual.tensor(.float32, rows: rows, columns: s.hidden),
           weight: weight.tensor(.float32, rows: 1, columns: s.hidden), epsilon: 1e-6,
           into: normed.tensor(type, rows: rows, columns: s.hidden))
       }
+    }
+    func layer(_ rows: Int) {
+      norms(rows)
       device.rotate(
         projected.tensor(.float32, rows: rows, columns: width),
         cosines: angles.tensor(.float32, rows: rows, columns: s.headDim / 2),
@@ -172,6 +177,7 @@ package struct MachineProbe {
     let one = typical { layer(1) }
     let many = typical { layer(rows) }
     result.rowSeconds = max(0, many - one) / Double(rows - 1)
+    result.normSeconds = min(typical { norms(rows) } / Double(rows), result.rowSeconds)
     // Beside these three: four products and attention. (The cache's new rows are written with the rotation.)
     result.layerSeconds = one + 5 * benchmark.barrier()
   }

@@ -4,11 +4,6 @@ import SwerveCore
 /// one before, or data workers attend to one while another is computed. A cut may go through a prompt: its later rows
 /// find the earlier ones' keys and values in the cache, as in two steps, so that no number depends on it.
 package struct MicroBatches {
-  /// Rows that a piece must have where the number is ours to choose: below, a stage reads its weights more often and
-  /// gains nothing, for few rows take as long as one.
-  package static let leastRows = 128
-  package static let most = 3
-
   private let stageCount: Int
   /// nil = as the rows suggest.
   private let wanted: Int?
@@ -24,7 +19,7 @@ package struct MicroBatches {
   func count(rows: Int) -> Int {
     if stageCount == 1 || rows < 2 { return 1 }
     if let wanted { return min(wanted, rows) }
-    return max(1, min(Self.most, stageCount, rows / Self.leastRows))
+    return StepPieces.count(rows: rows, stages: stageCount)
   }
 
   static func rows(_ index: Int, of count: Int, rows: Int) -> Range<Int> {

@@ -51,7 +51,7 @@ final class FanoutAttention: AttentionPort {
   ///     nothing of single sequences.
   init(
     shape: AttentionShape, type: ElementType, limits: RunnerLimits, workers: DataSet, device: CPUDevice,
-    microBatches: Int? = 1, leastRows: Int = MicroBatches.leastRows, failsSteps: Bool = false
+    microBatches: Int? = 1, leastRows: Int = StepPieces.leastRows, failsSteps: Bool = false
   ) throws(HardwareError) {
     self.shape = shape
     self.workers = workers
@@ -67,7 +67,7 @@ final class FanoutAttention: AttentionPort {
     parts = (0..<most).map { _ in FanoutPart(workers: workers.links.count, sequences: limits.sequences) }
     submitted = [AttentionRows?](repeating: nil, count: most)
     submittedAt = [UInt64](repeating: 0, count: most)
-    rule = OverlapRule(wanted: microBatches, leastRows: leastRows, most: min(most, MicroBatches.most))
+    rule = OverlapRule(wanted: microBatches, leastRows: leastRows, most: min(most, StepPieces.most))
     holders.reserveCapacity(limits.sequences + workers.links.count)
   }
 

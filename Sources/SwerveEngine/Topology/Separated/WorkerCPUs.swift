@@ -47,14 +47,14 @@ package struct WorkerCPUs: Sendable, Equatable {
   package init(
     parameter given: [Int]?, data named: [[Int]?], threads: Int, count: Int, ranks: Int
   ) throws(EngineStartError) {
-    let reachable = KernelPool.reachableCPUs.map(Int.init)
-    try self.init(
-      parameter: given, data: named, threads: threads, count: count, local: count, reachable: reachable,
-      allowed: reachable)
-    let isNamed = given != nil && named.count == count && !named.contains(nil)
-    if isNamed { return }
+    try Self.check([given], named)
+    let cpus = ([given] + named).compactMap { $0 }
+    if cpus.count == 1 + count {
+      isShared = Set(cpus.joined()).count < cpus.joined().count
+    } else {
+      isShared = Self.isShared(threads: threads, workers: count, ranks: ranks)
+    }
     (parameter, data) = (given, named)
-    isShared = Self.isShared(threads: threads, workers: count, ranks: ranks)
   }
 
   /// Whether ranks of this host and their data workers have more threads than there are CPUs, where each has as many.
