@@ -100,8 +100,8 @@ var targets: [Target] = [
     name: "SwervePlacementTests", dependencies: ["SwervePlacement", "SwerveCore"], swiftSettings: swift),
   .testTarget(name: "SwerveCoreTests", dependencies: ["SwerveCore"], swiftSettings: swift),
   .testTarget(
-    name: "SwerveHardwareTests", dependencies: ["SwerveHardware", "SwerveCore", "CAllocationCounter"],
-    swiftSettings: swift),
+    name: "SwerveHardwareTests",
+    dependencies: ["SwerveHardware", "SwerveCore", "CSwervePlatform", "CAllocationCounter"], swiftSettings: swift),
   .testTarget(
     name: "SwerveInferenceTests",
     dependencies: ["SwerveInference", "SwerveHardware", "SwerveCore", "CAllocationCounter"],

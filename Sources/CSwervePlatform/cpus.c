@@ -23,6 +23,15 @@ bool swerve_read_text(const char *path, char *text, size_t capacity) {
 static cpu_set_t first_cpus;
 static bool knows_first_cpus;
 
+/* What a thread that keeps to one CPU could use before. */
+static _Thread_local cpu_set_t wider_cpus;
+static _Thread_local bool is_kept;
+
+bool swerve_thread_heirs(cpu_set_t *cpus) {
+  if (is_kept) *cpus = wider_cpus;
+  return is_kept;
+}
+
 __attribute__((constructor)) static void keep_first_cpus(void) {
   knows_first_cpus = sched_getaffinity(0, sizeof first_cpus, &first_cpus) == 0;
 }
@@ -36,6 +45,7 @@ void swerve_thread_release(cpu_set_t *before) {
 void swerve_thread_unconfine(void) {
   cpu_set_t before;
   swerve_thread_release(&before);
+  is_kept = false;
 }
 
 int swerve_allowed_cpus(int *cpus, int capacity) {
@@ -79,6 +89,14 @@ bool swerve_thread_confine(const int *cpus, int count) {
   return sched_setaffinity(0, sizeof set, &set) == 0;
 }
 
+bool swerve_thread_keep(int cpu) {
+  cpu_set_t wider;
+  if (sched_getaffinity(0, sizeof wider, &wider) != 0 || !swerve_thread_confine(&cpu, 1)) return false;
+  if (!is_kept) wider_cpus = wider;
+  is_kept = true;
+  return true;
+}
+
 bool swerve_machine_is_shared(int ours) {
   char text[128];
   float one, five, fifteen;
@@ -103,6 +121,10 @@ int swerve_quota_cpus(void) { return 0; }
 bool swerve_thread_confine(const int *cpus, int count) {
   (void)cpus;
   (void)count;
+  return false;
+}
+bool swerve_thread_keep(int cpu) {
+  (void)cpu;
   return false;
 }
 void swerve_thread_unconfine(void) {}

@@ -30,6 +30,10 @@ int swerve_quota_cpus(void);
 /* Lets the calling thread, and those it starts later, run on these CPUs only. False where the system refuses. */
 bool swerve_thread_confine(const int *cpus, int count);
 
+/* Keeps the calling thread on one CPU; threads that it starts with `swerve_thread_start` run where it could before. False
+ * where the system refuses. */
+bool swerve_thread_keep(int cpu);
+
 /* Lets the calling thread run wherever the process might when it began. */
 void swerve_thread_unconfine(void);
 

@@ -107,13 +107,13 @@ extension CPUDevice {
 
   /// Keeps the calling thread, worker 0, on one of the device's CPUs. Two processes that take turns on the same CPUs, neither
   /// computing while the other does, hand over in a third of the time where both hand over on the same CPU: none has
-  /// to be woken from its idle sleep.
+  /// to be woken from its idle sleep. Threads that it starts later run where it could before.
   ///
   /// - Parameter place: of the CPU among the device's, counted round.
   package func confineCallingThread(to place: Int) {
     let cpus = pool.cpus?.map(Int32.init) ?? KernelPool.allowedCPUs
     if cpus.isEmpty { return }
-    _ = swerve_thread_confine([cpus[place % cpus.count]], 1)
+    _ = swerve_thread_keep(cpus[place % cpus.count])
   }
 }
 
