@@ -13,7 +13,7 @@ extension EngineConfiguration {
     transfer.port = 0
     transfer.version = testVersion
     transfer.bufferBytes = 64 << 20
-    transfer.silenceSeconds = 5
+    transfer.silenceSeconds = 20
     change(&transfer)
     kvTransfer = transfer
   }

@@ -16,6 +16,8 @@ import Testing
     var name: String
     var reason: String
     var isStale = false
+    /// Long enough that a busy machine is not taken for a silent peer, but where silence is what happens.
+    var silenceSeconds = 30.0
     var fault: @Sendable (Int) -> Relay.Fault
     var testDescription: String { name }
   }
@@ -24,7 +26,7 @@ import Testing
     Damage(name: "a bit is flipped", reason: "damaged") { .flip($0) },
     Damage(name: "the connection is cut", reason: "lost") { .cut($0) },
     Damage(name: "an old generation", reason: "damaged", isStale: true) { .stale($0) },
-    Damage(name: "the producer is silent", reason: "lost") { .silence($0) },
+    Damage(name: "the producer is silent", reason: "lost", silenceSeconds: 1) { .silence($0) },
   ]
 
   @Test(arguments: damages) func damagedBlocksAreComputedInstead(damage: Damage) async throws {
@@ -36,9 +38,10 @@ import Testing
         storyConfiguration {
           $0.maxBatchedTokens = 32
           $0.maxSequences = 8
-          $0.hand(.producer) { $0.silenceSeconds = 1 }
+          $0.hand(.producer) { $0.silenceSeconds = damage.silenceSeconds }
         })
-      let consumer = try await Engine.start(storyConfiguration { $0.hand(.consumer) { $0.silenceSeconds = 1 } })
+      let consumer = try await Engine.start(
+        storyConfiguration { $0.hand(.consumer) { $0.silenceSeconds = damage.silenceSeconds } })
       for request in requests {
         let expected = try await alone(request)
         // Each prompt has a message a layer at least, and the model five layers.
@@ -188,8 +191,8 @@ import Testing
   }
 
   @Test func blocksThatNobodyFetchesAreFreed() async throws {
-    let producer = try await Engine.start(storyConfiguration { $0.hand(.producer) { $0.timeoutSeconds = 0.3 } })
-    let consumer = try await Engine.start(storyConfiguration { $0.hand(.consumer) { $0.timeoutSeconds = 0.3 } })
+    let producer = try await Engine.start(storyConfiguration { $0.hand(.producer) { $0.timeoutSeconds = 3 } })
+    let consumer = try await Engine.start(storyConfiguration { $0.hand(.consumer) { $0.timeoutSeconds = 3 } })
     _ = try await prefill(handoverRequests(9)[8], at: producer, for: nil)
     #expect(producer.transfers.sendBytesHeld > 0)
     #expect(
