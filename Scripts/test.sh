@@ -17,7 +17,7 @@ tests() {
   swift test -c release --disable-testable-imports --jobs "$jobs" "$@" 2>&1 | tee "$log" || status=$?
   if [ "$status" -ne 0 ]; then
     printf '\n==> what failed\n'
-    grep -E '^✘|^↳|^[^ ]+ error: |[Ff]atal error' "$log" || tail -20 "$log"
+    grep -E '^✘|^↳|^error: |^[^ ]+ error: |[Ff]atal error' "$log" || tail -20 "$log"
   fi
   rm -f "$log"
   return "$status"
