@@ -92,6 +92,8 @@ import Testing
           return request
         }
         _ = try await engine.answers(requests)
+        // A medium may be slower than prompts are computed: then the next step's blocks would find no room.
+        #expect(try await engine.waits { $0.tiers?.fileBlocks ?? 0 >= 2 * 62 * (number + 1) })
       }
       await engine.stop()
       return engine.statistics
