@@ -86,13 +86,16 @@ bool swerve_thread_confine(const int *cpus, int count) {
     if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE) return false;
     CPU_SET(cpus[i], &set);
   }
-  return sched_setaffinity(0, sizeof set, &set) == 0;
+  if (sched_setaffinity(0, sizeof set, &set) != 0) return false;
+  is_kept = false;
+  return true;
 }
 
 bool swerve_thread_keep(int cpu) {
   cpu_set_t wider;
+  const bool was_kept = is_kept;
   if (sched_getaffinity(0, sizeof wider, &wider) != 0 || !swerve_thread_confine(&cpu, 1)) return false;
-  if (!is_kept) wider_cpus = wider;
+  if (!was_kept) wider_cpus = wider;
   is_kept = true;
   return true;
 }
