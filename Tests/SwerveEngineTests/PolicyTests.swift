@@ -81,11 +81,15 @@ import Testing
         $0.maxSequences = 1
         $0.queueTimeout = 1
       })
-    let busy = try await occupy(engine)
-    let error = await refusal { _ = try await engine.answer(textRequest("Late")) }
+    // On a busy machine the first one may reach the model's length before this task asks again.
+    var error: RequestError?
+    for _ in 0..<10 where error == nil {
+      let busy = try await occupy(engine)
+      error = await refusal { _ = try await engine.answer(textRequest("Late")) }
+      busy.cancel()
+      try await settle(engine)
+    }
     #expect(error?.status == 503 && error?.code == "queue_timeout" && error?.retryAfter ?? 0 >= 1)
-    busy.cancel()
-    try await settle(engine)
     // Nothing of it is left, and there is room again.
     #expect(try await engine.answer(textRequest("Late")).choices[0].finish != nil)
     await engine.stop()

@@ -66,10 +66,17 @@ import Testing
 
   @Test(arguments: [1, 3])
   func aRankThatHangsFailsTheStepWithinTheDeadline(rank: Int) throws {
-    let (start, layout) = try start(2.5, faults: [rank: .hangs(afterMessages: 2)])
-    let (steps, failure) = try run(start)
-    #expect(steps >= 2 && steps < 8)
-    #expect(failure.contains(layout.name(rank)) && failure.contains("did not answer within"), "\(failure)")
+    // A rank that waits for it may be the first that is missed where a busy machine keeps its thread waiting: then again,
+    // with more time.
+    var failures: [String] = []
+    for seconds in [2.5, 10, 30] {
+      let (start, layout) = try start(seconds, faults: [rank: .hangs(afterMessages: 2)])
+      let (steps, failure) = try run(start)
+      #expect(steps < 8 && failure.contains("did not answer within"), "\(failure)")
+      if steps >= 2 && failure.contains(layout.name(rank)) { return }
+      failures.append(failure)
+    }
+    Issue.record("\(failures)")
   }
 
   @Test func whatCannotBeSpreadIsRefusedInOneSentence() throws {
