@@ -66,17 +66,12 @@ import Testing
 
   @Test(arguments: [1, 3])
   func aRankThatHangsFailsTheStepWithinTheDeadline(rank: Int) throws {
-    // A rank that waits for it may be the first that is missed where a busy machine keeps its thread waiting: then again,
-    // with more time.
-    var failures: [String] = []
-    for seconds in [2.5, 10, 30] {
-      let (start, layout) = try start(seconds, faults: [rank: .hangs(afterMessages: 2)])
-      let (steps, failure) = try run(start)
-      #expect(steps < 8 && failure.contains("did not answer within"), "\(failure)")
-      if steps >= 2 && failure.contains(layout.name(rank)) { return }
-      failures.append(failure)
-    }
-    Issue.record("\(failures)")
+    let (start, layout) = try start(2.5, faults: [rank: .hangs(afterMessages: 2)])
+    let (steps, failure) = try run(start)
+    // The stage before waits for both ranks of this one equally long: the one that hangs or the one that waits for it is
+    // missed first.
+    let named = [layout.name(rank), layout.name(rank ^ 1)].contains { failure.contains($0) }
+    #expect(steps < 8 && named && failure.contains("did not answer within"), "\(failure)")
   }
 
   @Test func whatCannotBeSpreadIsRefusedInOneSentence() throws {
