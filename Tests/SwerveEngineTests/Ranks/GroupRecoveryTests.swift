@@ -207,7 +207,7 @@ import Testing
     let folder = PackedFolder()
     _ = try PackedModel(storyConfiguration()).write(to: folder.path, overwrites: false) { _ in }
     let tag = UUID().uuidString
-    let engine = try await Engine.start(gathered(folder.path, tag, seconds: 1))
+    let engine = try await Engine.start(gathered(folder.path, tag, seconds: 3))
     async let answers = engine.answers(requests)
     try #require(try await engine.waits { $0.generationTokens >= 60 })
     let victim = try #require(Self.group(tag).ranks.first)
@@ -216,7 +216,6 @@ import Testing
     compare(found, alone, "stopped")
     #expect(Glibc.kill(victim, 0) != 0, "the stopped holder still lives")
     await engine.stop()
-    // Once more where a busy machine keeps a holder waiting for a second.
-    #expect(engine.statistics.groupRestarts >= 1)
+    #expect(engine.statistics.groupRestarts == 1)
   }
 }

@@ -106,7 +106,7 @@ import Testing
   @Test func aStoppedRankIsFoundAtItsDeadlineAndReplaced() async throws {
     let alone = try await alone()
     let tag = UUID().uuidString
-    let engine = try await Engine.start(configuration(1, 2, seconds: 1, arguments: [tag]))
+    let engine = try await Engine.start(configuration(1, 2, seconds: 3, arguments: [tag]))
     async let answers = engine.answers(requests())
     try #require(try await engine.waits { $0.generationTokens >= 60 })
     guard let victim = ranks(tag).first else { throw TestFailure(description: "no rank is running") }
@@ -114,8 +114,7 @@ import Testing
     #expect(try await answers.map(\.choices) == alone)
     #expect(kill(victim, 0) != 0, "the stopped rank still lives")
     await engine.stop()
-    // Once more where a busy machine keeps a rank waiting for a second.
-    #expect(engine.statistics.groupRestarts >= 1)
+    #expect(engine.statistics.groupRestarts == 1)
   }
 
   /// Each incarnation of each rank is told another plan once: nothing comes of it, and the group goes on.

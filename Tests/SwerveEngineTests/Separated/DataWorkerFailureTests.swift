@@ -76,7 +76,7 @@ import Testing
   @Test func aStoppedWorkerIsFencedAtItsDeadline() async throws {
     let alone = try await unifiedAnswers(requests()) { _ in }
     let launch = try workerProcess()
-    let engine = try await Engine.start(storyConfiguration { $0.separate(2, launch, deadline: 1) })
+    let engine = try await Engine.start(storyConfiguration { $0.separate(2, launch, deadline: 3) })
     _ = try await underLoad(engine, alone) {
       while ready(engine).isEmpty { try await Task.sleep(for: .milliseconds(2)) }
       guard let victim = ready(engine).first?.process else { return }
@@ -86,8 +86,7 @@ import Testing
       #expect(kill(victim, 0) != 0)
     }
     await engine.stop()
-    // More than one where a busy machine keeps another worker waiting for a second.
-    #expect(engine.statistics.data.recoveries["data_worker_lost", default: 0] >= 1)
+    #expect(engine.statistics.data.recoveries == ["data_worker_lost": 1])
   }
 
   @Test func aShortStopIsWaitedOut() async throws {

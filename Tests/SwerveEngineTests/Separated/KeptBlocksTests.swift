@@ -145,8 +145,7 @@ import Testing
     kill(victim, SIGCONT)
     #expect(try await answers.map(\.choices) == alone)
     await engine.stop()
-    // More than one where a busy machine keeps its successor waiting for two seconds.
-    #expect(engine.statistics.data.recoveries["data_worker_lost", default: 0] >= 1)
+    #expect(engine.statistics.data.recoveries == ["data_worker_lost": 1])
     #expect(engine.statistics.preemptions == 0)
   }
 }

@@ -46,7 +46,9 @@ package struct RankWay: Sendable, Hashable {
     switch purpose {
     case .control: return nil
     case .tensor: return 1 + stage + 0.1 * Double((sender.tensorRank ^ receiver.tensorRank).trailingZeroBitCount)
-    case .stage, .agreement: return 0.8 + stage
+    case .stage: return 0.8 + stage
+    // The next stage's rank agrees with its tensor partners first.
+    case .agreement: return 1.3 + 0.5 * Double(sender.stage)
     case .answer: return 1.5 + stage
     }
   }
