@@ -114,14 +114,21 @@ package final class ModelRunner {
     shard.reconnect(links)
   }
 
+  /// The keys and values of this rank's layers and heads.
+  ///
+  /// - Precondition: they can be reached from this process.
+  package var blocks: any BlockMemory {
+    guard let blocks = shard.blocks else { preconditionFailure("blocks of these data workers are not copied") }
+    return blocks
+  }
+
   /// Copies a block out of all ranks' pools, rank 0's part first. Between steps only.
   ///
   /// - Parameter parts: [ranks] bytes of each rank's part.
-  /// - Throws: `ChannelError` when a rank does not answer; then the bytes mean nothing.
-  package func pack(
-    _ block: BlockID, parts: [Int], into bytes: UnsafeMutableRawBufferPointer
-  ) throws(ChannelError) {
-    store.cache.pack(block, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<parts[0]]))
+  /// - Throws: `ChannelError` when a rank does not answer, and where a data worker's pool is gone; then the bytes mean
+  ///   nothing.
+  package func pack(_ block: BlockID, parts: [Int], into bytes: UnsafeMutableRawBufferPointer) throws {
+    try blocks.pack(block, into: UnsafeMutableRawBufferPointer(rebasing: bytes[..<parts[0]]))
     try coordinator?.pack(
       block, parts: parts.dropFirst(), into: UnsafeMutableRawBufferPointer(rebasing: bytes[parts[0]...]))
   }
@@ -132,7 +139,7 @@ package final class ModelRunner {
   package func unpack(
     _ bytes: UnsafeRawBufferPointer, parts: [Int], into block: BlockID
   ) throws(ChannelError) {
-    store.cache.unpack(UnsafeRawBufferPointer(rebasing: bytes[..<parts[0]]), into: block)
+    blocks.unpack(UnsafeRawBufferPointer(rebasing: bytes[..<parts[0]]), into: block)
     try coordinator?.unpack(
       UnsafeRawBufferPointer(rebasing: bytes[parts[0]...]), parts: parts.dropFirst(), into: block)
   }

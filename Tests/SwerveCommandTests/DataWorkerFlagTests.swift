@@ -62,7 +62,6 @@ import Testing
       (["--data-devices", "cpu:0", "--placement", "pipeline-pd", "-pp", "2"], "with pipeline-pd use cpu"),
       (["--data-workers-at", "a:1", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
       (["--data-workers-at", "a:1", "-tp", "2"], "use --data-workers, not --data-workers-at"),
-      (["--data-workers", "1", "-tp", "2", "--kv-tiers", "host=1GiB"], "leave one of the two out"),
       (["--data-workers", "1", "-tp", "2", "--max-data-workers", "3"], "leave --max-data-workers out"),
       (["--data-devices", "cpu:0", "-pp", "2"], "or of none"),
       (["--data-workers", "1", "--placement", "gathered", "--micro-batches", "2"], "more than once a step"),

@@ -56,7 +56,6 @@ import Testing
     (["--virtual-shards", "4"], "must be 8"),
     (["-tp", "2", "--distributed-executor-backend", "inline"], "use threads"),
     (["--distributed-executor-backend", "mpi", "-tp", "2"], "mpirun -np 2"),
-    (["--placement", "pipeline-pd", "--kv-tiers", "host=1GiB"], "--kv-tiers"),
     (["-pp", "2", "--numa-bind"], "--numa-bind"),
     (["-tp", "2", "-q", "int8-dynamic"], "use int8"), (["--distributed-timeout-seconds", "0"], "greater than 0"),
   ]

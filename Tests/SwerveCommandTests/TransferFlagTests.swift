@@ -44,8 +44,6 @@ import Testing
       (config(both + #","kv_prot":1"#), "does not know kv_prot"),
       (config(both + #","kv_connector_extra_config":{"backends":["UCX"]}"#), "does not know backends"),
       (config(both + #","kv_connector_extra_config":{"peers":[1]}"#), "list of hosts"),
-      (config(both) + ["--placement", "pipeline-pd"], "leave --placement pipeline-pd out"),
-      (config(both) + ["--data-workers", "1", "-tp", "2"], "leave -tp, -pp or --data-workers out"),
       (config(both) + ["--data-workers-at", "a:1"], "not --data-workers-at"),
       (config(both) + ["--no-enable-prefix-caching"], "--no-enable-prefix-caching"),
       (config(both) + ["--link-encryption", "aes-gcm"], "--link-key-file"),

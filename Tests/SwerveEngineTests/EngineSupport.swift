@@ -60,13 +60,15 @@ extension Engine {
 }
 
 /// A small engine on the embedded model.
-func storyConfiguration(_ change: (inout EngineConfiguration) -> Void = { _ in }) -> EngineConfiguration {
+func storyConfiguration(
+  _ change: (inout EngineConfiguration) throws -> Void = { _ in }
+) rethrows -> EngineConfiguration {
   var configuration = EngineConfiguration()
   configuration.kvCacheBytes = 64 << 20
   configuration.maxSequences = 64
   configuration.maxModelLength = 512
   configuration.maxLogprobs = -1
-  change(&configuration)
+  try change(&configuration)
   return configuration
 }
 

@@ -164,11 +164,6 @@ extension EngineConfiguration {
     if prefixCachePolicy == .cost {
       found.append("--prefix-cache-policy cost needs one pool of blocks; use lru with --placement pipeline-pd.")
     }
-    if kvTiers != nil || kvOffloadingBytes != nil {
-      found.append(
-        "--kv-tiers (--kv-offloading-size) keeps blocks of the ranks' own pools, and with --placement pipeline-pd some are "
-          + "with data workers; leave one of the two out.")
-    }
     if gathering != nil { found.append("weights cannot be gathered with --placement pipeline-pd; use one of the two.") }
     if dataWorkers.namesCPUs {
       found.append("--data-devices with numbers of CPUs is for --placement separated; with pipeline-pd use cpu.")
@@ -182,9 +177,6 @@ extension EngineConfiguration {
     let ranks = "each of several ranks has data workers of its own"
     if !dataWorkers.addresses.isEmpty {
       found.append("\(ranks), on its host: use --data-workers, not --data-workers-at.")
-    }
-    if kvTiers != nil || kvOffloadingBytes != nil {
-      found.append("\(ranks), and --kv-tiers (--kv-offloading-size) keeps blocks of one; leave one of the two out.")
     }
     if let maximum = dataWorkers.maximum, maximum > dataWorkers.count {
       found.append("\(ranks), those of the start: leave --max-data-workers out.")

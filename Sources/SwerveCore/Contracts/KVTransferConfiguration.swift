@@ -90,10 +90,6 @@ extension EngineConfiguration {
     var found = kvTransfer.problems()
     func require(_ holds: Bool, _ sentence: String) { if !holds { found.append("--kv-transfer-config: \(sentence)") } }
     require(
-      placement == .unified || placement == .separated && tensorParallelSize * pipelineParallelSize == 1,
-      "blocks are handed over by one process, by its data workers, or by ranks that have keys and values themselves; leave "
-        + "\(placement == .separated ? "-tp, -pp or --data-workers" : "--placement \(placement.rawValue)") out.")
-    require(
       dataWorkers.addresses.isEmpty,
       "blocks are copied from and to data workers of this host; use --data-workers, not --data-workers-at.")
     require(

@@ -41,7 +41,8 @@ extension EngineThreads {
     var data: RankDataWorkers?
     if configuration.placement != .unified && plan.layout.computingCount > 1 {
       data = RankDataWorkers(
-        configuration.dataWorkers, hasQuota: configuration.placement == .pipelineData, spans: plan.sizing.spansBanks)
+        configuration.dataWorkers, hasQuota: configuration.placement == .pipelineData, spans: plan.sizing.spansBanks,
+        sharesPools: sharesPools)
     }
     do {
       var greeting = RankGreeting(

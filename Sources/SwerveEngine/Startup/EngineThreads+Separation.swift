@@ -72,9 +72,9 @@ extension EngineThreads {
   /// some; or the turns of a sequence that lies with several workers.
   private func parts(sharesCores: Bool, remote: Int) -> Int {
     let configuration = plan.configuration
-    if sharesPools { return configuration.microBatches ?? 1 }
-    let overlaps = !sharesCores || remote > 0
     let wanted = plan.layout.computingCount == 1 ? configuration.microBatches : 1
+    if sharesPools { return wanted ?? 1 }
+    let overlaps = !sharesCores || remote > 0
     let microBatches = wanted ?? (overlaps ? StepPieces.most : 1)
     return max(microBatches, plan.sizing.spansBanks ? configuration.dataWorkers.count : 1)
   }
@@ -100,7 +100,7 @@ extension EngineThreads {
   }
 
   /// Whether blocks are copied between the workers' pools and what is below them, or other engines.
-  private var sharesPools: Bool { plan.tiers != nil || placeCount > 0 || plan.configuration.kvTransfer != nil }
+  var sharesPools: Bool { plan.tiers != nil || placeCount > 0 || plan.configuration.kvTransfer != nil }
 
   /// Places for running sequences' blocks below the pools of all workers.
   private var placeCount: Int { plan.configuration.overflow?.hostBlocks ?? 0 }

@@ -31,7 +31,8 @@ extension StartPlan.Memory {
       ])
     }
     let sharesPools = tiers != nil || asked.kvTransfer != nil
-    if sharesPools, asked.placement == .separated, let count = asked.microBatches, count > 1 {
+    if sharesPools, asked.placement == .separated, ranks.computingCount == 1, let count = asked.microBatches, count > 1
+    {
       throw .configuration([
         "--micro-batches \(count) cannot be combined with tiers below data workers, nor with handing their blocks over; use 1, "
           + "or start without --kv-tiers and --kv-transfer-config."

@@ -62,11 +62,11 @@ package final class InlineExecutor: StepExecutor {
     try runner.execute(plan, into: &result)
   }
 
-  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) {
-    runner.store.cache.pack(block, into: bytes)
+  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws {
+    try runner.blocks.pack(block, into: bytes)
   }
 
   package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
-    runner.store.cache.unpack(bytes, into: block)
+    runner.blocks.unpack(bytes, into: block)
   }
 }

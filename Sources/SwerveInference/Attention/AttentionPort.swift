@@ -40,6 +40,9 @@ package protocol AttentionPort: AnyObject {
 
   /// Ends the step and tells which blocks changed their place.
   func end(_ handle: StepHandle) -> ResidencyChanges
+
+  /// The blocks it attends over, to be copied between steps; nil: they cannot be reached from here.
+  var blocks: (any BlockMemory)? { get }
 }
 
 /// A layer's rows on their way to attention.

@@ -29,6 +29,8 @@ final class WatchedAttention: AttentionPort {
     return local.begin(plan)
   }
 
+  var blocks: (any BlockMemory)? { local.blocks }
+
   func slots(layer: Int) -> KVSlots? { local.slots(layer: layer) }
 
   func submit(layer: Int, microbatch: Int, q: Tensor, k: Tensor, v: Tensor) throws {

@@ -26,6 +26,8 @@ package final class LocalAttention: AttentionPort {
   /// Brings what is not in memory; nil where everything is.
   private var ring: StagingRing?
 
+  package var blocks: (any BlockMemory)? { store.cache }
+
   /// - Parameter type: of the rows at the seam.
   /// - Throws: `HardwareError` for memory or shapes the device cannot do.
   package convenience init(

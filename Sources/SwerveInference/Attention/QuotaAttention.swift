@@ -68,6 +68,10 @@ package final class QuotaAttention: AttentionPort {
     farSequences.reserveCapacity(limits.sequences)
   }
 
+  package var blocks: (any BlockMemory)? {
+    far.port.blocks.map { DividedBlocks(near: store.cache, far: $0) }
+  }
+
   /// Copies blocks as the plan says, before its rows are computed. A copy stays in its place.
   package func copy(_ plan: borrowing StepPlan) throws {
     if plan.copies.isEmpty { return }

@@ -104,6 +104,9 @@ package final class ModelShard {
     return ownStore
   }
 
+  /// The keys and values of plans' blocks, wherever they are; nil where they cannot be reached from here.
+  var blocks: (any BlockMemory)? { forward.attention.blocks }
+
   /// Copies blocks as the plan says and runs the decoder pass of its rows. Answers the residual stream of the last layer
   /// here, f32 [rows, hidden].
   ///

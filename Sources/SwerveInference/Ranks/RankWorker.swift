@@ -89,26 +89,28 @@ package final class RankWorker: RankTask {
   }
 
   /// This rank's part of a block, to rank 0 or from there.
-  private func copy(_ kind: RankMessage.Kind) throws(ChannelError) {
-    let cache = shard.store.cache
+  private func copy(_ kind: RankMessage.Kind) throws {
+    guard let blocks = shard.blocks else {
+      throw malformed("blocks that are not kept below the ranks are to be copied")
+    }
     words.beginReading()
     let number = words.nextInt()
-    guard !words.isOverrun, words.remaining == 0, (0..<cache.blockCount).contains(Int(number)) else {
+    guard !words.isOverrun, words.remaining == 0, (0..<blocks.blockCount).contains(Int(number)) else {
       throw malformed("a block outside the pool is to be copied")
     }
     let bytes: UnsafeMutableRawBufferPointer
     if let block {
       bytes = block
     } else {
-      bytes = .allocate(byteCount: cache.layout.blockBytes, alignment: 64)
+      bytes = .allocate(byteCount: blocks.blockBytes, alignment: 64)
       block = bytes
     }
     if kind == .pack {
-      cache.pack(BlockID(rawValue: number), into: bytes)
+      try blocks.pack(BlockID(rawValue: number), into: bytes)
       try coordinator.send.sendAll(UnsafeRawBufferPointer(bytes))
     } else {
       try coordinator.receive.receiveAll(into: bytes, from: coordinator.peer)
-      cache.unpack(UnsafeRawBufferPointer(bytes), into: BlockID(rawValue: number))
+      blocks.unpack(UnsafeRawBufferPointer(bytes), into: BlockID(rawValue: number))
     }
   }
 

@@ -7,20 +7,23 @@ import Testing
 
 /// Prompts handed over between engines of any numbers of ranks: blocks go over as one rank has them.
 @Suite(.serialized) struct DisaggregatedRankTests {
-  /// An engine's ranks, or data workers.
+  /// An engine's ranks, and data workers of each.
   struct Side: Sendable, CustomTestStringConvertible {
     var workers = 0
     var tensor = 1
     var stages = 1
     var executor = EngineConfiguration.Executor.threads
     var testDescription: String {
-      workers > 0
-        ? "\(workers) data workers" : tensor * stages == 1 ? "one" : "tp \(tensor), pp \(stages), \(executor.rawValue)"
+      (tensor * stages == 1 ? "one" : "tp \(tensor), pp \(stages), \(executor.rawValue)")
+        + (workers > 0 ? ", \(workers) data workers" : "")
     }
 
     func change(_ configuration: inout EngineConfiguration) {
-      if workers > 0 { configuration.separate(workers, workers == 1 ? (try? workerProcess()) ?? .thread : .thread) }
-      if tensor * stages == 1 { return }
+      let isOne = tensor * stages == 1
+      if workers > 0 {
+        configuration.separate(workers, workers == 1 && isOne ? (try? workerProcess()) ?? .thread : .thread)
+      }
+      if isOne { return }
       configuration.tensorParallelSize = tensor
       configuration.pipelineParallelSize = stages
       configuration.executor = executor
@@ -51,6 +54,9 @@ import Testing
     Pair(producer: Side(), consumer: Side(workers: 2), type: .float32, way: .pull),
     Pair(producer: Side(workers: 1), consumer: Side(workers: 2), type: .bfloat16, kv: .int8),
     Pair(producer: Side(tensor: 2), consumer: Side(workers: 1), type: .bfloat16),
+    Pair(producer: Side(workers: 1, tensor: 2), consumer: Side(), type: .bfloat16),
+    Pair(producer: Side(), consumer: Side(workers: 2, stages: 2), type: .float32, way: .pull),
+    Pair(producer: Side(workers: 2, tensor: 2), consumer: Side(workers: 1, tensor: 2), type: .bfloat16, kv: .int8),
   ]
 
   @Test(arguments: pairs.indices) func promptsAreHandedOverBetweenRanks(_ place: Int) async throws {

@@ -102,14 +102,6 @@ import Testing
         }
       ),
       (
-        "--kv-tiers",
-        { (c: inout EngineConfiguration) in
-          c.placement = .pipelineData
-          c.pipelineParallelSize = 2
-          c.kvTiers = "host=1MiB"
-        }
-      ),
-      (
         "use int8",
         { (c: inout EngineConfiguration) in
           c.tensorParallelSize = 2; c.quantization = .int8Dynamic

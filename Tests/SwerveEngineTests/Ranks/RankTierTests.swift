@@ -6,16 +6,16 @@ import Testing
 /// Blocks of several ranks below the device: copied out of all of them, and back.
 @Suite(.serialized) struct RankTierTests {
   private func configuration(
-    _ change: (inout EngineConfiguration) -> Void
-  ) -> EngineConfiguration {
-    storyConfiguration {
+    _ change: (inout EngineConfiguration) throws -> Void
+  ) rethrows -> EngineConfiguration {
+    try storyConfiguration {
       $0.kvCacheBytes = nil
       $0.kvBlocks = 72
       $0.maxSequences = 8
       $0.maxBatchedTokens = 64
       $0.threads = 2
       $0.rankProgram = RankProcessTests.program
-      change(&$0)
+      try change(&$0)
     }
   }
 
@@ -36,7 +36,45 @@ import Testing
     var stages: Int
     var executor: EngineConfiguration.Executor
     var type: EngineConfiguration.DType
-    var testDescription: String { "tp \(tensor), pp \(stages), \(executor.rawValue), \(type.rawValue)" }
+    var data = Data.ranks
+    var testDescription: String { "tp \(tensor), pp \(stages), \(executor.rawValue), \(type.rawValue), \(data)" }
+
+    /// Who has keys and values.
+    enum Data: Sendable, Hashable {
+      case ranks, workers(Int), quota(Int)
+    }
+
+    func change(_ configuration: inout EngineConfiguration) throws {
+      configuration.dtype = type
+      configuration.tensorParallelSize = tensor
+      configuration.pipelineParallelSize = stages
+      configuration.executor = executor
+      let launch: DataWorkerConfiguration.Launch = executor == .shm ? try workerProcess(version: "") : .thread
+      switch data {
+      case .ranks: break
+      case .workers(let count):
+        configuration.separate(count, launch)
+        configuration.dataWorkers.version = ""
+        configuration.kvBlocks = 36 * count
+      case .quota(let count):
+        configuration.placement = .pipelineData
+        configuration.dataWorkers.count = count
+        configuration.dataWorkers.launch = launch
+        configuration.kvBlocks = 36 * (1 + count)
+      }
+    }
+
+    func check(_ now: EngineStatistics) {
+      let ranks = now.ranks?.ranks ?? []
+      #expect(ranks.count == tensor * stages)
+      switch data {
+      case .ranks: #expect(ranks.allSatisfy { $0.kvBytes > 0 && $0.dataBytes == 0 })
+      case .workers(let count):
+        #expect(now.data.workers.count { $0.exchanges > 0 } == count && ranks.allSatisfy { $0.kvBytes == 0 })
+        #expect(ranks.dropFirst().allSatisfy { $0.dataBytes > 0 })
+      case .quota: #expect(ranks.allSatisfy { $0.kvBytes > 0 } && ranks.contains { $0.dataBytes > 0 })
+      }
+    }
   }
 
   static let ways = [
@@ -44,6 +82,11 @@ import Testing
     Ways(tensor: 2, stages: 1, executor: .shm, type: .bfloat16),
     Ways(tensor: 1, stages: 2, executor: .threads, type: .bfloat16),
     Ways(tensor: 2, stages: 2, executor: .shm, type: .float32),
+    Ways(tensor: 2, stages: 1, executor: .threads, type: .bfloat16, data: .workers(1)),
+    Ways(tensor: 2, stages: 1, executor: .shm, type: .float32, data: .workers(2)),
+    Ways(tensor: 1, stages: 2, executor: .shm, type: .bfloat16, data: .workers(1)),
+    Ways(tensor: 1, stages: 2, executor: .threads, type: .float32, data: .quota(1)),
+    Ways(tensor: 1, stages: 2, executor: .shm, type: .bfloat16, data: .quota(2)),
   ]
 
   @Test(arguments: ways.indices) func blocksOfAllRanksComeBackAsTheyWere(_ place: Int) async throws {
@@ -52,11 +95,8 @@ import Testing
     let requests = (0..<6).map { longRequest($0) }
     let expected = try await alone(way.type, requests)
     let engine = try await Engine.start(
-      configuration {
-        $0.dtype = way.type
-        $0.tensorParallelSize = way.tensor
-        $0.pipelineParallelSize = way.stages
-        $0.executor = way.executor
+      try configuration {
+        try way.change(&$0)
         $0.kvTiers = "host=64MiB"
         $0.preemptionMode = .swap
       })
@@ -68,7 +108,7 @@ import Testing
     await engine.stop()
     let tiers = try #require(engine.statistics.tiers)
     #expect(tiers.deviceToHostBytes > 0 && tiers.hostToDeviceBytes > 0, "\(tiers)")
-    #expect(engine.statistics.ranks?.ranks.count == way.tensor * way.stages)
+    way.check(engine.statistics)
   }
 
   @Test(arguments: [EngineConfiguration.DType.float32, .bfloat16])
@@ -77,12 +117,11 @@ import Testing
     let key = try folder.keyFile()
     let requests = (0..<3).map { longRequest($0) }
     let expected = try await alone(type, requests)
-    func run(_ tensor: Int, _ stages: Int) async throws -> Int {
+    func run(_ tensor: Int, _ stages: Int, _ data: Ways.Data = .ranks) async throws -> Int {
+      let way = Ways(tensor: tensor, stages: stages, executor: .threads, type: type, data: data)
       let engine = try await Engine.start(
-        configuration {
-          $0.dtype = type
-          $0.tensorParallelSize = tensor
-          $0.pipelineParallelSize = stages
+        try configuration {
+          try way.change(&$0)
           $0.kvTiers = "host=64MiB,nvme=64MiB:\(folder.blocks)"
           $0.kvKeyFile = key
         })
@@ -95,6 +134,8 @@ import Testing
     #expect(try await run(2, 1) > 0, "the same ranks find theirs")
     #expect(try await run(1, 2) > 0, "stages read what tensor ranks wrote")
     #expect(try await run(2, 2) > 0, "both")
+    #expect(try await run(2, 1, .workers(1)) > 0, "ranks whose blocks are with data workers")
+    #expect(try await run(1, 2, .quota(1)) > 0, "ranks of which one has a quota")
     #expect(try await run(1, 1) > 0, "one rank")
   }
 

@@ -48,6 +48,27 @@ extension GroupRecoveryTests {
     #expect(now.ranks?.ranks.last?.dataBytes ?? 0 > 0)
   }
 
+  /// Pools of all ranks' workers with host memory below: blocks that were to be copied out or in when a rank was lost are,
+  /// when it is back.
+  @Test func whatTiersKeepOfTheDataWorkersOutlivesThem() async throws {
+    let requests = requests()
+    let alone = try await alone(requests)
+    let tag = UUID().uuidString
+    var configuration = try separated(tag)
+    // Less than the requests need at once.
+    configuration.kvBlocks = 2 * 24
+    configuration.kvTiers = "host=64MiB"
+    configuration.preemptionMode = .swap
+    let engine = try await Engine.start(configuration)
+    try await kill(Self.kills, engine, requests, alone) {
+      let group = Self.group(tag)
+      return group.workers.count == 2 ? group.ranks + group.workers : []
+    }
+    await engine.stop()
+    let tiers = try #require(engine.statistics.tiers)
+    #expect(tiers.deviceToHostBytes > 0 && tiers.hostToDeviceBytes > 0 && engine.statistics.preemptions > 0)
+  }
+
   @Test func aSequenceLiesWithSeveralWorkersOfEachRank() async throws {
     let prompt = (0..<400).map { TokenID(($0 * 37) % 4000 + 20) }
     var params = SamplingParams(temperature: 0, maxTokens: 40)

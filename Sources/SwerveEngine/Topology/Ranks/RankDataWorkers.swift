@@ -12,11 +12,16 @@ package struct RankDataWorkers: Sendable {
   package var hasQuota: Bool
   /// Whether a sequence may lie with several workers.
   package var spans: Bool
+  /// Whether the rank copies blocks out of their pools and into them, for what is kept below or goes to other engines.
+  package var sharesPools: Bool
 
-  package init(_ workers: DataWorkerConfiguration, hasQuota: Bool, spans: Bool = false) {
+  package init(
+    _ workers: DataWorkerConfiguration, hasQuota: Bool, spans: Bool = false, sharesPools: Bool = false
+  ) {
     self.workers = workers
     self.hasQuota = hasQuota
     self.spans = spans
+    self.sharesPools = sharesPools
   }
 
   /// Workers of a rank.
@@ -61,8 +66,14 @@ package struct RankDataWorkers: Sendable {
       runner, bankBlocks: bankBlocks, fingerprint: Array(fingerprint.utf8), workers: workers, device: device,
       sharesCores: cpus.isShared, parts: spans ? workers.count : 1, spans: spans)
     let layout = try shape.layout(type: runner.kvType, blockTokens: runner.limits.blockTokens)
+    let pools =
+      sharesPools
+      ? DataPools(
+        layout: layout, bankBlocks: bankBlocks, bankCount: workers.count, places: nil, hasTiers: false, device: device)
+      : nil
     let set = DataSet(
-      greeting, exact, blockBytes: layout.blockBytes, parameterBytes: { device.memoryInUseBytes }, onNotice: { _ in })
+      greeting, exact, pools: pools, blockBytes: layout.blockBytes, parameterBytes: { device.memoryInUseBytes },
+      onNotice: { _ in })
     if findsRegions {
       for worker in 0..<workers.count { try set.keep(inherited: worker, byteCount: layout.blockBytes * bankBlocks) }
     }
@@ -82,7 +93,8 @@ package struct RankDataWorkers: Sendable {
   var json: JSON {
     let object: JSONObject = [
       "workers": .int(workers.count), "deadline": .double(workers.deadline), "version": .string(workers.version),
-      "quota": .bool(hasQuota), "spans": .bool(spans), "checks": .bool(workers.links.checksContent),
+      "quota": .bool(hasQuota), "spans": .bool(spans), "pools": .bool(sharesPools),
+      "checks": .bool(workers.links.checksContent),
       "cpus": .array(workers.cpus.map { CPUList.json($0) }),
     ]
     return .object(object)
@@ -92,7 +104,7 @@ package struct RankDataWorkers: Sendable {
   init?(_ json: JSON) {
     guard let count = json["workers"]?.int, (1...256).contains(count), let deadline = json["deadline"]?.double,
       (0.05...3600).contains(deadline), let version = json["version"]?.string, let quota = json["quota"]?.bool,
-      let spans = json["spans"]?.bool
+      let spans = json["spans"]?.bool, let sharesPools = json["pools"]?.bool
     else { return nil }
     var workers = DataWorkerConfiguration()
     workers.count = count
@@ -102,6 +114,6 @@ package struct RankDataWorkers: Sendable {
     workers.cpus = json["cpus"]?.array?.map { CPUList.numbers($0) } ?? []
     // A rank that is a process has processes of the same program as its workers.
     workers.launch = .process(path: WorkerProcess.ownPath, arguments: ["data-worker"])
-    self.init(workers, hasQuota: quota, spans: spans)
+    self.init(workers, hasQuota: quota, spans: spans, sharesPools: sharesPools)
   }
 }

@@ -1,5 +1,6 @@
-import SwerveCore
+package import SwerveCore
 import SwerveHardware
+package import SwerveInference
 import SwerveTransfer
 
 /// The pools of data workers of this host as this process sees them, and the places below all of them: blocks are copied
@@ -52,9 +53,11 @@ struct DataPools {
     while let bank = retired.popLast() { caches[bank] = nil }
   }
 
+  var blockCount: Int { bankBlocks * bankCount }
+
   private func owner(of block: BlockID) -> (KVCache, BlockID)? {
     let index = Int(block.rawValue)
-    guard (0..<bankBlocks * bankCount).contains(index), let cache = caches[index / bankBlocks] else { return nil }
+    guard (0..<blockCount).contains(index), let cache = caches[index / bankBlocks] else { return nil }
     return (cache, BlockID(index % bankBlocks))
   }
 
@@ -85,7 +88,22 @@ struct DataPools {
     guard let (cache, own) = owner(of: move.from) else {
       preconditionFailure("block \(move.from.rawValue) is moved out of a bank that has no pool here")
     }
-    let place = Int(move.to.rawValue) - bankBlocks * bankCount
+    let place = Int(move.to.rawValue) - blockCount
     cache.moveToHost(from: own, to: BlockID(bankBlocks + place))
+  }
+}
+
+/// By way of the set, for workers come and go.
+extension DataSet: BlockMemory {
+  package var blockCount: Int { pools?.blockCount ?? 0 }
+
+  package func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws {
+    guard let pools else { preconditionFailure("blocks of these data workers are not copied out") }
+    try pools.pack(block, into: bytes)
+  }
+
+  package func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
+    guard let pools else { preconditionFailure("blocks of these data workers are not copied in") }
+    pools.unpack(bytes, into: block)
   }
 }

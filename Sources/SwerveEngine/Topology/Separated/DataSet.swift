@@ -28,7 +28,7 @@ package final class DataSet {
   /// Whether workers are those of the start, because other ranks have as many each.
   let isFixed: Bool
   let bankBlocks: Int
-  let blockBytes: Int
+  package let blockBytes: Int
   private let startSeconds = 60.0
   /// How long sequences wait for a worker to come back that has their keys and values, before they are computed elsewhere.
   private let resumeSeconds = 10.0
@@ -134,10 +134,8 @@ package final class DataSet {
   }
 
   /// A worker has its pool in a region that this process was started with.
-  func keep(inherited index: Int, byteCount: Int) throws(TransferError) {
-    sources[index] = LaunchedWorkers(
-      launch: launched.launch, cpus: launched.cpus, region: try RegionFile(inherited: index, byteCount: byteCount),
-      byteCount: byteCount)
+  func keep(inherited index: Int, byteCount: Int) throws {
+    sources[index] = try launched.finding(try RegionFile(inherited: index, byteCount: byteCount), byteCount: byteCount)
   }
 
   /// The bank has no worker and shall have none: its memory goes back to the system.

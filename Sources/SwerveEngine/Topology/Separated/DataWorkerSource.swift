@@ -67,10 +67,12 @@ struct LaunchedWorkers: DataWorkerSource {
     self.places = places
   }
 
-  /// - Parameter region: what the worker finds, and keeps `byteCount` bytes in.
-  init(launch: DataWorkerConfiguration.Launch, cpus: [[Int]?], region: RegionFile, byteCount: Int) {
-    self.init(launch: launch, cpus: cpus)
-    self.region = (region, byteCount)
+  /// The same, of a worker that finds its keys and values, `byteCount` bytes of them, in a region.
+  func finding(_ region: RegionFile, byteCount: Int) throws -> LaunchedWorkers {
+    var own = self
+    own.region = (region, byteCount)
+    own.pool = sharesPools ? try region.mapped() : nil
+    return own
   }
 
   mutating func keep(byteCount: Int) throws {

@@ -71,6 +71,8 @@ final class FanoutAttention: AttentionPort {
     holders.reserveCapacity(limits.sequences + workers.links.count)
   }
 
+  var blocks: (any BlockMemory)? { workers.pools == nil ? nil : workers }
+
   // MARK: The step
 
   func microBatches(_ plan: borrowing StepPlan) -> Int {

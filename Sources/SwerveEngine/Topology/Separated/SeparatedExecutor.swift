@@ -33,12 +33,10 @@ final class SeparatedExecutor: StepExecutor {
   }
 
   func pack(_ block: BlockID, into bytes: UnsafeMutableRawBufferPointer) throws {
-    guard let pools = workers.pools else { preconditionFailure("blocks of these data workers are not copied out") }
-    try pools.pack(block, into: bytes)
+    try base.pack(block, into: bytes)
   }
 
   func unpack(_ bytes: UnsafeRawBufferPointer, into block: BlockID) {
-    guard let pools = workers.pools else { preconditionFailure("blocks of these data workers are not copied in") }
-    pools.unpack(bytes, into: block)
+    base.unpack(bytes, into: block)
   }
 }
