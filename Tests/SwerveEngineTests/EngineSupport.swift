@@ -60,9 +60,9 @@ extension Engine {
 }
 
 /// A small engine on the embedded model.
-func storyConfiguration(
-  _ change: (inout EngineConfiguration) throws -> Void = { _ in }
-) rethrows -> EngineConfiguration {
+func storyConfiguration() -> EngineConfiguration { storyConfiguration { _ in } }
+
+func storyConfiguration(_ change: (inout EngineConfiguration) throws -> Void) rethrows -> EngineConfiguration {
   var configuration = EngineConfiguration()
   configuration.kvCacheBytes = 64 << 20
   configuration.maxSequences = 64
