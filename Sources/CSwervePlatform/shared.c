@@ -4,6 +4,7 @@
 #include "spin.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -88,6 +89,15 @@ bool swerve_word_spin(const uint32_t *word, uint32_t seen, uint64_t spin_ns) {
       relax();
     }
   } while (swerve_monotonic_ns() < until);
+  return false;
+}
+
+bool swerve_word_yield(const uint32_t *word, uint32_t seen, uint64_t most_ns) {
+  const uint64_t until = now_ns() + most_ns;
+  do {
+    sched_yield();
+    if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != seen) return true;
+  } while (now_ns() < until);
   return false;
 }
 

@@ -16,13 +16,15 @@ struct ChannelPair {
   }
 
   func make(
-    _ end: SharedChannel.End, deadline: Double = 10, watch: (any PeerWatch)? = nil, checks: Bool = false
+    _ end: SharedChannel.End, deadline: Double = 10, watch: (any PeerWatch)? = nil, checks: Bool = false,
+    turns: Bool = false
   ) -> SharedChannel {
     SharedChannel(
       memory, at: 0, capacity: capacity, end: end,
       .init(
-        peer: end == .sender ? "the reader" : "the writer", deadline: deadline, spin: SpinBudget(threads: 1),
-        watch: watch, checksContent: checks))
+        peer: end == .sender ? "the reader" : "the writer", deadline: deadline,
+        spin: SpinBudget(threads: turns ? .max : 1),
+        turns: TurnBudget(isOn: turns), watch: watch, checksContent: checks))
   }
 }
 

@@ -265,6 +265,7 @@ import Testing
   @Test func messagesComeBackAsTheyWere() throws {
     var greeting = Self.greeting()
     greeting.regionBytes = 7 << 30
+    greeting.takesTurns = true
     greeting.limits.placeCount = 9
     greeting.cpus = [4, 5, 70]
     let answer = WorkerAnswer(greeting, version: "1.0", kvBytes: 1 << 40, scratchBytes: 5, device: "cpu:0-1")

@@ -43,7 +43,7 @@ package struct ExchangeBenchmark: Sendable {
     let device = try CPUDevice(configuration: CPUConfiguration(threadCount: threads))
     let shape = AttentionShape(
       headCount: 32, keyValueHeadCount: 8, headDim: 128, windows: [Int?](repeating: nil, count: layers))
-    let greeting = WorkerGreeting(
+    var greeting = WorkerGreeting(
       version: version, fingerprint: [1], worker: 0, epoch: 0, type: .bfloat16, kvType: .bfloat16,
       kernels: device.kernelSet.rawValue, threads: device.threadCount,
       sharesCores: WorkerCPUs.isShared(threads: device.threadCount, workers: workers), headCount: shape.headCount,
@@ -51,6 +51,7 @@ package struct ExchangeBenchmark: Sendable {
       limits: StepMessage.Limits(
         rows: limits.rows, sequences: limits.sequences, contextTokens: limits.contextTokens,
         blockTokens: limits.blockTokens, blockCount: limits.sequences * blocksEach), deadline: 30)
+    if case .process = launch { greeting.takesTurns = greeting.sharesCores }
     var configuration = DataWorkerConfiguration()
     configuration.count = workers
     configuration.maximum = workers

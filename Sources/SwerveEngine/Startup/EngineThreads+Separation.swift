@@ -16,7 +16,7 @@ extension EngineThreads {
     let endpoints = try endpoints(configuration)
     let hasRanks = plan.layout.computingCount > 1
     let workers = DataSet(
-      try greeting(device, endpoints, sharesCores: cpus.isShared), configuration, endpoints, plan.links,
+      try greeting(device, endpoints, cpus), configuration, endpoints, plan.links,
       pools: try pools(device), isFixed: hasRanks, blockBytes: try StartPlan.shareLayout(plan.runner).blockBytes,
       parameterBytes: { device.memoryInUseBytes }, onNotice: { [board] in board.record(notice: $0) })
     try workers.start()
@@ -82,7 +82,7 @@ extension EngineThreads {
   /// The workers' pools as this process sees them, where blocks are kept below them; nil: nothing is.
   private func pools(_ device: CPUDevice) throws(EngineStartError) -> DataPools? {
     guard sharesPools else { return nil }
-    let layout = try StartPlan.layout(plan.runner)
+    let layout = try StartPlan.shareLayout(plan.runner)
     let configuration = plan.configuration.dataWorkers
     do throws(TransferError) {
       var places: SharedPlaces?
@@ -122,7 +122,7 @@ extension EngineThreads {
 
   /// What each data worker has to be.
   private func greeting(
-    _ device: CPUDevice, _ endpoints: [Endpoint], sharesCores: Bool
+    _ device: CPUDevice, _ endpoints: [Endpoint], _ cpus: WorkerCPUs
   ) throws(EngineStartError) -> WorkerGreeting {
     let configuration = plan.configuration
     let fingerprint: Digest
@@ -135,10 +135,18 @@ extension EngineThreads {
     var bytes = [UInt8](repeating: 0, count: Digest.byteCount)
     bytes.withUnsafeMutableBytes { fingerprint.write(to: $0, at: 0) }
     let workers = configuration.dataWorkers
-    return WorkerGreeting(
+    var greeting = WorkerGreeting(
       plan.runner, bankBlocks: plan.sizing.blockCount / workers.count, placeCount: placeCount, fingerprint: bytes,
-      workers: workers, device: device, sharesCores: sharesCores,
-      parts: parts(sharesCores: sharesCores, remote: endpoints.count { !$0.isLoopback }),
+      workers: workers, device: device, sharesCores: cpus.isShared,
+      parts: parts(sharesCores: cpus.isShared, remote: endpoints.count { !$0.isLoopback }),
       spans: plan.sizing.spansBanks)
+    greeting.takesTurns = keepsToOneCore(cpus) && plan.layout.computingCount == 1
+    return greeting
+  }
+
+  /// Whether this thread hands over to data workers on one core. Many engines of one process are left to the system.
+  func keepsToOneCore(_ cpus: WorkerCPUs) -> Bool {
+    guard case .process = plan.configuration.dataWorkers.launch else { return false }
+    return cpus.isShared && cpus.parameter == nil
   }
 }

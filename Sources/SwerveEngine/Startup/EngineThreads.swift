@@ -132,10 +132,8 @@ package struct EngineThreads: Sendable {
     loaded.exchange = try openExchange(kernels: device.kernelSet)
     let executor: any StepExecutor =
       if let separation { SeparatedExecutor(local, attention: separation) } else { local }
-    // Last, for threads that were started before are to run anywhere. Many engines of one process are left to the system.
-    if let cpus, cpus.isShared, cpus.parameter == nil, case .process = plan.configuration.dataWorkers.launch {
-      device.confineCallingThread(to: 0)
-    }
+    // Last, for threads that were started before are to run anywhere.
+    if let cpus, keepsToOneCore(cpus) { device.confineCallingThread(to: 0) }
     return EngineLoop(
       scheduler: try Scheduler(configuration: schedulerConfiguration, policy: try policy()),
       executor: executor, overflow: lower.store,

@@ -64,7 +64,8 @@ extension WorkerGreeting {
     writer.put(role.rawValue)
     for value in [worker, epoch] { writer.put(value) }
     for text in [type.rawValue, kvType.rawValue, kernels] { writer.put(text) }
-    for value in [threads, sharesCores ? 1 : 0, headCount, keyValueHeadCount, headDim] { writer.put(value) }
+    let shares: UInt32 = (sharesCores ? 1 : 0) | (takesTurns ? 2 : 0)
+    for value in [threads, shares, headCount, keyValueHeadCount, headDim] { writer.put(value) }
     writer.put(UInt32(windows.count))
     for window in windows { writer.put(window) }
     for value in [limits.rows, limits.sequences, limits.contextTokens, limits.blockTokens, limits.blockCount] {
@@ -140,9 +141,10 @@ extension WorkerGreeting {
     for _ in 0..<cpuCount { cpus.append(try reader.u32()) }
     self.init(
       version: version, fingerprint: fingerprint, worker: Int(worker), epoch: epoch, type: type, kvType: kvType,
-      kernels: kernels, threads: Int(threads), sharesCores: shares != 0, headCount: Int(heads),
+      kernels: kernels, threads: Int(threads), sharesCores: shares & 1 != 0, headCount: Int(heads),
       keyValueHeadCount: Int(keyHeads), headDim: Int(dim), windows: windows, limits: limits, deadline: deadline,
       parts: Int(parts), rowStateBytes: Int(rowStateBytes))
+    takesTurns = shares & 2 != 0
     self.regionBytes = regionBytes
     self.checksContent = checks != 0
     self.cpus = cpus

@@ -4,7 +4,7 @@ package import SwerveCore
 /// before all workers are ready.
 package struct WorkerGreeting: Sendable, Hashable {
   /// Raised whenever messages or arithmetic change.
-  package static let protocolVersion: UInt32 = 6
+  package static let protocolVersion: UInt32 = 7
 
   /// The program's version.
   package var version: String
@@ -20,6 +20,8 @@ package struct WorkerGreeting: Sendable, Hashable {
   package var kernels: String
   package var threads: UInt32
   package var sharesCores: Bool
+  /// Whether this worker and who greets it hand over on one core.
+  package var takesTurns = false
   package var headCount: UInt32
   package var keyValueHeadCount: UInt32
   package var headDim: UInt32
@@ -81,8 +83,8 @@ package struct WorkerGreeting: Sendable, Hashable {
   ///   - watch: tells of one that ended without closing.
   package func channelSettings(peer: String, watch: any PeerWatch) -> SharedChannel.Settings {
     SharedChannel.Settings(
-      peer: peer, deadline: deadline, spin: SpinBudget(threads: sharesCores ? .max : Int(threads)), watch: watch,
-      checksContent: checksContent)
+      peer: peer, deadline: deadline, spin: SpinBudget(threads: sharesCores ? .max : Int(threads)),
+      turns: TurnBudget(isOn: takesTurns), watch: watch, checksContent: checksContent)
   }
 }
 

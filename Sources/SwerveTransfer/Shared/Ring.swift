@@ -40,16 +40,20 @@ struct Ring {
     (start + offset).assumingMemoryBound(to: UInt64.self)
   }
 
-  /// One side's words: how far it is, what changes when it moves, whether it ended, and whether it sleeps until the other moves.
+  /// One side's words: how far it is, what changes when it moves, whether it ended, whether it sleeps until the other moves, and
+  /// when it moved last where both take turns (monotonic nanoseconds).
   struct Side {
     let position: UnsafeMutablePointer<UInt64>
     let bell: UnsafeMutablePointer<UInt32>
     let ended: UnsafeMutablePointer<UInt32>
     let sleeps: UnsafeMutablePointer<UInt32>
+    let moved: UnsafeMutablePointer<UInt64>
   }
 
   private func side(_ offset: Int) -> Side {
-    Side(position: long(offset), bell: word(offset + 8), ended: word(offset + 12), sleeps: word(offset + 16))
+    Side(
+      position: long(offset), bell: word(offset + 8), ended: word(offset + 12), sleeps: word(offset + 16),
+      moved: long(offset + 24))
   }
 
   var sender: Side { side(0) }

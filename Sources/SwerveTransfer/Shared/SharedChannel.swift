@@ -20,6 +20,8 @@ package final class SharedChannel: Channel {
     /// The longest wait of a call. Seconds.
     package var deadline: Double
     package var spin: SpinBudget
+    /// For two sides that take turns on one core; none: they sleep until they are woken.
+    package var turns: TurnBudget
     /// Tells of a peer that ended without closing; nil: only the deadline does.
     package var watch: (any PeerWatch)?
     /// Whether a message's bytes are checked at the other end, over all of them: twice the time of reading them. Both ends
@@ -27,11 +29,13 @@ package final class SharedChannel: Channel {
     package var checksContent: Bool
 
     package init(
-      peer: String, deadline: Double, spin: SpinBudget, watch: (any PeerWatch)? = nil, checksContent: Bool = false
+      peer: String, deadline: Double, spin: SpinBudget, turns: TurnBudget = TurnBudget(),
+      watch: (any PeerWatch)? = nil, checksContent: Bool = false
     ) {
       self.peer = peer
       self.deadline = deadline
       self.spin = spin
+      self.turns = turns
       self.watch = watch
       self.checksContent = checksContent
     }
@@ -50,6 +54,8 @@ package final class SharedChannel: Channel {
   private let memory: SharedMemory
   private let ring: Ring
   private var spin: SpinBudget
+  /// What was given away, and what came of it.
+  package private(set) var turns: TurnBudget
   private let watch: (any PeerWatch)?
   private let checksContent: Bool
   /// For tests: changes a message after its check was made.
@@ -73,6 +79,7 @@ package final class SharedChannel: Channel {
     peer = settings.peer
     deadline = settings.deadline
     spin = settings.spin
+    turns = settings.turns
     watch = settings.watch
     checksContent = settings.checksContent
     ring = Ring(memory.part(at: offset, Self.byteCount(capacity: capacity)), capacity: capacity)
@@ -225,6 +232,7 @@ package final class SharedChannel: Channel {
   /// Tells how far this side is, and wakes the other one where it sleeps.
   private func move(_ own: Ring.Side, to position: UInt64, waking other: Ring.Side) {
     swerve_long_store(own.position, position)
+    if turns.isOn { swerve_long_store(own.moved, swerve_monotonic_ns()) }
     // In this order, and the other side's the other way round: one of both sees what the other did.
     swerve_word_store(own.bell, swerve_word_load(own.bell) &+ 1)
     if swerve_word_load(other.sleeps) != 0 { swerve_word_wake(own.bell) }
@@ -241,10 +249,16 @@ package final class SharedChannel: Channel {
       let waited = swerve_monotonic_ns() - begin
       waitedNanoseconds += waited
       spin.record(nanoseconds: waited)
+      turns.record(waited: waited)
     }
     let before = swerve_word_load(other.bell)
     if try isReady() { return }
     if swerve_word_spin(other.bell, before, spin.budget(now: begin)), try isReady() { return }
+    let turn = turns.budget(now: begin)
+    if turn > 0, swerve_word_yield(other.bell, before, turn), try isReady() {
+      turns.noticed(at: swerve_monotonic_ns(), moved: swerve_long_load(other.moved))
+      return
+    }
     while true {
       let seen = swerve_word_load(other.bell)
       if try isReady() { return }

@@ -94,6 +94,7 @@ struct LaunchedWorkers: DataWorkerSource {
     if !cpus.isEmpty, let own = cpus[Int(greeting.worker) % cpus.count] {
       greeting.cpus = own.map(UInt32.init)
       greeting.threads = UInt32(own.count)
+      greeting.takesTurns = false
     }
     let (own, other) = try ControlSocket.pair()
     let memory: SharedMemory

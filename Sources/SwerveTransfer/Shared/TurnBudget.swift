@@ -1,0 +1,42 @@
+/// How long somebody who waits gives its core away (`sched_yield`) before it sleeps, where the one it waits for computes on
+/// the same core: the core changes hands without anybody being woken. Measured: `Docs/decisions/0031`.
+///
+/// It must not wait so where others want the core too: each time it gives the core away may then last one of their slices,
+/// while somebody who was woken is let in at once. So whoever moves says when, and a move that is noticed late ends this
+/// for a second. Nor where waits are long: it would only be asked, once a slice, whether it goes on.
+package struct TurnBudget: Sendable {
+  package let isOn: Bool
+  /// The last two waits. Nanoseconds.
+  private var waits: (last: UInt64, before: UInt64) = (0, 0)
+  /// Monotonic nanoseconds.
+  private var notBefore: UInt64 = 0
+  /// Waits that ended with the core given away, and moves that were noticed late.
+  package private(set) var turnCount = 0
+  package private(set) var lateCount = 0
+
+  /// Nanoseconds of a wait at most.
+  static let most: UInt64 = 1_000_000
+  /// Nanoseconds between a move and its notice, beyond which others must have had the core.
+  static let late: UInt64 = 200_000
+  /// Nanoseconds without turns after a late notice.
+  static let pause: UInt64 = 1_000_000_000
+
+  /// - Parameter isOn: whether both sides keep to one core.
+  package init(isOn: Bool = false) { self.isOn = isOn }
+
+  /// Nanoseconds to give the core away for now.
+  package func budget(now: UInt64) -> UInt64 {
+    isOn && now >= notBefore && min(waits.last, waits.before) <= Self.most ? Self.most : 0
+  }
+
+  /// A wait has ended, however it was waited.
+  package mutating func record(waited nanoseconds: UInt64) { waits = (nanoseconds, waits.last) }
+
+  /// The core came back and the other side had moved. Both times are of one clock; what the other side says is not trusted.
+  package mutating func noticed(at now: UInt64, moved: UInt64) {
+    turnCount += 1
+    guard now > moved, now - moved > Self.late else { return }
+    lateCount += 1
+    notBefore = now + Self.pause
+  }
+}
