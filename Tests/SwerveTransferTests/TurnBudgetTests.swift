@@ -1,3 +1,4 @@
+import SwerveCore
 import SwerveTransfer
 import Testing
 
