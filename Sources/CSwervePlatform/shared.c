@@ -93,11 +93,18 @@ bool swerve_word_spin(const uint32_t *word, uint32_t seen, uint64_t spin_ns) {
 }
 
 bool swerve_word_yield(const uint32_t *word, uint32_t seen, uint64_t most_ns) {
-  const uint64_t until = now_ns() + most_ns;
-  do {
+  /* Nobody comes and goes within a microsecond. Some schedulers let a thread that yields go on as long as it has had less
+     than its share: then it would take the core from the one that it waits for. */
+  enum { BACK_AT_ONCE_NS = 1000, MOST_AT_ONCE = 8 };
+  uint64_t now = now_ns();
+  const uint64_t until = now + most_ns;
+  for (int at_once = 0; at_once < MOST_AT_ONCE && now < until;) {
+    const uint64_t begin = now;
     sched_yield();
     if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != seen) return true;
-  } while (now_ns() < until);
+    now = now_ns();
+    at_once = now - begin < BACK_AT_ONCE_NS ? at_once + 1 : 0;
+  }
   return false;
 }
 

@@ -1,5 +1,7 @@
+import Foundation
 import SwerveCore
 import SwerveTransfer
+import Synchronization
 import Testing
 
 /// Waiting by giving the core away.
@@ -25,6 +27,17 @@ import Testing
     #expect(turns.budget(now: begin + second) > 0)
   }
 
+  @Test func aCoreThatNobodyTakesIsKept() {
+    var turns = TurnBudget(isOn: true)
+    for round in 0..<3 {
+      for _ in 0..<3 { turns.failed(at: begin) }
+      #expect(turns.budget(now: begin) > 0, "round \(round)")
+      turns.noticed(at: begin, moved: begin - 5_000)
+    }
+    for _ in 0..<4 { turns.failed(at: begin) }
+    #expect(turns.budget(now: begin + second - 1) == 0 && turns.budget(now: begin + second) > 0)
+  }
+
   @Test func longWaitsAreSleptThrough() {
     var turns = TurnBudget(isOn: true)
     // One between two steps is none of them.
@@ -41,7 +54,8 @@ import Testing
   @Test func messagesTakeTurnsToAndFro() throws {
     let (there, back) = (try ChannelPair(capacity: 64), try ChannelPair(capacity: 64))
     let count = 2000
-    let other = Worker {
+    let answering = Worker {
+      Self.keepToOneCore()
       let incoming = there.make(.receiver, turns: true)
       let outgoing = back.make(.sender, turns: true)
       for _ in 0..<count {
@@ -50,17 +64,42 @@ import Testing
         guard (try? incoming.release()) != nil, (try? sent(outgoing, bytes)) != nil else { return }
       }
     }
-    let outgoing = there.make(.sender, turns: true)
-    let incoming = back.make(.receiver, turns: true)
-    for index in 0..<count {
-      let bytes = (0..<index % 64).map { UInt8(truncatingIfNeeded: $0 &+ index) }
-      try sent(outgoing, bytes)
-      #expect(Array(try incoming.receive()) == bytes.map { ~$0 })
-      try incoming.release()
+    let found = Mutex((answers: 0, turns: 0, end: ChannelError?.none))
+    let asking = Worker {
+      Self.keepToOneCore()
+      let outgoing = there.make(.sender, turns: true)
+      let incoming = back.make(.receiver, turns: true)
+      var answers = 0
+      do throws(ChannelError) {
+        for index in 0..<count {
+          let bytes = (0..<index % 64).map { UInt8(truncatingIfNeeded: $0 &+ index) }
+          try outgoing.reserve(bytes.count).copyBytes(from: bytes)
+          try outgoing.send(bytes.count)
+          if Array(try incoming.receive()) == bytes.map({ ~$0 }) { answers += 1 }
+          try incoming.release()
+        }
+        // Somebody who went away is noticed as ever.
+        _ = try incoming.receive()
+      } catch {
+        found.withLock { $0 = (answers, incoming.turns.turnCount, error) }
+      }
     }
-    other.wait()
-    #expect(incoming.turns.turnCount > 0, "\(incoming.turns)")
-    // Somebody who went away is noticed as ever.
-    #expect(throws: ChannelError.closed(peer: "the writer")) { _ = try incoming.receive() }
+    answering.wait()
+    asking.wait()
+    let (answers, turns, end) = found.withLock { $0 }
+    #expect(answers == count && end == .closed(peer: "the writer"))
+    #expect(turns > 0, "everybody slept")
+  }
+
+  /// The first one that this process may use.
+  private static func keepToOneCore() {
+    var all = cpu_set_t()
+    sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &all)
+    var one = cpu_set_t()
+    withUnsafeBytes(of: all) { from in
+      guard let place = from.firstIndex(where: { $0 != 0 }) else { return }
+      withUnsafeMutableBytes(of: &one) { $0[place] = from[place] & (~from[place] &+ 1) }
+    }
+    sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &one)
   }
 }

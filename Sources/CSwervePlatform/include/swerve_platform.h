@@ -80,7 +80,8 @@ static inline void swerve_long_store(uint64_t *word, uint64_t value) { __atomic_
 
 /* Looks at a word for a time at most: whether it is another than `seen`. */
 bool swerve_word_spin(const uint32_t *word, uint32_t seen, uint64_t spin_ns);
-/* The same, giving the core away between looks: for whoever takes turns with the other side on one core. */
+/* The same, giving the core away between looks: for whoever takes turns with the other side on one core. Gives up, too,
+   where nobody takes it. */
 bool swerve_word_yield(const uint32_t *word, uint32_t seen, uint64_t most_ns);
 /* Sleeps while a word is `seen`, until it is woken; false when the time is over. May wake for nothing. */
 bool swerve_word_sleep(const uint32_t *word, uint32_t seen, uint64_t timeout_ns);

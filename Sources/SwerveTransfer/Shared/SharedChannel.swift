@@ -255,9 +255,12 @@ package final class SharedChannel: Channel {
     if try isReady() { return }
     if swerve_word_spin(other.bell, before, spin.budget(now: begin)), try isReady() { return }
     let turn = turns.budget(now: begin)
-    if turn > 0, swerve_word_yield(other.bell, before, turn), try isReady() {
-      turns.noticed(at: swerve_monotonic_ns(), moved: swerve_long_load(other.moved))
-      return
+    if turn > 0 {
+      if swerve_word_yield(other.bell, before, turn), try isReady() {
+        turns.noticed(at: swerve_monotonic_ns(), moved: swerve_long_load(other.moved))
+        return
+      }
+      turns.failed(at: swerve_monotonic_ns())
     }
     while true {
       let seen = swerve_word_load(other.bell)

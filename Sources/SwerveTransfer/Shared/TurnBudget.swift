@@ -3,7 +3,8 @@
 ///
 /// It must not wait so where others want the core too: each time it gives the core away may then last one of their slices,
 /// while somebody who was woken is let in at once. So whoever moves says when, and a move that is noticed late ends this
-/// for a second. Nor where waits are long: it would only be asked, once a slice, whether it goes on.
+/// for a second; so does a core that nobody takes, several times in a row. Nor where waits are long: it would only be
+/// asked, once a slice, whether it goes on.
 package struct TurnBudget: Sendable {
   package let isOn: Bool
   /// The last two waits. Nanoseconds.
@@ -13,11 +14,15 @@ package struct TurnBudget: Sendable {
   /// Waits that ended with the core given away, and moves that were noticed late.
   package private(set) var turnCount = 0
   package private(set) var lateCount = 0
+  /// Times in a row that the core was given away for nothing.
+  private var vainCount = 0
 
   /// Nanoseconds of a wait at most.
   static let most: UInt64 = 1_000_000
   /// Nanoseconds between a move and its notice, beyond which others must have had the core.
   static let late: UInt64 = 200_000
+  /// Times in a row for nothing: somebody idle does it once, for nobody computes then.
+  static let mostVain = 4
   /// Nanoseconds without turns after a late notice.
   static let pause: UInt64 = 1_000_000_000
 
@@ -35,8 +40,17 @@ package struct TurnBudget: Sendable {
   /// The core came back and the other side had moved. Both times are of one clock; what the other side says is not trusted.
   package mutating func noticed(at now: UInt64, moved: UInt64) {
     turnCount += 1
+    vainCount = 0
     guard now > moved, now - moved > Self.late else { return }
     lateCount += 1
+    notBefore = now + Self.pause
+  }
+
+  /// The core was given away and the other side has not moved.
+  package mutating func failed(at now: UInt64) {
+    vainCount += 1
+    if vainCount < Self.mostVain { return }
+    vainCount = 0
     notBefore = now + Self.pause
   }
 }
