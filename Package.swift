@@ -114,7 +114,8 @@ var targets: [Target] = [
     dependencies: ["SwerveTiers", "SwerveCore", "TierTestSupport", "CAllocationCounter", "tiers-benchmark"],
     swiftSettings: swift),
   .testTarget(
-    name: "SwerveTransferTests", dependencies: ["SwerveTransfer", "SwerveCore", "CAllocationCounter"],
+    name: "SwerveTransferTests",
+    dependencies: ["SwerveTransfer", "SwerveCore", "CSwervePlatform", "CAllocationCounter"],
     swiftSettings: swift),
   .testTarget(
     name: "SwerveSimulationTests",

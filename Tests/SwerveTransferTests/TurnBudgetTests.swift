@@ -1,4 +1,4 @@
-import Foundation
+import CSwervePlatform
 import SwerveCore
 import SwerveTransfer
 import Synchronization
@@ -93,13 +93,8 @@ import Testing
 
   /// The first one that this process may use.
   private static func keepToOneCore() {
-    var all = cpu_set_t()
-    sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &all)
-    var one = cpu_set_t()
-    withUnsafeBytes(of: all) { from in
-      guard let place = from.firstIndex(where: { $0 != 0 }) else { return }
-      withUnsafeMutableBytes(of: &one) { $0[place] = from[place] & (~from[place] &+ 1) }
-    }
-    sched_setaffinity(0, MemoryLayout<cpu_set_t>.size, &one)
+    var cpus = [Int32](repeating: 0, count: 1024)
+    guard swerve_allowed_cpus(&cpus, Int32(cpus.count)) > 0 else { return }
+    swerve_thread_confine(&cpus, 1)
   }
 }
