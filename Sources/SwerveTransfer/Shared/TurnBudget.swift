@@ -2,9 +2,9 @@
 /// the same core: the core changes hands without anybody being woken. Measured: `Docs/decisions/0031`.
 ///
 /// It must not wait so where others want the core too: each time it gives the core away may then last one of their slices,
-/// while somebody who was woken is let in at once. So whoever moves says when, and a move that is noticed late ends this
-/// for a second; so does a core that nobody takes, several times in a row. Nor where waits are long: it would only be
-/// asked, once a slice, whether it goes on.
+/// while somebody who was woken is let in at once. So whoever moves says when, and two moves in a short while that are
+/// noticed late end this for a second; so does a core that nobody takes, several times in a row. Nor where waits are
+/// long: it would only be asked, once a slice, whether it goes on.
 package struct TurnBudget: Sendable {
   package let isOn: Bool
   /// The last two waits. Nanoseconds.
@@ -14,6 +14,8 @@ package struct TurnBudget: Sendable {
   /// Waits that ended with the core given away, and moves that were noticed late.
   package private(set) var turnCount = 0
   package private(set) var lateCount = 0
+  /// The turn that was noticed late last; long ago where none was.
+  private var lastLate = -TurnBudget.mostBetween
   /// Times in a row that the core was given away for nothing.
   private var vainCount = 0
 
@@ -23,7 +25,10 @@ package struct TurnBudget: Sendable {
   static let late: UInt64 = 200_000
   /// Times in a row for nothing: somebody idle does it once, for nobody computes then.
   static let mostVain = 4
-  /// Nanoseconds without turns after a late notice.
+  /// Turns from one late notice to the next, within which nobody believes in chance: a virtual machine is late by itself
+  /// now and then.
+  static let mostBetween = 64
+  /// Nanoseconds without turns after that.
   static let pause: UInt64 = 1_000_000_000
 
   /// - Parameter isOn: whether both sides keep to one core.
@@ -43,7 +48,8 @@ package struct TurnBudget: Sendable {
     vainCount = 0
     guard now > moved, now - moved > Self.late else { return }
     lateCount += 1
-    notBefore = now + Self.pause
+    if turnCount - lastLate < Self.mostBetween { notBefore = now + Self.pause }
+    lastLate = turnCount
   }
 
   /// The core was given away and the other side has not moved.
