@@ -63,6 +63,10 @@ def placements(packed, rounded):
         ("gathered from a process", peers, "bfloat16", [SHARES]),
         ("gathered from two threads", [*peers, "--gather-peers", "3", *THREADS], "bfloat16", [SHARES]),
         ("tensor 2 over host memory", ["story", "-tp", "2", *tiers], "bfloat16", [SUMS, SPILLED]),
+        ("tensor 2, separated, over host memory", ["story", "-tp", "2", "--data-workers", "1", *tiers], "bfloat16",
+         [SUMS, DATA, LINKS, SPILLED]),
+        ("pipeline-pd over host memory", ["story", "--placement", "pipeline-pd", *tiers], "bfloat16",
+         [DATA, ROWS, SPILLED]),
         ("pipeline 2 over host memory", ["story", "-pp", "2", *tiers, *SHM], "bfloat16", [ROWS, SPILLED]),
     ]
 

@@ -42,6 +42,8 @@ import Testing
       try parse(["-tp", "2", "--distributed-executor-backend", "threads"], environment: job).settings.engine.executor
         == .threads)
     #expect(try parse([], environment: job).settings.engine.executor == nil)
+    #expect(try parse(["-tp", "2", "--link", "mpi"], environment: job).settings.engine.transport == .mpi)
+    #expect(try parse(["-tp", "2", "--link", "shm"]).settings.engine.transport == .shm)
     let slurm = ["PMIX_RANK": "1", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_LOCALID": "1"]
     #expect(try parse(["-pp", "2"], environment: slurm).settings.engine.launcher?.rank == 1)
     // An allocation of Slurm without a step is no job.
@@ -57,6 +59,9 @@ import Testing
     (["-tp", "2", "--distributed-executor-backend", "inline"], "use threads"),
     (["--distributed-executor-backend", "mpi", "-tp", "2"], "mpirun -np 2"),
     (["-pp", "2", "--numa-bind"], "--numa-bind"),
+    (["--link", "ucx"], "use auto, which takes shared memory"), (["--link", "wires"], "--link"),
+    (["--link", "shm", "--data-workers-at", "a:1"], "--link shm is for workers of this host"),
+    (["--link", "mpi", "-tp", "2"], "--link mpi is for ranks that mpirun started"),
     (["-tp", "2", "-q", "int8-dynamic"], "use int8"), (["--distributed-timeout-seconds", "0"], "greater than 0"),
   ]
 

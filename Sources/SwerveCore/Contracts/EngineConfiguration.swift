@@ -129,6 +129,8 @@ public struct EngineConfiguration: Sendable {
   public var pipelineSplit: [Int]?
   /// What runs the ranks; nil = `threads` where there are several.
   public var executor: Executor?
+  /// What workers may talk through.
+  public var transport = Transport.auto
   /// Whether sums over ranks keep the order of one rank's; `fast` sums what was rounded to the activations' type.
   public var reduction = Reduction.exact
   /// Pieces of a step that stages work on at once, 1 … 3; nil = as the step suggests.
@@ -171,6 +173,9 @@ public struct EngineConfiguration: Sendable {
   /// `inline`: one rank on the engine's thread; `threads`: ranks are threads of this process; `shm`: processes of this
   /// host; `mpi`: processes that Open MPI started, on any hosts.
   public enum Executor: String, Sendable, CaseIterable { case inline, threads, shm, mpi }
+  /// `auto`: shared memory on one host, TCP to data workers of others, Open MPI between ranks that it started; `shm`, `mpi`:
+  /// nothing but that.
+  public enum Transport: String, Sendable, CaseIterable { case auto, shm, mpi }
   /// What a launcher (`mpirun`, `srun`) tells a process about the job: its number and those on the same host.
   public struct RankLauncher: Sendable, Hashable {
     public var rank: Int
@@ -286,6 +291,12 @@ public struct EngineConfiguration: Sendable {
 
   /// What is wrong with the ranks asked for, whatever the model.
   private func rankProblems(_ require: (Bool, String) -> Void) {
+    require(
+      transport != .shm || dataWorkers.addresses.isEmpty && executor != .mpi,
+      "--link shm is for workers of this host; leave it out with --data-workers-at and with mpirun.")
+    require(
+      transport != .mpi || executor == .mpi && dataWorkers.addresses.isEmpty,
+      "--link mpi is for ranks that mpirun started, and for nobody beside them; leave it out otherwise.")
     require(
       [1, 2, 4, 8].contains(tensorParallelSize),
       "--tensor-parallel-size must be 1, 2, 4 or 8, not \(tensorParallelSize).")
