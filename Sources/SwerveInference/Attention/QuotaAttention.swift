@@ -27,6 +27,8 @@ package final class QuotaAttention: AttentionPort {
   /// The step for each place.
   private var nearPlan = StepPlan()
   private var farPlan = StepPlan()
+  /// Of the step, not yet told.
+  private var farCopies: [BlockCopy] = []
   /// [sequences of the far plan] their places in the step's.
   private var farSequences: [Int32] = []
   /// [rows] row of each in the step, for either place.
@@ -72,20 +74,27 @@ package final class QuotaAttention: AttentionPort {
     far.port.blocks.map { DividedBlocks(near: store.cache, far: $0) }
   }
 
-  /// Copies blocks as the plan says, before its rows are computed. A copy stays in its place.
+  /// Copies blocks as the plan says, before its rows are computed. A copy stays in its place; those of the far one go with
+  /// the step's rows, where it has some, so that an answer tells that they were made.
   package func copy(_ plan: borrowing StepPlan) throws {
-    if plan.copies.isEmpty { return }
-    farPlan.removeAll()
+    farCopies.removeAll(keepingCapacity: true)
     for copy in plan.copies {
       if copy.to.rawValue < quota {
         store.cache.copyBlock(from: copy.from, to: copy.to)
       } else {
-        farPlan.copies.append(
+        farCopies.append(
           BlockCopy(
             from: BlockID(rawValue: copy.from.rawValue - quota), to: BlockID(rawValue: copy.to.rawValue - quota)))
       }
     }
-    if farPlan.copies.isEmpty { return }
+    if plan.tokens.isEmpty { try copyFar() }
+  }
+
+  private func copyFar() throws {
+    if farCopies.isEmpty { return }
+    farPlan.removeAll()
+    farPlan.copies.append(contentsOf: farCopies)
+    farCopies.removeAll(keepingCapacity: true)
     _ = far.port.end(try far.port.begin(farPlan))
   }
 
@@ -110,7 +119,13 @@ package final class QuotaAttention: AttentionPort {
       }
     }
     if !nearRows.isEmpty { nearHandle = near.begin(nearPlan) }
-    if !farRows.isEmpty { farHandle = try far.port.begin(farPlan) }
+    if farRows.isEmpty {
+      try copyFar()
+    } else {
+      farPlan.copies.append(contentsOf: farCopies)
+      farCopies.removeAll(keepingCapacity: true)
+      farHandle = try far.port.begin(farPlan)
+    }
     return StepHandle(plan: plan.id)
   }
 

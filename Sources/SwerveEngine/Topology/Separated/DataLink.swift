@@ -161,9 +161,11 @@ final class DataLink {
   func begin(_ plan: borrowing StepPlan, number: UInt64, part: Int = 0, turn: Int = 0) -> Bool {
     let (rows, byteCount) = encoder.measure(plan, turn: turn)
     parts[part].rows = rows
-    // A worker that only copies answers nothing, and nobody would know when its pool may be touched here.
+    // A worker that only copies answers nothing, and nobody would know when its pool may be touched here. Behind a plan of
+    // copies alone come the rows of the same step.
     assert(
-      rows > 0 || byteCount == 0 || parts.count > 1 || connection?.pool == nil, "a step copies for nobody who computes")
+      rows > 0 || byteCount == 0 || parts.count > 1 || plan.tokens.isEmpty || connection?.pool == nil,
+      "a step copies for nobody who computes")
     let work = encoder.tokensSeen(plan, turn: turn)
     if part == 0 { times.begin(rows: rows, work: work) } else { times.add(rows: rows, work: work) }
     guard byteCount > 0, state == .ready, let outgoing = connection?.outgoing else { return rows > 0 }
