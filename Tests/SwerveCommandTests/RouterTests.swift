@@ -113,6 +113,10 @@ import Testing
           #expect(metrics.contains("swerve_kv_transfers_total{"))
           #expect(!metrics.contains("external_kv_transfer\"} 0"))
         }
+        // Counted when the other side says that it came, which may be after the answer.
+        for _ in 0..<1000 where prefill.engine.statistics.transfer?.sent != 6 {
+          try await Task.sleep(for: .milliseconds(10))
+        }
         #expect(prefill.engine.statistics.transfer?.sent == 6)
       }
     }

@@ -55,8 +55,8 @@ extension BlockExchange {
   }
 
   private func couldNotFetch(_ transfer: IncomingBlocks, _ error: TransferError) {
-    transfer.end("\(error)")
     traffic.failed(TransferFailure(error))
+    transfer.end("\(error)")
     onNotice("Blocks of a prompt could not be fetched: \(error).")
   }
 
@@ -147,7 +147,9 @@ extension BlockExchange {
           if frame.generation != transfer.generation || frame.transfer != transfer.id {
             traffic.count { $0.staleMessages += 1 }
           }
-          try transfer.take(frame, link.payload(frame), from: link.socket.peer)
+          try transfer.take(frame, link.payload(frame), from: link.socket.peer) {
+            traffic.received(link.receivedBytes, seconds: TransferClock.seconds(since: began))
+          }
           if transfer.isReleased && !transfer.isComplete {
             // Nobody wants the rest.
             transfer.end("the request has ended")
@@ -158,7 +160,6 @@ extension BlockExchange {
         case .end:
           transfer.end("")
           if let failure = transfer.failure { throw .malformed(failure) }
-          traffic.received(link.receivedBytes, seconds: TransferClock.seconds(since: began))
           try? link.send(BlockFrame(.done, transfer.id), within: settings.connectSeconds)
           return
         case .refused:
@@ -180,9 +181,13 @@ extension BlockExchange {
   }
 
   private func fail(_ transfer: IncomingBlocks, _ error: TransferError, _ link: BlockLink) {
+    // Counted before anybody goes on without them. Of what is here already nothing is missing, however the connection ended.
+    let isMissing = !transfer.isComplete
+    if isMissing { traffic.failed(TransferFailure(error), bytesReceived: link.receivedBytes) }
     transfer.end("\(error)")
     link.socket.end()
-    traffic.failed(TransferFailure(error), bytesReceived: link.receivedBytes)
-    onNotice("Blocks of a prompt did not come: \(error). What is missing is computed here.")
+    if isMissing {
+      onNotice("Blocks of a prompt did not come: \(error). What is missing is computed here.")
+    }
   }
 }

@@ -51,10 +51,13 @@ package final class IncomingBlocks: Sendable {
 
   // MARK: The connection's thread
 
-  /// A frame's layer of blocks.
+  /// A frame's layer of blocks. `onComplete` is told when it was the last that was missing, before anybody can read it: who
+  /// has been answered finds it counted.
   ///
   /// - Throws: `.malformed` for one that is not of this transfer, or came before.
-  func take(_ frame: BlockFrame, _ payload: UnsafeRawBufferPointer, from peer: String) throws(TransferError) {
+  func take(
+    _ frame: BlockFrame, _ payload: UnsafeRawBufferPointer, from peer: String, onComplete: () -> Void
+  ) throws(TransferError) {
     guard frame.transfer == id, frame.generation == generation else {
       throw .malformed(
         "\(peer) sent blocks of generation \(frame.generation), and these places are of generation \(generation) now")
@@ -84,6 +87,7 @@ package final class IncomingBlocks: Sendable {
         state.seen[index * layerCount + layer] = true
         state.missing[index] -= 1
       }
+      if state.missing.allSatisfy({ $0 == 0 }) { onComplete() }
       state.isWriting = false
       return state.isReleased
     }

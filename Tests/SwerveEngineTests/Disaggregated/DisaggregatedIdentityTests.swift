@@ -56,15 +56,16 @@ import Testing
       #expect(answer.choices == alone[index].choices, "request \(index)")
       #expect(answer.cachedTokens >= 16 * blocks(answer), "request \(index) computed more than the rest")
     }
+    #expect(try await producer.settles { $0.sent == requests.count && $0.sendBytesHeld == 0 }, "\(producer.transfers)")
     let (sent, received) = (producer.transfers, consumer.transfers)
     let hits = requests.indices.reduce(0) { $0 + 16 * blocks(alone[$1]) }
-    #expect(sent.sent == requests.count && received.received == requests.count, "\(sent) \(received)")
+    #expect(received.received == requests.count, "\(received)")
     #expect(sent.failures.isEmpty && received.failures.isEmpty, "\(sent.failures) \(received.failures)")
     #expect(received.receivedBytes > 0 && sent.sentBytes >= received.receivedBytes)
     // Beginnings that requests share the consumer has itself by then.
     let own = consumer.statistics.prefixHitTokens
     #expect(received.hitTokens > 0 && received.hitTokens + own >= hits, "\(received.hitTokens) and \(own) of \(hits)")
-    #expect(received.receiveBlocksUsed == 0 && producer.transfers.sendBytesHeld == 0)
+    #expect(received.receiveBlocksUsed == 0)
     await producer.stop()
     await consumer.stop()
   }
@@ -110,7 +111,7 @@ import Testing
     }
     // The producer computed each prompt once; the consumer took it once, and had it afterwards.
     #expect(producer.statistics.prefixHitTokens > 0 && consumer.statistics.prefixHitTokens > 0)
-    #expect(producer.transfers.sent == 18 && producer.transfers.failures.isEmpty)
+    #expect(try await producer.settles { $0.sent == 18 } && producer.transfers.failures.isEmpty)
     let prompts = alone.reduce(0) { $0 + 16 * blocks($1) }
     #expect(consumer.transfers.hitTokens > 0 && consumer.transfers.hitTokens <= prompts)
     // The consumer's own blocks after a reset come from the producer again.

@@ -30,6 +30,11 @@ extension Engine {
   }
 
   var transfers: TransferStatistics { statistics.transfer ?? TransferStatistics() }
+
+  /// What a producer sent is counted when it hears that it came, which may be after the answer it was for: waits for it.
+  func settles(_ holds: @Sendable (TransferStatistics) -> Bool) async throws -> Bool {
+    try await waits { $0.transfer.map(holds) ?? false }
+  }
 }
 
 /// `kv_transfer_params` as the access layer reads them.

@@ -225,13 +225,7 @@ import Testing
 
   @Test func whatCannotWorkIsSaidInOneSentence() async throws {
     for (word, change) in [
-      (
-        "--data-workers",
-        {
-          $0.separate(1)
-          $0.tensorParallelSize = 2
-        }
-      ),
+      ("--data-workers-at", { $0.separate(at: ["10.0.0.2:8500"]) }),
       ("--no-enable-prefix-caching", { $0.enablePrefixCaching = false }), ("kv_port", { $0.kvTransfer?.port = 70_000 }),
       ("kv_ip", { $0.kvTransfer?.host = "0.0.0.0" }),
       ("kv_buffer_size", { $0.kvTransfer?.bufferBytes = 0 }),

@@ -47,8 +47,9 @@ import Testing
   private struct Seen: Sendable {
     var parameterBytes: Set<Int> = []
     var blocks = 0, hostBlocks = 0, fileBytes = 0, parked = 0, running = 0
-    /// Steps after which each was first seen at nine tenths of what it holds: pools, host; and more in files than the host
-    /// has places for.
+    /// Steps after which each was first seen to be full, or to have been: pools and host memory at nine tenths of what they
+    /// hold, or what happens only where they are full (a sequence swapped out, a block pushed out of the host), which is
+    /// still seen when one looks seldom; and more in files than the host has places for.
     var poolsFull: Int?, hostFull: Int?, filesBeyondHost: Int?
 
     mutating func look(_ now: EngineStatistics) {
@@ -56,11 +57,15 @@ import Testing
       blocks = max(blocks, now.blocksUsed)
       parked = max(parked, now.keptSequences)
       running = max(running, now.runningSequences)
-      if poolsFull == nil, now.blocksUsed * 10 >= now.blocksTotal * 9 { poolsFull = now.steps }
+      if poolsFull == nil, now.blocksUsed * 10 >= now.blocksTotal * 9 || now.swappedPreemptions > 0 {
+        poolsFull = now.steps
+      }
       guard let tiers = now.tiers else { return }
       hostBlocks = max(hostBlocks, tiers.hostBlocksUsed)
       fileBytes = max(fileBytes, tiers.fileBytes)
-      if hostFull == nil, tiers.hostBlocksUsed * 10 >= tiers.hostBlocks * 9 { hostFull = now.steps }
+      if hostFull == nil, tiers.hostBlocksUsed * 10 >= tiers.hostBlocks * 9 || tiers.hostEvictions > 0 {
+        hostFull = now.steps
+      }
       if filesBeyondHost == nil, tiers.fileBlocks > tiers.hostBlocks { filesBeyondHost = now.steps }
     }
   }
