@@ -14,6 +14,11 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 #include <unistd.h>
 #endif
 
+static bool has_avx2(void) {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
 static bool has_avx512(void) {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -35,6 +40,10 @@ static bool has_amx(void) {
 }
 
 static void fill_x86(void) {
+  if (has_avx2()) {
+    swerve_avx2_fill(&tables[SWERVE_AVX2]);
+    available[SWERVE_AVX2] = true;
+  }
   if (!has_avx512()) return;
   const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
   swerve_avx512_fill(&tables[SWERVE_AVX512]);

@@ -168,6 +168,7 @@ struct swerve_kernels {
 extern const swerve_kernels swerve_scalar_kernels;
 void swerve_multiply_levels(const swerve_levels *levels);
 #if SWERVE_X86
+void swerve_avx2_fill(swerve_kernels *table);
 void swerve_avx512_fill(swerve_kernels *table);
 void swerve_avx512_finish(const swerve_sums *sums);
 /* 16 whole rows of 16-bit numbers, `stride` bytes apart, into a block. */

@@ -27,11 +27,12 @@ enum {
  * place of a row, and number of threads. */
 enum {
   SWERVE_SCALAR = 0,       /* plain C, any architecture */
-  SWERVE_AVX512 = 1,       /* f32 FMA; 16-bit types are widened */
-  SWERVE_AVX512BF16 = 2,   /* AVX512 with VDPBF16PS for bfloat16 */
-  SWERVE_AMX = 3,          /* AVX512 with TDPBF16PS for bfloat16 */
-  SWERVE_AMX_EMULATED = 4, /* the AMX code over tiles in plain C, with the instruction's rounding */
-  SWERVE_KERNEL_SETS = 5
+  SWERVE_AVX2 = 1,         /* SCALAR in 256-bit vectors, with its bits; 16-bit types are widened */
+  SWERVE_AVX512 = 2,       /* f32 FMA; 16-bit types are widened */
+  SWERVE_AVX512BF16 = 3,   /* AVX512 with VDPBF16PS for bfloat16 */
+  SWERVE_AMX = 4,          /* AVX512 with TDPBF16PS for bfloat16 */
+  SWERVE_AMX_EMULATED = 5, /* the AMX code over tiles in plain C, with the instruction's rounding */
+  SWERVE_KERNEL_SETS = 6
 };
 
 /* Inner loops of one set; opaque outside this target. */

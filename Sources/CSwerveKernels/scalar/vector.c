@@ -95,7 +95,7 @@ static void power_all(float *x, size_t n) {
 /* Numbers of a row that are narrowed at once. */
 enum { PIECE = 64 };
 
-static float soften(
+static inline float soften(
   void *out, const float *x, float a, float shift, const float *by, size_t n,
   void (*narrow)(void *, const float *, size_t), size_t bytes
 ) {
@@ -103,11 +103,13 @@ static float soften(
   for (size_t begin = 0; begin < n; begin += PIECE) {
     const size_t count = swerve_min(PIECE, n - begin);
     float y[PIECE];
-    for (size_t i = 0; i < count; i++) {
-      y[i] = power(x[begin + i] * a - shift);
-      lane[i % 16] = lane[i % 16] + y[i];
-      if (by) y[i] = y[i] * by[begin + i];
-    }
+    for (size_t i = 0; i < count; i++) y[i] = power(x[begin + i] * a - shift);
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+      for (int l = 0; l < 16; l++) lane[l] = lane[l] + y[i + (size_t)l];
+    for (int l = 0; i < count; i++, l++) lane[l] = lane[l] + y[i];
+    if (by)
+      for (i = 0; i < count; i++) y[i] = y[i] * by[begin + i];
     narrow((char *)out + begin * bytes, y, count);
   }
   return sum_lanes(lane);

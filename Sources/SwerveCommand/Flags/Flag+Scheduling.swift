@@ -90,6 +90,6 @@ extension Flag {
       "threads", .model, \.engine.threads, default: "allowed CPUs", environment: ["OMP_NUM_THREADS"], "kernel threads"),
     .string(
       "cpu-kernels", .model, \.engine.kernelSet, default: "the best this CPU has",
-      "kernel set: scalar, avx512, avx512bf16 or amx"),
+      "kernel set: scalar, avx2, avx512, avx512bf16 or amx"),
   ]
 }

@@ -110,7 +110,7 @@ public struct EngineConfiguration: Sendable {
   public var threads: Int?
   /// [ranks] CPUs of each one's kernel threads; nil, or an empty list: of those the process may use, shared out among ranks.
   public var parameterDevices: [[Int]?] = []
-  /// Name of the kernel set (`scalar`, `avx512`, `avx512bf16`, `amx`); nil = the best this CPU has.
+  /// Name of the kernel set (`scalar`, `avx2`, `avx512`, `avx512bf16`, `amx`); nil = the best this CPU has.
   public var kernelSet: String?
   /// Bind kernel threads to memory nodes, and weights to the nodes of the threads that read them.
   public var numaBind = false

@@ -5,6 +5,8 @@ internal import CSwerveKernels
 package enum KernelSet: String, Sendable, Hashable, CaseIterable {
   /// Plain C, on every architecture: the reference.
   case scalar
+  /// 256-bit vectors, f32 arithmetic for every type: the bits of `scalar`.
+  case avx2
   /// 512-bit vectors, f32 arithmetic for every type.
   case avx512
   /// `avx512`, and bfloat16 products by `VDPBF16PS`.
@@ -25,6 +27,7 @@ package enum KernelSet: String, Sendable, Hashable, CaseIterable {
     let index =
       switch self {
       case .scalar: SWERVE_SCALAR
+      case .avx2: SWERVE_AVX2
       case .avx512: SWERVE_AVX512
       case .avx512bf16: SWERVE_AVX512BF16
       case .amx: SWERVE_AMX
