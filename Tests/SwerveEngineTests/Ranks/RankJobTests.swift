@@ -5,12 +5,14 @@ import Testing
 
 /// Ranks as processes of a job of Open MPI, where there is one on this machine.
 @Suite(.serialized) struct RankJobTests {
-  static let launcher = "/usr/bin/mpirun"
-  static var isInstalled: Bool { FileManager.default.isExecutableFile(atPath: launcher) }
+  /// The first `mpirun` on the path.
+  static let launcher = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    .map { "\($0)/mpirun" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+  static var isInstalled: Bool { launcher != nil }
 
   static func run(_ words: [String]) throws -> (code: Int32, output: String) {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: launcher)
+    process.executableURL = URL(fileURLWithPath: try #require(launcher))
     process.arguments =
       ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"] + words
     let pipe = Pipe()
