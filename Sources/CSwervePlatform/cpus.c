@@ -48,20 +48,28 @@ void swerve_thread_unconfine(void) {
   is_kept = false;
 }
 
-int swerve_allowed_cpus(int *cpus, int capacity) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
+/* The numbers of a set, as many as there is room for; how many there are. */
+static int numbers_of(const cpu_set_t *set, int *cpus, int capacity) {
   int count = 0;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-      if (!CPU_ISSET(cpu, &set)) continue;
-      if (count < capacity) cpus[count] = cpu;
-      count++;
-    }
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, set)) continue;
+    if (count < capacity) cpus[count] = cpu;
+    count++;
   }
   if (count > 0) return count;
   if (capacity > 0) cpus[0] = 0;
   return 1;
+}
+
+int swerve_allowed_cpus(int *cpus, int capacity) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_ZERO(&set);
+  return numbers_of(&set, cpus, capacity);
+}
+
+int swerve_process_cpus(int *cpus, int capacity) {
+  return knows_first_cpus ? numbers_of(&first_cpus, cpus, capacity) : swerve_allowed_cpus(cpus, capacity);
 }
 
 int swerve_quota_cpus(void) {
@@ -120,6 +128,7 @@ int swerve_allowed_cpus(int *cpus, int capacity) {
   return count;
 }
 
+int swerve_process_cpus(int *cpus, int capacity) { return swerve_allowed_cpus(cpus, capacity); }
 int swerve_quota_cpus(void) { return 0; }
 bool swerve_thread_confine(const int *cpus, int count) {
   (void)cpus;

@@ -20,9 +20,12 @@ int swerve_thread_start(const char *name, size_t stack_bytes, void (*body)(void 
 
 /* ---- CPUs ----------------------------------------------------------------------------------------------------- */
 
-/* CPUs this process may run on, by affinity: writes up to `capacity` of their numbers in ascending order and returns
+/* CPUs the calling thread may run on, by affinity: writes up to `capacity` of their numbers in ascending order and returns
  * how many there are. At least 1. */
 int swerve_allowed_cpus(int *cpus, int capacity);
+
+/* The same of the process when it began, whatever the calling thread keeps to since. */
+int swerve_process_cpus(int *cpus, int capacity);
 
 /* CPUs that the control group's quota pays for, rounded up; 0 where there is no quota. Reads a file. */
 int swerve_quota_cpus(void);

@@ -15,10 +15,16 @@ package final class KernelPool: @unchecked Sendable {
   /// The CPUs meant for the workers, bound to them or not, where somebody said which.
   let cpus: [Int]?
 
-  /// CPUs that the process may run on: its affinity.
-  package static var reachableCPUs: [Int32] {
+  /// CPUs that the calling thread may run on: its affinity.
+  package static var reachableCPUs: [Int32] { list(swerve_allowed_cpus) }
+
+  /// CPUs that the process might run on when it began, whatever the calling thread keeps to since: what other threads and
+  /// processes can be given.
+  package static var processCPUs: [Int32] { list(swerve_process_cpus) }
+
+  private static func list(_ read: (UnsafeMutablePointer<Int32>?, Int32) -> Int32) -> [Int32] {
     var cpus = [Int32](repeating: 0, count: 4096)
-    let count = min(Int(swerve_allowed_cpus(&cpus, 4096)), 4096)
+    let count = min(Int(read(&cpus, 4096)), 4096)
     return Array(cpus.prefix(count))
   }
 

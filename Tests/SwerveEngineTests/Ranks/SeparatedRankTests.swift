@@ -1,6 +1,7 @@
 import Foundation
 import SwerveCore
 import SwerveEngine
+import SwerveHardware
 import Testing
 
 // Ranks whose keys and values are with data workers, each rank's with its own: what happens when any of them is lost.
@@ -46,6 +47,25 @@ extension GroupRecoveryTests {
     #expect(now.data.keptSequences > 0 && now.resumedSequences > 0)
     #expect(now.ranks?.ranks.allSatisfy { $0.kvBytes == 0 } == true)
     #expect(now.ranks?.ranks.last?.dataBytes ?? 0 > 0)
+  }
+
+  /// Devices with a CPU each, the same for weights and for data, with host memory and files below: a rank that keeps to its CPU
+  /// starts workers on the other.
+  @Test(.enabled(if: KernelPool.processCPUs.count > 1, "there is one CPU"))
+  func ranksAndTheirDataWorkersShareNamedDevices() async throws {
+    let requests = requests()
+    let alone = try await alone(requests)
+    let folder = try TestFolder()
+    let devices = KernelPool.processCPUs.prefix(2).map { [Int($0)] as [Int]? }
+    var configuration = try separated(UUID().uuidString)
+    configuration.parameterDevices = devices
+    configuration.dataWorkers.cpus = devices
+    configuration.kvTiers = "host=16MiB,nvme=16MiB:\(folder.blocks)"
+    let engine = try await Engine.start(configuration)
+    compare(try await engine.answers(requests).map(\.choices), alone, "named devices")
+    let data = engine.statistics.data
+    #expect(data.workers.count == 2 && data.workers.allSatisfy { $0.kvBytes > 0 && $0.receivedBytes > 0 }, "\(data)")
+    await engine.stop()
   }
 
   /// Pools of all ranks' workers with host memory below: blocks that were to be copied out or in when a rank was lost are,

@@ -59,12 +59,14 @@ package struct WorkerCPUs: Sendable, Equatable {
 
   /// Whether ranks of this host and their data workers have more threads than there are CPUs, where each has as many.
   package static func isShared(threads: Int, workers: Int, ranks: Int = 1) -> Bool {
-    ranks * threads * (1 + workers) > KernelPool.allowedCPUs.count
+    let cpus = KernelPool.processCPUs.count
+    return ranks * threads * (1 + workers) > min(cpus, KernelPool.quotaCPUs ?? cpus)
   }
 
-  /// - Throws: `.configuration` for CPUs of parameters or of data that cannot be reached.
+  /// - Throws: `.configuration` for CPUs of parameters or of data that the process cannot reach. A thread that keeps to some
+  ///   of them may ask.
   package static func check(
-    _ parameters: [[Int]?], _ data: [[Int]?] = [], _ reachable: [Int] = KernelPool.reachableCPUs.map(Int.init)
+    _ parameters: [[Int]?], _ data: [[Int]?] = [], _ reachable: [Int] = KernelPool.processCPUs.map(Int.init)
   ) throws(EngineStartError) {
     let all = parameters.map { ("--parameter-devices", $0) } + data.map { ("--data-devices", $0) }
     var problems: [String] = []
