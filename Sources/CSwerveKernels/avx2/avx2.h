@@ -5,6 +5,11 @@
 #include "../levels.h"
 
 #if SWERVE_X86
+#include <immintrin.h>
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 void swerve_avx2_multiply_f32(const swerve_tile *tile);
 void swerve_avx2_multiply_bf16(const swerve_tile *tile);
 void swerve_avx2_multiply_f16(const swerve_tile *tile);

@@ -2,14 +2,9 @@
 #include "avx2.h"
 
 #if SWERVE_X86
-#include <immintrin.h>
-
 #pragma STDC FP_CONTRACT OFF
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("clang loop unroll(full)")
 
 enum { BYTE_ROWS = 2, NIBBLE_ROWS = 4 };
 

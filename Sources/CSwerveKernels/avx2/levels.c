@@ -2,12 +2,7 @@
 #include "avx2.h"
 
 #if SWERVE_X86
-#include <immintrin.h>
-
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("clang loop unroll(full)")
 
 /* 16 bytes of a table in both halves. */
 INLINE __m256i table_of(const uint8_t *bytes) {

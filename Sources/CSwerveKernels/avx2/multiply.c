@@ -5,17 +5,12 @@
 #include "avx2.h"
 
 #if SWERVE_X86
-#include <immintrin.h>
-
 #pragma STDC FP_CONTRACT OFF
 
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 
 /* Rows and blocks of 16 outputs whose sums fit the 16 registers; inputs of rows that are widened at once. */
 enum { ROWS = 6, BLOCKS = 4, PIECE = 256 };
-
-#define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("clang loop unroll(full)")
 
 /* Eight outputs' weights of the even and of the odd input of a pair. */
 INLINE __m256 even_bf16(const char *pairs) {

@@ -10,7 +10,7 @@
 #define swerve_scalar_multiply_bf16 swerve_avx2_multiply_bf16
 #define swerve_scalar_multiply_f16 swerve_avx2_multiply_f16
 #define swerve_scalar_multiply_int8 swerve_wide_multiply_int8
-#define swerve_scalar_multiply_nibbles swerve_wide_multiply_nibbles
+#define swerve_scalar_multiply_nibbles swerve_avx2_multiply_nibbles
 #define swerve_scalar_widen_f32 swerve_wide_widen_f32
 #define swerve_scalar_widen_bf16 swerve_wide_widen_bf16
 #define swerve_scalar_widen_f16 swerve_wide_widen_f16
@@ -33,7 +33,6 @@
 #include "../scalar/convert.c"
 #include "../scalar/finish.c"
 #include "../scalar/levels.c"
-#include "../scalar/nibbles.c"
 #include "../scalar/vector.c"
 
 #pragma clang attribute pop
@@ -43,7 +42,6 @@ void swerve_avx2_fill(swerve_kernels *table) {
   table->unpack[SWERVE_BFLOAT16] = swerve_avx2_unpack_bf16;
   table->unpack[SWERVE_FLOAT16] = swerve_avx2_unpack_f16;
   table->multiply_int8 = swerve_avx2_multiply_int8;
-  table->multiply_nibbles = swerve_avx2_multiply_nibbles;
   table->unpack_codes = swerve_avx2_unpack_codes;
 }
 #endif

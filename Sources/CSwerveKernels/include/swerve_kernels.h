@@ -23,7 +23,7 @@ enum {
   SWERVE_PLAIN = 0, SWERVE_INT8 = 1, SWERVE_INT4 = 2, SWERVE_NF4 = 3, SWERVE_INT8_DYNAMIC = 4, SWERVE_INT4_DYNAMIC = 5
 };
 
-/* Kernel sets. Results of two sets differ by rounding; within one set they are the same bits for any number of rows,
+/* Kernel sets. Results of two sets differ by rounding, but for AVX2, which has SCALAR's bits; within one set they are the same bits for any number of rows,
  * place of a row, and number of threads. */
 enum {
   SWERVE_SCALAR = 0,       /* plain C, any architecture */

@@ -1,7 +1,7 @@
 internal import CSwerveKernels
 
 /// One family of CPU kernels. Within a set every result is the same bits for any number of rows, any place of a row and
-/// any number of threads; two sets differ by rounding.
+/// any number of threads; two sets differ by rounding, but for `avx2`, which has the bits of `scalar`.
 package enum KernelSet: String, Sendable, Hashable, CaseIterable {
   /// Plain C, on every architecture: the reference.
   case scalar
