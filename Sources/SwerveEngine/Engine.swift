@@ -88,6 +88,13 @@ package final class Engine: EngineClient {
     }
   }
 
+  /// What `body` submits comes to the engine at once: no step runs with a part of it. `body` must not wait for tokens.
+  package func together<Result>(_ body: () async throws -> Result) async rethrows -> Result {
+    inbox.hold()
+    defer { inbox.release() }
+    return try await body()
+  }
+
   /// Queues prepared work and answers its stream. Throws a 503 where the engine stopped or the queue filled up while the
   /// work was prepared. `search`: how to search beams, and what the runner is asked of each.
   func submit(

@@ -21,8 +21,14 @@ struct Answer: Equatable, Sendable {
 
 extension Engine {
   func answer(_ request: GenerationRequest) async throws -> Answer {
-    var answer = Answer(choices: Array(repeating: Outcome(), count: request.params.n))
-    for try await event in try await generate(request) {
+    try await Self.answer(try await generate(request), choices: request.params.n)
+  }
+
+  private static func answer(
+    _ events: AsyncThrowingStream<GenerationEvent, any Error>, choices: Int
+  ) async throws -> Answer {
+    var answer = Answer(choices: Array(repeating: Outcome(), count: choices))
+    for try await event in events {
       switch event {
       case .started(let info):
         answer.prompt = info.promptTokens
@@ -46,11 +52,17 @@ extension Engine {
     return answer
   }
 
-  /// All requests at once; answers in order.
+  /// All requests at once: however busy the machine is, no step begins before the last one was submitted. Answers in order.
   func answers(_ requests: [GenerationRequest]) async throws -> [Answer] {
-    try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
-      for (index, request) in requests.enumerated() {
-        group.addTask { (index, try await self.answer(request)) }
+    let streams = try await together {
+      var streams: [AsyncThrowingStream<GenerationEvent, any Error>] = []
+      for request in requests { streams.append(try await generate(request)) }
+      return streams
+    }
+    return try await withThrowingTaskGroup(of: (Int, Answer).self) { group in
+      for (index, events) in streams.enumerated() {
+        let choices = requests[index].params.n
+        group.addTask { (index, try await Self.answer(events, choices: choices)) }
       }
       var all = [Answer](repeating: Answer(), count: requests.count)
       for try await (index, answer) in group { all[index] = answer }

@@ -8,11 +8,14 @@ import Synchronization
 /// Messages from any number of threads to one thread, taken all at once.
 ///
 /// `post` never waits for the receiver. In steady state neither side allocates: the receiver hands its emptied array
-/// back with every `take`, and the two arrays swap places.
+/// back with every `take`, and the two arrays swap places. What is posted between `hold` and `release` is taken at once.
 package final class Mailbox<Message: Sendable>: Sendable {
   private struct State {
     var messages: [Message] = []
     var isWaiting = false
+    var holds = 0
+
+    var hasSome: Bool { !messages.isEmpty && holds == 0 }
   }
 
   private let state = Mutex(State())
@@ -25,10 +28,28 @@ package final class Mailbox<Message: Sendable>: Sendable {
   package func post(_ message: sending Message) {
     let wake = state.withLock { state in
       state.messages.append(message)
-      defer { state.isWaiting = false }
-      return state.isWaiting
+      return Self.wakes(&state)
     }
     if wake { arrival.signal() }
+  }
+
+  /// Until as many calls of `release`, the receiver finds nothing here.
+  package func hold() { state.withLock { $0.holds += 1 } }
+
+  package func release() {
+    let wake = state.withLock { state in
+      precondition(state.holds > 0, "a mailbox is released that nobody holds")
+      state.holds -= 1
+      return Self.wakes(&state)
+    }
+    if wake { arrival.signal() }
+  }
+
+  /// Whether the receiver waits and has something now; it is told once.
+  private static func wakes(_ state: inout State) -> Bool {
+    guard state.isWaiting && state.hasSome else { return false }
+    state.isWaiting = false
+    return true
   }
 
   /// The same, waiting at most so many seconds.
@@ -37,12 +58,12 @@ package final class Mailbox<Message: Sendable>: Sendable {
     let deadline = DispatchTime.now() + seconds
     while true {
       let isDone = state.withLock { state in
-        if state.messages.isEmpty && DispatchTime.now() < deadline {
+        if !state.hasSome && DispatchTime.now() < deadline {
           state.isWaiting = true
           return false
         }
         state.isWaiting = false
-        swap(&state.messages, &messages)
+        if state.hasSome { swap(&state.messages, &messages) }
         return true
       }
       if isDone { return }
@@ -57,11 +78,11 @@ package final class Mailbox<Message: Sendable>: Sendable {
     messages.removeAll(keepingCapacity: true)
     while true {
       let isDone = state.withLock { state in
-        if state.messages.isEmpty && waits {
+        if !state.hasSome && waits {
           state.isWaiting = true
           return false
         }
-        swap(&state.messages, &messages)
+        if state.hasSome { swap(&state.messages, &messages) }
         return true
       }
       if isDone { return }
