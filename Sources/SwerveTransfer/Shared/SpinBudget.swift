@@ -1,7 +1,8 @@
 internal import CSwervePlatform
 
 /// How long a wait looks at a word before it sleeps: not at all while more threads can run than there are cores, for a spin
-/// would keep the one away that is waited for; nor after waits that lasted far longer than any spin.
+/// would keep the one away that is waited for; nor where waits last longer than a spin. Else as long as a layer takes: a
+/// thread that sleeps on a core of its own comes back late, since that core has to be woken too (50 µs on virtual machines).
 package struct SpinBudget: Sendable {
   /// Threads of this engine that may spin or compute at the same time.
   private let threads: Int32
@@ -14,7 +15,7 @@ package struct SpinBudget: Sendable {
   /// - Parameters:
   ///   - threads: all threads of all roles on this machine; more than it has cores: never spins.
   ///   - microseconds: a spin at most.
-  package init(threads: Int, microseconds: Int = 30) {
+  package init(threads: Int, microseconds: Int = 1000) {
     self.threads = Int32(clamping: threads)
     mostNanoseconds = UInt64(max(microseconds, 0)) * 1000
   }
@@ -26,13 +27,12 @@ package struct SpinBudget: Sendable {
       nextLook = now + 1_000_000_000
       isShared = swerve_machine_is_shared(threads)
     }
-    // A wait so long that spinning would hardly shorten it.
-    return isShared || usualWait > 16 * mostNanoseconds ? 0 : mostNanoseconds
+    return isShared || usualWait > mostNanoseconds ? 0 : mostNanoseconds
   }
 
-  /// A wait has ended.
+  /// A wait has ended. However long one was, as between two requests, a few of a step are believed again.
   package mutating func record(nanoseconds: UInt64) {
-    usualWait = (3 * usualWait + nanoseconds) / 4
+    usualWait = (3 * usualWait + min(nanoseconds, 2 * mostNanoseconds)) / 4
   }
 }
 
