@@ -63,7 +63,6 @@ static int numbers_of(const cpu_set_t *set, int *cpus, int capacity) {
 
 int swerve_allowed_cpus(int *cpus, int capacity) {
   cpu_set_t set;
-  CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_ZERO(&set);
   return numbers_of(&set, cpus, capacity);
 }

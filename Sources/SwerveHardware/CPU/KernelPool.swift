@@ -35,10 +35,10 @@ package final class KernelPool: @unchecked Sendable {
   }
 
   /// As many of the reachable CPUs as the quota lets run at a time, the first ones.
-  package static var allowedCPUs: [Int32] {
-    let cpus = reachableCPUs
-    return Array(cpus.prefix(quotaCPUs ?? cpus.count))
-  }
+  package static var allowedCPUs: [Int32] { granted(reachableCPUs) }
+
+  /// As many of these CPUs as the quota lets run at a time, the first ones.
+  package static func granted(_ cpus: [Int32]) -> [Int32] { Array(cpus.prefix(quotaCPUs ?? cpus.count)) }
 
   /// - Parameters:
   ///   - threadCount: 1 ... 4,096; nil: one a CPU that the process may use.

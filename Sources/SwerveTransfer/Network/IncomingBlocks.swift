@@ -14,6 +14,8 @@ package final class IncomingBlocks: Sendable {
     var end: String?
     var isWriting = false
     var isReleased = false
+
+    var isComplete: Bool { missing.allSatisfy { $0 == 0 } }
   }
 
   package let id: BlockTransferID
@@ -87,7 +89,7 @@ package final class IncomingBlocks: Sendable {
         state.seen[index * layerCount + layer] = true
         state.missing[index] -= 1
       }
-      if state.missing.allSatisfy({ $0 == 0 }) { onComplete() }
+      if state.isComplete { onComplete() }
       state.isWriting = false
       return state.isReleased
     }
@@ -114,7 +116,7 @@ package final class IncomingBlocks: Sendable {
   /// Why blocks are missing that were announced; nil while they may come, and when all came.
   package var failure: String? {
     state.withLock { state in
-      guard let end = state.end, state.missing.contains(where: { $0 > 0 }) else { return nil }
+      guard let end = state.end, !state.isComplete else { return nil }
       return end.isEmpty ? "the producer ended before it had sent all blocks" : end
     }
   }
@@ -150,7 +152,7 @@ package final class IncomingBlocks: Sendable {
     for place in places { arena.release(place) }
   }
 
-  var isComplete: Bool { state.withLock { $0.missing.allSatisfy { $0 == 0 } } }
+  var isComplete: Bool { state.withLock { $0.isComplete } }
 
   var isReleased: Bool { state.withLock { $0.isReleased } }
 }

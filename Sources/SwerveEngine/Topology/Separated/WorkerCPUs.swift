@@ -59,8 +59,7 @@ package struct WorkerCPUs: Sendable, Equatable {
 
   /// Whether ranks of this host and their data workers have more threads than there are CPUs, where each has as many.
   package static func isShared(threads: Int, workers: Int, ranks: Int = 1) -> Bool {
-    let cpus = KernelPool.processCPUs.count
-    return ranks * threads * (1 + workers) > min(cpus, KernelPool.quotaCPUs ?? cpus)
+    ranks * threads * (1 + workers) > KernelPool.granted(KernelPool.processCPUs).count
   }
 
   /// - Throws: `.configuration` for CPUs of parameters or of data that the process cannot reach. A thread that keeps to some
