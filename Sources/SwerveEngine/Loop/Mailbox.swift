@@ -57,16 +57,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
     messages.removeAll(keepingCapacity: true)
     let deadline = DispatchTime.now() + seconds
     while true {
-      let isDone = state.withLock { state in
-        if !state.hasSome && DispatchTime.now() < deadline {
-          state.isWaiting = true
-          return false
-        }
-        state.isWaiting = false
-        if state.hasSome { swap(&state.messages, &messages) }
-        return true
-      }
-      if isDone { return }
+      if takeNow(into: &messages, mayWait: DispatchTime.now() < deadline) { return }
       // A signal that came too late wakes the next wait for nothing, which then looks and waits again.
       _ = arrival.wait(timeout: deadline)
     }
@@ -77,16 +68,18 @@ package final class Mailbox<Message: Sendable>: Sendable {
   package func take(into messages: inout [Message], waits: Bool) {
     messages.removeAll(keepingCapacity: true)
     while true {
-      let isDone = state.withLock { state in
-        if !state.hasSome && waits {
-          state.isWaiting = true
-          return false
-        }
-        if state.hasSome { swap(&state.messages, &messages) }
-        return true
-      }
-      if isDone { return }
+      if takeNow(into: &messages, mayWait: waits) { return }
       arrival.wait()
+    }
+  }
+
+  /// Takes what there is. False where that is nothing and the receiver may wait: it is told then.
+  private func takeNow(into messages: inout [Message], mayWait: Bool) -> Bool {
+    state.withLock { state in
+      let hasSome = state.hasSome
+      if hasSome { swap(&state.messages, &messages) }
+      state.isWaiting = !hasSome && mayWait
+      return !state.isWaiting
     }
   }
 }

@@ -11,11 +11,14 @@ package struct SpinBudget: Sendable {
   private var usualWait: UInt64 = 0
   private var isShared = true
   private var nextLook: UInt64 = 0
+  private let looksShared: @Sendable (Int32) -> Bool
 
   /// - Parameters:
   ///   - threads: all threads of all roles on this machine; more than it has cores: never spins.
   ///   - microseconds: a spin at most.
-  package init(threads: Int, microseconds: Int = 1000) {
+  ///   - looksShared: whether others want the cores of so many threads; nil: what the machine says.
+  package init(threads: Int, microseconds: Int = 1000, looksShared: (@Sendable (Int32) -> Bool)? = nil) {
+    self.looksShared = looksShared ?? { swerve_machine_is_shared($0) }
     self.threads = Int32(clamping: threads)
     mostNanoseconds = UInt64(max(microseconds, 0)) * 1000
   }
@@ -25,7 +28,7 @@ package struct SpinBudget: Sendable {
     if mostNanoseconds == 0 { return 0 }
     if now >= nextLook {
       nextLook = now + 1_000_000_000
-      isShared = swerve_machine_is_shared(threads)
+      isShared = looksShared(threads)
     }
     return isShared || usualWait > mostNanoseconds ? 0 : mostNanoseconds
   }
